@@ -1,0 +1,89 @@
+# One word a job. Everything sets itself up; a second call skips what is done.
+#
+#   make repro   the whole pipeline: pairs → trained, measured, exported, registered generator
+#   make test    the fast tests
+#   make help    the rest
+
+PYTHON ?= python3
+# auto takes what the lock says (CUDA builds); cpu takes CPU builds of torch and torchvision
+TORCH ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SETUP := $(VENV)/.setup-$(TORCH)
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment
+
+help: ## list the jobs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(SETUP) ## install everything into .venv, as requirements.lock says
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.12" if not (3, 11) <= sys.version_info < (3, 14) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(SETUP): requirements.lock pyproject.toml | $(UV)
+ifeq ($(TORCH),cpu)
+	grep -vE '^(nvidia-|cuda-|triton)' requirements.lock > $(VENV)/requirements-cpu.lock
+	$(UV) pip sync --quiet --python $(BIN)/python --torch-backend cpu $(VENV)/requirements-cpu.lock
+else
+	$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
+endif
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@test -d .git || $(BIN)/dvc config --local core.no_scm true
+	@rm -f $(VENV)/.setup-*
+	@touch $@
+
+repro: setup ## run every stage that is not up to date, register the model, print a summary
+	@$(RUN) dvc repro
+	@$(RUN) python -m pipeline_steps.register
+	@$(RUN) python -m pipeline_steps.summary
+
+summary: setup ## print what the last run made, and where it is
+	@$(RUN) python -m pipeline_steps.summary
+
+test: setup ## the fast tests
+	$(RUN) python -m pytest
+
+test-slow: setup ## the slow tests: the whole pipeline, a real browser
+	$(RUN) python -m pytest -m slow
+
+check: setup ## ruff, ruff format and mypy, as CI runs them
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: setup ## let ruff put the code in order
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+lock: $(UV) ## choose versions anew and write requirements.lock
+	$(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header \
+		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
+
+mlflow: setup ## open the MLflow UI on the embedded database, loopback only
+	$(RUN) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server \
+		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+
+plots: setup ## draw curves, strips and grids to dvc_plots/index.html
+	@$(RUN) dvc plots show
+
+kaggle: setup ## the full Kaggle training, with params/kaggle.yaml
+	@$(MAKE) --no-print-directory experiment PARAMS=params/kaggle.yaml
+
+archive: setup ## your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml]
+	@test -n "$(PAIRS)" || { echo "say which pairs: make archive PAIRS=pairs.zip" >&2; exit 2; }
+	@$(MAKE) --no-print-directory experiment PARAMS=$(or $(PARAMS),params/archive.yaml) \
+		SET='download.path="$(abspath $(PAIRS))"'
+
+# one option a line, then NULs: a path may hold spaces
+experiment: setup
+	@mkdir -p .work
+	@$(RUN) python -m pipeline_steps.overrides $(PARAMS) $(SET) > .work/overrides
+	@tr '\n' '\0' < .work/overrides | $(RUN) xargs -0 dvc exp run
+	@$(RUN) python -m pipeline_steps.summary

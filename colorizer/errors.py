@@ -1,0 +1,18 @@
+"""What the runtime refuses, as people are told it.
+
+ColorizerError         one line: what was wrong, where, and what to do
+├── PictureError       a picture can't be read, or not safely
+└── ModelFolderError   an exported folder is incomplete, damaged or from another version
+"""
+
+
+class ColorizerError(Exception):
+    """Base of the family. Its message is a single line meant for a person."""
+
+
+class PictureError(ColorizerError):
+    """A picture is broken, of an unknown format, or larger than allowed."""
+
+
+class ModelFolderError(ColorizerError):
+    """An exported folder is incomplete, damaged, or of a version this code doesn't know."""

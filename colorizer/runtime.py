@@ -1,0 +1,77 @@
+"""Colouring with an exported generator: onnxruntime, numpy and pillow, nothing else."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from colorizer.errors import ModelFolderError
+from colorizer.model_folder import INPUT_NAME, OUTPUT_NAME, ModelFolder, open_model_folder
+from colorizer.pictures import fit_square, open_picture, to_grey
+from colorizer.pixels import to_model_range, to_pixel_range
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Float32Array = npt.NDArray[np.float32]
+UInt8Array = npt.NDArray[np.uint8]
+
+
+class Colorizer:
+    """A generator that is ready to colour sketches."""
+
+    def __init__(self, model: ModelFolder, *, threads: int | None = None) -> None:
+        import onnxruntime
+
+        self.model = model
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        try:
+            self.session: Any = onnxruntime.InferenceSession(
+                str(model.onnx_path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own classes have no common base
+            reason = str(error).splitlines()[0]
+            raise ModelFolderError(
+                f"{model.onnx_path}: onnxruntime refuses it ({reason})"
+            ) from None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Colorizer":
+        """Load an exported folder, every checksum verified.
+
+        Raises :class:`ModelFolderError` if it is incomplete, damaged or of another version.
+        """
+        return cls(open_model_folder(Path(folder)))
+
+    def __call__(self, picture: "str | Path | bytes") -> "Image":
+        """Colour one sketch file (a path, or its bytes) → RGB picture of the sketch's size.
+
+        Raises :class:`~colorizer.errors.PictureError` if the file is not a sane picture.
+        """
+        from PIL import Image
+
+        source = open_picture(Path(picture) if isinstance(picture, str) else picture)
+        square, placement = fit_square(source, self.model.image_size)
+        coloured = Image.fromarray(self.colour([to_grey(np.asarray(square))])[0])
+        box = (
+            placement.left,
+            placement.top,
+            placement.left + placement.width,
+            placement.top + placement.height,
+        )
+        return coloured.crop(box).resize(source.size, Image.Resampling.BICUBIC)
+
+    def colour(self, sketches: Sequence[UInt8Array]) -> UInt8Array:
+        """Colour N grey sketches (each S×S ``uint8``, 255 = paper) → N×S×S×3 ``uint8``."""
+        values = to_model_range(np.stack(sketches)[:, None].astype(np.float32))
+        pixels = to_pixel_range(self.run(values))
+        return pixels.round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    def run(self, sketches: Float32Array) -> Float32Array:
+        """The model itself: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1."""
+        (coloured,) = self.session.run([OUTPUT_NAME], {INPUT_NAME: sketches})
+        return np.asarray(coloured, dtype=np.float32)

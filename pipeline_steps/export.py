@@ -1,0 +1,171 @@
+"""Stage 5: the best generator → a self-contained folder that colours sketches without torch.
+
+Reads  models/generator.safetensors, data/prepared/{test.npy,dataset.json},
+       metrics/{training,evaluation}.json, reports/evaluate/random.png
+Writes models/colorizer/ (see colorizer/model_folder.py)
+
+The ONNX file is compared with torch on real test sketches; beyond a stated tolerance the export is
+refused. Equal weights give equal bytes. Registering is a command of its own: ``register``.
+"""
+
+import dataclasses
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from colorizer.model_folder import (
+    CARD_FILE,
+    CHECKSUMS_FILE,
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    GRID_FILE,
+    INPUT_NAME,
+    ONNX_FILE,
+    OUTPUT_NAME,
+    WEIGHTS_FILE,
+    ModelFolder,
+    compute_checksums,
+)
+from colorizer.pixels import to_model_range
+from colorizer.runtime import Colorizer
+from pipeline_steps import tracking
+from pipeline_steps.atomic import write_json, write_text
+from pipeline_steps.errors import DataError, ExportError, run_stage
+from pipeline_steps.gan.generator import Generator, load_generator
+from pipeline_steps.model_card import write_card
+from pipeline_steps.pairs import SKETCH, PackedPairs, read_pairs
+from pipeline_steps.params import Params, read_params
+
+if TYPE_CHECKING:
+    import onnx
+
+PREPARED = Path("data/prepared")
+MODELS = Path("models")
+FOLDER = MODELS / "colorizer"
+METRICS = Path("metrics")
+GRID = Path("reports/evaluate/random.png")
+SECTIONS = ("download", "prepare", "train")
+
+
+def main() -> None:
+    """Export the best generator."""
+    params = read_params()
+    tracking.connect()  # registering comes next: better told now than after the work
+    generator = load_generator(MODELS / "generator.safetensors")
+    test_pairs = read_pairs(PREPARED / "test.npy")
+
+    staging = FOLDER.with_name(".colorizer.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    export_onnx(generator, staging / ONNX_FILE)
+    shutil.copyfile(MODELS / "generator.safetensors", staging / WEIGHTS_FILE)
+    shutil.copyfile(GRID, staging / GRID_FILE)
+    config = describe(params, generator)
+    difference = compare_with_torch(
+        ModelFolder(staging, config), generator, test_pairs, num_pairs=params.export.check_pairs
+    )
+    require_small(difference, params.export.max_onnx_difference)
+    write_json(staging / CONFIG_FILE, config)
+    write_text(staging / CARD_FILE, write_card(config))
+    write_json(staging / CHECKSUMS_FILE, compute_checksums(staging))
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    staging.rename(FOLDER)
+    print(f"export: {FOLDER}, largest difference from torch {difference:.1e} (of 2)")
+
+
+def export_onnx(generator: Generator, path: Path) -> None:
+    """Write the generator, in evaluation mode, as one ONNX file that takes any batch."""
+    import onnx
+
+    size = generator.architecture.image_size
+    example = torch.zeros(2, 1, size, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            generator.eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes={"sketch": {0: torch.export.Dim("batch")}},
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program")
+    model = program.model_proto
+    strip_traces(model)
+    onnx.checker.check_model(model)
+    onnx.save_model(model, path)
+
+
+def strip_traces(model: "onnx.ModelProto") -> None:
+    """Remove stack traces: they name this machine's folders, so equal models would differ."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.value_info):
+        del part.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+
+
+def compare_with_torch(
+    model: ModelFolder, generator: Generator, pairs: PackedPairs, *, num_pairs: int
+) -> float:
+    """Largest |ONNX − torch| over the first test sketches, singly and batched; −1..1 units."""
+    rows = pairs.pixels[:num_pairs]
+    sketches = to_model_range(np.moveaxis(rows[..., SKETCH], -1, 1).astype(np.float32))
+    colorizer = Colorizer(model)
+    with torch.inference_mode():
+        expected = generator(torch.from_numpy(sketches)).numpy()
+    batched = colorizer.run(sketches)
+    single = np.concatenate([colorizer.run(sketch[None]) for sketch in sketches])
+    return float(max(np.abs(batched - expected).max(), np.abs(single - expected).max()))
+
+
+def require_small(difference: float, limit: float) -> None:
+    """Raise :class:`ExportError` if ONNX and torch differ by more than ``limit``, or by NaN."""
+    if not difference <= limit:
+        raise ExportError(
+            f"the exported model differs from torch by {difference:.2g} on test sketches, more than"
+            f" export.max_onnx_difference ({limit:g}); nothing was exported"
+        )
+
+
+def describe(params: Params, generator: Generator) -> dict[str, Any]:
+    """``config.json``: how to feed the model, and what it was made from."""
+    dataset = read_json(PREPARED / "dataset.json")
+    training = read_json(METRICS / "training.json")
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": params.tracking.registered_model,
+        "preprocessing": {
+            "image_size": generator.architecture.image_size,
+            "resize": "keep the aspect, centre on white",
+            "grey": "Rec. 601 luma; transparency over white",
+            "input": f"{INPUT_NAME}: float32 N×1×S×S, value / 127.5 − 1, white paper = 1",
+            "output": f"{OUTPUT_NAME}: float32 N×3×S×S RGB, (value + 1) · 127.5",
+        },
+        "architecture": dataclasses.asdict(generator.architecture),
+        "params": {name: dataclasses.asdict(params)[name] for name in SECTIONS},
+        "data": dataset,
+        "training": training,
+        "evaluation": read_json(METRICS / "evaluation.json"),
+        "data_licence": params.export.data_licence,
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what an earlier stage wrote. Raises :class:`DataError` if it is missing or damaged."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: unreadable ({error}); `dvc repro` makes it") from None
+    return value
+
+
+if __name__ == "__main__":
+    run_stage(main)

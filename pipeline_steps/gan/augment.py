@@ -1,0 +1,60 @@
+"""Random jitter of pix2pix: scale up, crop, mirror (paper, section 6.2), once for both halves.
+
+Every draw is a function of (seed, epoch) alone, so that a resumed training sees the same pictures.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """In which order an epoch takes the pairs, and what it does to each: row k is the k-th."""
+
+    order: Tensor
+    """N int64: indices of pairs."""
+    corners: Tensor
+    """N×2 int64: top and left of the crop in the scaled-up picture, in pixels."""
+    mirrored: Tensor
+    """N bool."""
+
+
+def plan_epoch(
+    *, seed: int, epoch: int, num_pairs: int, load_size: int, image_size: int, flip: bool
+) -> EpochPlan:
+    """Draw an epoch: the same arguments give the same plan on every machine."""
+    random = torch.Generator().manual_seed(mix_seed(seed, epoch))
+    return EpochPlan(
+        order=torch.randperm(num_pairs, generator=random),
+        corners=torch.randint(0, load_size - image_size + 1, (num_pairs, 2), generator=random),
+        mirrored=(torch.rand(num_pairs, generator=random) < 0.5) & flip,
+    )
+
+
+def jitter(pairs: Tensor, corners: Tensor, mirrored: Tensor, load_size: int) -> Tensor:
+    """Scale N×C×S×S pairs up to ``load_size``, crop S×S at ``corners``, mirror where said."""
+    size = pairs.shape[-1]
+    if load_size != size:
+        scaled = functional.interpolate(pairs, size=(load_size, load_size), mode="bilinear")
+        pairs = torch.stack(
+            [
+                picture[:, top : top + size, left : left + size]
+                for picture, (top, left) in zip(scaled, corners.tolist(), strict=True)
+            ]
+        )
+    flips = mirrored.to(pairs.device)[:, None, None, None]
+    return torch.where(flips, pairs.flip(-1), pairs)
+
+
+def mix_seed(*parts: int) -> int:
+    """Fold whole numbers into one 63-bit seed: near inputs give far outputs (splitmix64)."""
+    mixed = 0
+    for part in parts:
+        mixed = (mixed + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        mixed ^= mixed >> 31
+    return mixed >> 1

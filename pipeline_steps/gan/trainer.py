@@ -1,0 +1,428 @@
+"""The training loop of pix2pix (Isola et al. 2017, arXiv:1611.07004, section 3.3).
+
+Shape legend: N pairs in a batch, S = image size in pixels, channels first, values in −1..1.
+
+To resume, run the same training again with the same work folder: it goes on from the newest
+checkpoint, and on CPU ends with the same bytes as an unbroken run. All that is random is a function
+of the seed and of where the training stands, so nothing of it needs to be stored.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from colorizer.pixels import to_model_range
+from pipeline_steps import metrics
+from pipeline_steps.errors import TrainingError
+from pipeline_steps.gan.augment import jitter, mix_seed, plan_epoch
+from pipeline_steps.gan.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    tensors_under,
+)
+from pipeline_steps.gan.discriminator import Discriminator
+from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
+from pipeline_steps.gan.losses import adversarial_loss, discriminator_loss, l1_loss
+from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.params import TrainParams
+
+STEPS_BETWEEN_LOSS_CHECKS = 20  # reading a loss waits for the GPU
+VAL_BATCH_SIZE = 16
+RECALIBRATION_PAIRS = 128
+BATCH_NORM_MOMENTUM = 0.1
+SELECTION_METRIC = "l1"
+
+EpochRow = dict[str, float]
+"""One line of the history: epoch, seen_images, losses, val metrics, learning rate, speed."""
+
+
+class Losses(NamedTuple):
+    """One step's losses, scalars on the device."""
+
+    discriminator: Tensor
+    adversarial: Tensor
+    l1: Tensor
+
+
+@dataclass
+class TrainingState:
+    """Everything a training is at one moment; what a checkpoint holds."""
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    loss_sums: Tensor
+    """Sums of :class:`Losses` over the running epoch: 3 float32 on the device."""
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    epoch: int = 0
+    """Finished epochs."""
+    step: int = 0
+    """Finished steps of the running epoch."""
+    seen_images: int = 0
+    history: list[EpochRow] = field(default_factory=list)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch (from 1) with the best val score; 0 before the first."""
+        if not self.history:
+            return 0
+        return int(min(self.history, key=lambda row: row[f"val_{SELECTION_METRIC}"])["epoch"])
+
+
+@dataclass(frozen=True)
+class TrainingObserver:
+    """Whom the trainer tells; each is called outside the step, never twice for one epoch."""
+
+    on_samples: Callable[[int, Tensor], None]
+    """(epoch, N×3×S×S float in −1..1 on CPU): the panel as the generator colours it now."""
+    on_epoch: Callable[[EpochRow], None]
+
+
+def train(
+    train_pairs: PackedPairs,
+    val_pairs: PackedPairs,
+    params: TrainParams,
+    *,
+    panel_sketches: Tensor,
+    work_folder: Path,
+    fingerprint: str,
+    observer: TrainingObserver,
+) -> TrainingState:
+    """Train a generator, or go on with one; return the finished state.
+
+    ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
+    ``sample_every_epochs``. ``work_folder`` keeps the checkpoints; ``fingerprint`` says what they
+    were made from. Raises :class:`TrainingError` on a non-finite loss, on a checkpoint of another
+    training, and where the device asked for is not there.
+    """
+    image_size = train_pairs.image_size
+    device = choose_device(params.device)
+    autocast_dtype = choose_autocast_dtype(params.precision, device)
+    make_deterministic()
+    state = build_state(params, image_size, device)
+    resume(state, work_folder, fingerprint)
+    steps_per_epoch = max(1, len(train_pairs) // params.batch_size)
+    batch_size = min(params.batch_size, len(train_pairs))
+    last_checkpoint_s = time.monotonic()
+    progress = tqdm(
+        total=params.epochs * steps_per_epoch,
+        initial=state.epoch * steps_per_epoch + state.step,
+        desc="train",
+        unit="step",
+        mininterval=0.5 if sys.stderr.isatty() else 15.0,
+        dynamic_ncols=True,
+    )
+
+    while state.epoch < params.epochs:
+        plan = plan_epoch(
+            seed=params.seed,
+            epoch=state.epoch,
+            num_pairs=len(train_pairs),
+            load_size=params.load_size,
+            image_size=image_size,
+            flip=params.horizontal_flip,
+        )
+        lr_scale = learning_rate_scale(state.epoch, params)
+        set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
+        set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
+        epoch_start_s, epoch_start_images = time.monotonic(), state.seen_images
+
+        # rare work: pictures before the first epoch
+        if state.epoch == 0 and state.step == 0:
+            observer.on_samples(0, colour_sketches(state.generator, panel_sketches))
+
+        while state.step < steps_per_epoch:
+            # rare work: a checkpoint
+            if time.monotonic() - last_checkpoint_s >= params.checkpoint_interval_s:
+                require_finite(state, params)
+                save(state, work_folder, fingerprint)
+                last_checkpoint_s = time.monotonic()
+
+            # one step -----------------------------------------------------------------------
+            torch.manual_seed(mix_seed(params.seed, state.epoch, state.step))  # dropout
+            batch = slice(state.step * batch_size, (state.step + 1) * batch_size)
+            pairs = fetch(train_pairs, plan.order[batch], device)
+            pairs = jitter(pairs, plan.corners[batch], plan.mirrored[batch], params.load_size)
+            losses = update(state, pairs, params, autocast_dtype)
+            state.loss_sums += torch.stack(losses)
+            state.step += 1
+            state.seen_images += batch_size
+            # ---------------------------------------------------------------------------------
+
+            progress.update()
+            if state.step % STEPS_BETWEEN_LOSS_CHECKS == 0:
+                require_finite(state, params)
+
+        require_finite(state, params)
+        row: EpochRow = {"epoch": state.epoch + 1, "seen_images": state.seen_images}
+        names = ("loss_discriminator", "loss_adversarial", "loss_l1")
+        row |= zip(names, (state.loss_sums / steps_per_epoch).tolist(), strict=True)
+        recalibrate_batch_norm(state.generator, train_pairs)
+        row |= validate(state.generator, val_pairs)
+        row["learning_rate"] = params.generator_lr * lr_scale
+        elapsed_s = time.monotonic() - epoch_start_s
+        row["images_per_s"] = (state.seen_images - epoch_start_images) / elapsed_s
+        state.epoch, state.step = state.epoch + 1, 0
+        state.loss_sums.zero_()
+        state.history.append(row)
+        if state.best_epoch == state.epoch:
+            state.best_weights = snapshot(state.generator)
+
+        progress.set_postfix(
+            epoch=f"{state.epoch}/{params.epochs}",
+            l1=f"{row['loss_l1']:.3f}",
+            val_l1=f"{row['val_l1']:.3f}",
+            refresh=False,
+        )
+        observer.on_epoch(row)
+        if state.epoch % params.sample_every_epochs == 0 or state.epoch == params.epochs:
+            observer.on_samples(state.epoch, colour_sketches(state.generator, panel_sketches))
+
+    progress.close()
+    save(state, work_folder, fingerprint)
+    return state
+
+
+def update(
+    state: TrainingState, pairs: Tensor, params: TrainParams, autocast_dtype: torch.dtype | None
+) -> Losses:
+    """One step of both networks on N×4×S×S pairs in −1..1: first D, then G against the new D."""
+    truth, sketch = pairs[:, COLOUR], pairs[:, SKETCH]
+    generator, discriminator = state.generator, state.discriminator
+
+    with torch.autocast(pairs.device.type, autocast_dtype, enabled=autocast_dtype is not None):
+        generated = generator(sketch)
+        real_logits = discriminator(sketch, truth)
+        fake_logits = discriminator(sketch, generated.detach())
+        d_loss = discriminator_loss(params.gan_loss, real_logits, fake_logits)
+    state.discriminator_optimizer.zero_grad()
+    d_loss.backward()
+    state.discriminator_optimizer.step()
+
+    discriminator.requires_grad_(False)
+    with torch.autocast(pairs.device.type, autocast_dtype, enabled=autocast_dtype is not None):
+        g_adversarial = adversarial_loss(params.gan_loss, discriminator(sketch, generated))
+        g_l1 = l1_loss(generated, truth)
+        g_loss = g_adversarial + params.l1_weight * g_l1
+    state.generator_optimizer.zero_grad()
+    g_loss.backward()
+    state.generator_optimizer.step()
+    discriminator.requires_grad_(True)
+    return Losses(d_loss.detach(), g_adversarial.detach(), g_l1.detach())
+
+
+def build_state(params: TrainParams, image_size: int, device: torch.device) -> TrainingState:
+    """Both networks, freshly drawn from the seed, and their optimizers."""
+    torch.manual_seed(params.seed)
+    architecture = GeneratorArchitecture(
+        image_size=image_size,
+        width=params.generator_width,
+        normalization=params.normalization,
+        dropout=params.dropout,
+    )
+    discriminator = Discriminator(
+        width=params.discriminator_width,
+        num_layers=params.discriminator_layers,
+        normalization=params.normalization,
+    )
+    generator = Generator(architecture)
+    for network in (generator, discriminator):
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainingState(
+        generator=generator,
+        discriminator=discriminator,
+        generator_optimizer=build_optimizer(generator, params),
+        discriminator_optimizer=build_optimizer(discriminator, params),
+        loss_sums=torch.zeros(3, device=device),
+    )
+
+
+def build_optimizer(network: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+    """Adam over all of a network; the learning rate is set anew every epoch."""
+    betas = (params.adam_beta1, params.adam_beta2)
+    return torch.optim.Adam(network.parameters(), lr=1.0, betas=betas, fused=True)
+
+
+def fetch(pairs: PackedPairs, indices: Tensor, device: torch.device) -> Tensor:
+    """Read pairs by index: N int64 → N×4×S×S float32 in −1..1, channels last in memory."""
+    rows = torch.from_numpy(pairs.pixels[indices.numpy()])
+    rows = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return to_model_range(rows.float())
+
+
+@torch.inference_mode()
+def colour_sketches(generator: Generator, sketches: Tensor) -> Tensor:
+    """Colour K×1×S×S sketches in evaluation mode → K×3×S×S float32 on CPU, both in −1..1."""
+    device = next(generator.parameters()).device
+    generator.eval()
+    coloured = [
+        generator(batch.to(device)).float().cpu() for batch in sketches.split(VAL_BATCH_SIZE)
+    ]
+    generator.train()
+    return torch.cat(coloured)
+
+
+@torch.inference_mode()
+def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> None:
+    """Measure what batch normalization divides by anew, with today's weights and no dropout.
+
+    The running averages lag behind the weights and are made with dropout on, which costs a model
+    that is used without it much of its quality (Wu & Johnson 2021, arXiv:2105.07576, section 3).
+    Training itself never reads them. Pairs are taken evenly, the same ones each time.
+    """
+    norms = [module for module in generator.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    if not norms:
+        return
+    device = next(generator.parameters()).device
+    generator.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    count = min(RECALIBRATION_PAIRS, len(train_pairs))
+    indices = torch.linspace(0, len(train_pairs) - 1, count).long()
+    for batch in indices.split(VAL_BATCH_SIZE):
+        generator(fetch(train_pairs, batch, device)[:, SKETCH])
+    for norm in norms:
+        norm.momentum = BATCH_NORM_MOMENTUM
+    generator.train()
+
+
+@torch.inference_mode()
+def validate(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
+    """Mean metrics of the generator, in evaluation mode, over the val pairs: ``{"val_l1": …}``."""
+    device = next(generator.parameters()).device
+    sums = dict.fromkeys(metrics.METRICS, 0.0)
+    generator.eval()
+    for indices in torch.arange(len(val_pairs)).split(VAL_BATCH_SIZE):
+        pairs = fetch(val_pairs, indices, device)
+        scores = metrics.score(generator(pairs[:, SKETCH]), pairs[:, COLOUR])
+        for name, values in scores.items():
+            sums[name] += values.sum().item()
+    generator.train()
+    return {f"val_{name}": total / len(val_pairs) for name, total in sums.items()}
+
+
+def snapshot(generator: Generator) -> dict[str, Tensor]:
+    """A copy of a generator's weights, on CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in generator.state_dict().items()}
+
+
+def learning_rate_scale(epoch: int, params: TrainParams) -> float:
+    """Constant, then falling in a straight line to 0 over the last ``lr_decay_fraction``."""
+    decay_epochs = params.lr_decay_fraction * params.epochs
+    remaining = params.epochs - epoch
+    return min(1.0, remaining / (decay_epochs + 1.0)) if decay_epochs else 1.0
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the step size of every parameter."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto`` takes CUDA where there is one; asked for in vain, :class:`TrainingError`."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(
+            "train.device: cuda was asked for, but torch finds no CUDA device; set auto or cpu"
+        )
+    use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def choose_autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """bfloat16 for the matrix work where asked for, or, with ``auto``, where it is native.
+
+    None is float32 throughout.
+    """
+    if precision == "bfloat16" or (precision == "auto" and has_native_bfloat16(device)):
+        return torch.bfloat16
+    return None
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware: most CUDA, AVX512-BF16, AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def make_deterministic() -> None:
+    """Same seed, hardware and software, same bytes."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+def require_finite(state: TrainingState, params: TrainParams) -> None:
+    """Raise :class:`TrainingError` if a loss of the running epoch was NaN or infinite."""
+    if torch.isfinite(state.loss_sums).all():
+        return
+    names = Losses._fields
+    broken = [
+        name
+        for name, total in zip(names, state.loss_sums.tolist(), strict=True)
+        if total - total != 0
+    ]
+    raise TrainingError(
+        f"train: {' and '.join(broken)} loss is not finite in epoch {state.epoch + 1}, step"
+        f" {state.step}; lower train.generator_lr ({params.generator_lr:g}) or"
+        f" train.discriminator_lr ({params.discriminator_lr:g}), or set train.precision to float32"
+    )
+
+
+def save(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
+    """Write a checkpoint of ``state``."""
+    tensors = {"loss_sums": state.loss_sums}
+    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+    tensors |= {f"best.{key}": value for key, value in state.best_weights.items()}
+    tensors |= optimizer_tensors(state.generator_optimizer, "generator_adam")
+    tensors |= optimizer_tensors(state.discriminator_optimizer, "discriminator_adam")
+    facts: dict[str, Any] = {
+        "fingerprint": fingerprint,
+        "epoch": state.epoch,
+        "step": state.step,
+        "seen_images": state.seen_images,
+        "history": state.history,
+    }
+    save_checkpoint(work_folder, Checkpoint(tensors, facts), seen_images=state.seen_images)
+
+
+def resume(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
+    """Bring ``state`` to the newest checkpoint in ``work_folder``, if there is one.
+
+    Raises :class:`TrainingError` if it is of another training.
+    """
+    checkpoint = load_checkpoint(work_folder)
+    if checkpoint is None:
+        return
+    tensors, facts = checkpoint
+    if facts["fingerprint"] != fingerprint:
+        raise TrainingError(
+            f"{work_folder}: holds the checkpoints of a training with other params, data or code;"
+            " move it away to train anew"
+        )
+    state.generator.load_state_dict(tensors_under(tensors, "generator"))
+    state.discriminator.load_state_dict(tensors_under(tensors, "discriminator"))
+    restore_optimizer(state.generator_optimizer, "generator_adam", tensors)
+    restore_optimizer(state.discriminator_optimizer, "discriminator_adam", tensors)
+    state.best_weights = tensors_under(tensors, "best")
+    state.loss_sums.copy_(tensors["loss_sums"])
+    state.epoch, state.step = facts["epoch"], facts["step"]
+    state.seen_images, state.history = facts["seen_images"], facts["history"]

@@ -1,0 +1,48 @@
+"""``python -m pipeline_steps.overrides FILE [key=value …]``: options for ``dvc exp run``.
+
+Prints the params in FILE as ``--set-param`` options, so that a tuned set of them is one file and
+one command. Each is checked against params.yaml first, so that nothing starts with a wrong one.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline_steps.errors import ParamError, run_stage
+from pipeline_steps.params import PARAMS_FILE, check_params, flatten, load_yaml
+
+
+def main() -> None:
+    """Print the options on one line each."""
+    if len(sys.argv) < 2:
+        raise ParamError("say which file: python -m pipeline_steps.overrides params/kaggle.yaml")
+    overrides = read_overrides(Path(sys.argv[1]), sys.argv[2:])
+    for key, value in overrides.items():
+        print(f"--set-param={key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}")
+
+
+def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
+    """Dotted keys and values of a params file and ``key=value`` words, the latter winning.
+
+    Raises :class:`ParamError` if a key is unknown or a value is refused.
+    """
+    overrides = flatten(load_yaml(path))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ParamError(f"{assignment}: must be key=value")
+        overrides[key] = yaml.safe_load(value)
+    tree = load_yaml(PARAMS_FILE)
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        if section not in tree or not isinstance(tree[section], dict):
+            raise ParamError(f"{key}: unknown key; sections are {', '.join(tree)}")
+        tree[section][name] = value
+    check_params(tree)
+    return overrides
+
+
+if __name__ == "__main__":
+    run_stage(main)

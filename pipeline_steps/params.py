@@ -1,0 +1,219 @@
+"""``params.yaml``, typed and checked at the door: a bad key or value is refused by name."""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+
+from pipeline_steps.errors import ParamError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of a number, both included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PowerOfTwo:
+    """An integer that can be halved down to 1, within bounds."""
+
+    low: int
+    high: int
+
+
+Count = Annotated[int, Between(1, 1_000_000)]
+Width = Annotated[int, Between(4, 512)]
+Fraction = Annotated[float, Between(0.0, 1.0)]
+LearningRate = Annotated[float, Between(0.0, 1.0)]
+Seed = Annotated[int, Between(0, 2**31 - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadParams:
+    """Which pairs to take, and from where."""
+
+    source: Literal["sample", "kaggle", "archive"]
+    path: str | None
+    kaggle_dataset: str
+    sample_train_pairs: Count
+    sample_test_pairs: Count
+    sample_seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareParams:
+    """How raw pairs become packed ones."""
+
+    image_size: Annotated[int, PowerOfTwo(32, 2048)]
+    sketch_side: Literal["auto", "left", "right"]
+    val_fraction: Annotated[float, Between(0.001, 0.5)]
+    test_fraction: Annotated[float, Between(0.001, 0.5)]
+    near_duplicate_distance: Annotated[int, Between(0, 15)]
+    max_picture_pixels: Annotated[int, Between(4096, 1_000_000_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams:
+    """pix2pix (Isola et al. 2017, arXiv:1611.07004, section 3 and appendix 6.2)."""
+
+    epochs: Count
+    batch_size: Annotated[int, Between(1, 4096)]
+    seed: Seed
+    generator_width: Width
+    discriminator_width: Width
+    discriminator_layers: Annotated[int, Between(1, 6)]
+    normalization: Literal["batch", "instance"]
+    dropout: Annotated[float, Between(0.0, 0.9)]
+    gan_loss: Literal["bce", "lsgan", "hinge"]
+    l1_weight: Annotated[float, Between(0.0, 1e6)]
+    generator_lr: LearningRate
+    discriminator_lr: LearningRate
+    adam_beta1: Annotated[float, Between(0.0, 0.9999)]
+    adam_beta2: Annotated[float, Between(0.0, 0.999999)]
+    lr_decay_fraction: Fraction
+    load_size: Annotated[int, Between(32, 4096)]
+    horizontal_flip: bool
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    sample_every_epochs: Count
+    sample_pairs: Annotated[int, Between(1, 64)]
+    checkpoint_interval_s: Annotated[float, Between(0.0, 86_400.0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateParams:
+    """How the test set is scored and shown."""
+
+    batch_size: Annotated[int, Between(1, 4096)]
+    grid_pairs: Annotated[int, Between(1, 64)]
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportParams:
+    """What an exported generator must live up to."""
+
+    max_onnx_difference: Annotated[float, Between(0.0, 2.0)]
+    check_pairs: Annotated[int, Between(1, 4096)]
+    data_licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingParams:
+    """Names in MLflow. Where MLflow is, ``MLFLOW_TRACKING_URI`` says."""
+
+    experiment: str
+    registered_model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """All of ``params.yaml``, one section a stage."""
+
+    download: DownloadParams
+    prepare: PrepareParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    export: ExportParams
+    tracking: TrackingParams
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check ``params.yaml``; raises :class:`ParamError` naming the key."""
+    return check_params(load_yaml(path))
+
+
+def check_params(tree: Any) -> Params:
+    """Check a tree as YAML gives it. Raises :class:`ParamError`, the key's dotted name in front."""
+    params: Params = _parse_section(Params, tree, "")
+    if params.train.load_size < params.prepare.image_size:
+        raise ParamError(
+            f"train.load_size: must be ≥ prepare.image_size ({params.prepare.image_size}),"
+            f" got {params.train.load_size}"
+        )
+    if params.download.source == "archive" and not params.download.path:
+        raise ParamError("download.path: must name a zip, tar or folder when source is archive")
+    return params
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dataclasses or dicts → one dict with dotted names: ``{"train.epochs": 40, …}``."""
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        tree = dataclasses.asdict(tree)
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def load_yaml(path: Path) -> Any:
+    """Read a YAML file. Raises :class:`ParamError` if it is missing or no YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamError(f"{path}: no such file; run from the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+
+
+def _parse_section(section: Any, tree: Any, name: str) -> Any:
+    where = name.rstrip(".") or "params.yaml"
+    if not isinstance(tree, dict):
+        raise ParamError(f"{where}: must be a section of keys, got {tree!r}")
+    hints = typing.get_type_hints(section, include_extras=True)
+    for key in tree:
+        if key not in hints:
+            raise ParamError(f"{name}{key}: unknown key; {where} takes {', '.join(hints)}")
+    for key in hints:
+        if key not in tree:
+            raise ParamError(f"{name}{key}: missing")
+    return section(**{key: _parse(hint, tree[key], f"{name}{key}") for key, hint in hints.items()})
+
+
+def _parse(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _parse_section(hint, value, f"{name}.")
+    if typing.get_origin(hint) is Annotated:
+        base, *rules = typing.get_args(hint)
+        value = _parse(base, value, name)
+        for rule in rules:
+            _check_rule(rule, value, name)
+        return value
+    if typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint) or isinstance(value, bool):
+            raise ParamError(f"{name}: must be {' or '.join(typing.get_args(hint))}, got {value!r}")
+        return value
+    return _parse_plain(hint, value, name)
+
+
+def _parse_plain(hint: Any, value: Any, name: str) -> Any:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in kinds and type(value) is int:
+        return float(value)
+    if type(value) not in kinds:
+        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ParamError(f"{name}: must be {wanted}, got {value!r}")
+    return value
+
+
+def _check_rule(rule: Any, value: Any, name: str) -> None:
+    if isinstance(rule, Between) and not (math.isfinite(value) and rule.low <= value <= rule.high):
+        bound = f"≥ {rule.low:g}" if value < rule.low else f"≤ {rule.high:g}"
+        raise ParamError(f"{name}: must be {bound}, got {value}")
+    if isinstance(rule, PowerOfTwo) and not (
+        value.bit_count() == 1 and rule.low <= value <= rule.high
+    ):
+        raise ParamError(
+            f"{name}: must be a power of two from {rule.low} to {rule.high}, got {value}"
+        )

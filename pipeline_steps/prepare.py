@@ -1,0 +1,424 @@
+"""Stage 2: the raw archive → packed pairs, their manifest, and a report on them.
+
+Reads  data/raw/pairs.zip, in place, and data/raw/source.json
+Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, dataset.json
+       reports/data/{report.md,counts.json,colours.csv,hues.csv,contact_sheet.png}
+
+Splits: what the archive calls test is test; its ``val`` alone is test as well. Where it brings no
+val or no test, an id's own hash decides, so new pairs never move old ones. If by chance that
+leaves a split empty, the training pair of the smallest hash goes there.
+"""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline_steps.atomic import atomic_path, write_json
+from pipeline_steps.data_report import SHEET_PAIRS, spread, write_data_report
+from pipeline_steps.duplicates import (
+    Fingerprint,
+    SplitPair,
+    exact_duplicates,
+    near_groups,
+    straddlers,
+)
+from pipeline_steps.errors import DataError, run_stage
+from pipeline_steps.manifest import (
+    SPLITS,
+    ManifestRow,
+    count_pairs,
+    count_reasons,
+    count_verdicts,
+    write_manifest,
+)
+from pipeline_steps.pairs import COLOUR, PackedPairs, UInt8Array, read_pairs, write_pairs
+from pipeline_steps.raw_pairs import ColourSums, PairRules, SketchSide, find_sketch_side
+from pipeline_steps.sources.pairing import Candidate, Leftover, Listing, Split, find_pairs
+from pipeline_steps.staging import StagedPairs, stage_pairs
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+REPORT = Path("reports/data")
+MAX_REASONS_TOLD = 3
+
+
+def main() -> None:
+    """Prepare as ``params.yaml`` says."""
+    from pipeline_steps.params import read_params
+
+    params = read_params().prepare
+    prepare(
+        RAW,
+        PREPARED,
+        REPORT,
+        image_size=params.image_size,
+        sketch_side=params.sketch_side,
+        val_fraction=params.val_fraction,
+        test_fraction=params.test_fraction,
+        near_duplicate_distance=params.near_duplicate_distance,
+        max_picture_pixels=params.max_picture_pixels,
+    )
+
+
+def prepare(
+    raw: Path,
+    prepared: Path,
+    report: Path,
+    *,
+    image_size: int,
+    sketch_side: str,
+    val_fraction: float,
+    test_fraction: float,
+    near_duplicate_distance: int,
+    max_picture_pixels: int,
+    workers: int | None = None,
+) -> None:
+    """Pack the pairs of ``raw/pairs.zip`` into ``prepared`` and report on them in ``report``.
+
+    ``image_size`` is a power of two from 32 px; ``sketch_side`` is left, right or auto. Equal
+    archives and arguments give equal bytes, whatever the number of ``workers`` (default: a core
+    each). ``dataset.json`` is written last: where it lies, everything lies.
+
+    Raises :class:`DataError` if the archive is damaged, the sketch's side can't be told, or a
+    split has no pair.
+    """
+    _check_arguments(image_size, sketch_side, near_duplicate_distance)
+    source = _read_source(raw / "source.json")
+    archive_path = raw / "pairs.zip"
+    with _open_archive(archive_path) as archive:
+        listing = find_pairs(archive.namelist())
+        rules = PairRules(
+            image_size=image_size,
+            sketch_side=_resolve_side(archive, listing, sketch_side, max_picture_pixels),
+            max_picture_pixels=max_picture_pixels,
+        )
+    (prepared / "dataset.json").unlink(missing_ok=True)
+    with _work_folder(prepared) as work_folder:
+        staged = stage_pairs(archive_path, listing.candidates, rules, work_folder, workers=workers)
+        fractions = {"val": val_fraction, "test": test_fraction}
+        placed = _place(listing, staged, fractions, near_duplicate_distance)
+        rows = _manifest_rows(listing, staged, placed)
+        _check_splits(archive_path, rows)
+        packed = [_write_split(prepared, split, staged, placed) for split in SPLITS]
+        dataset = _describe(rows, packed, rules, source)
+        write_manifest(prepared / "manifest.csv", rows)
+        write_data_report(
+            report,
+            rows=rows,
+            colours={split: _colours(staged, placed.numbers(split)) for split in SPLITS},
+            dataset=dataset,
+            sheet_pairs=list(staged.rows(spread(sorted(placed.splits), SHEET_PAIRS))),
+        )
+    write_json(prepared / "dataset.json", dataset)
+    counts = ", ".join(f"{len(pairs)} {pairs.path.stem}" for pairs in packed)
+    print(f"prepare: {counts}; {count_verdicts(rows)['rejected']} rejected, see {report}/report.md")
+
+
+# --- before any picture --------------------------------------------------------------------------
+
+
+def _check_arguments(image_size: int, sketch_side: str, near_duplicate_distance: int) -> None:
+    if image_size < 32 or image_size.bit_count() != 1:
+        raise ValueError(f"image_size must be a power of two ≥ 32, got {image_size}")
+    if sketch_side not in ("auto", "left", "right"):
+        raise ValueError(f"sketch_side must be auto, left or right, got {sketch_side!r}")
+    if not 0 <= near_duplicate_distance < 64:
+        raise ValueError(f"near_duplicate_distance must be 0..63, got {near_duplicate_distance}")
+
+
+def _read_source(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise DataError(f"{path}: not JSON; run `dvc repro -f download`") from None
+
+
+def _open_archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `dvc repro download` makes it") from None
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{path}: damaged ({error}); run `dvc repro -f download`") from None
+
+
+def _resolve_side(
+    archive: zipfile.ZipFile, listing: Listing, sketch_side: str, max_picture_pixels: int
+) -> SketchSide | None:
+    side_by_side = [each for each in listing.candidates if each.sketch_member is None]
+    if not side_by_side:
+        return None
+    if sketch_side == "left" or sketch_side == "right":
+        return sketch_side
+    order = _evenly(len(side_by_side))
+    return find_sketch_side(
+        archive,
+        (side_by_side[number] for number in order),
+        max_picture_pixels=max_picture_pixels,
+    )
+
+
+def _evenly(num_items: int) -> Iterator[int]:
+    """Go through 0..N−1 so that the first few of them are spread evenly already."""
+    # a stride near N over the golden ratio, prime to N, never bunches
+    stride = next(
+        stride
+        for stride in range(max(1, int(num_items * 0.618)), num_items + 1)
+        if np.gcd(stride, num_items) == 1
+    )
+    return (step * stride % num_items for step in range(num_items))
+
+
+@contextmanager
+def _work_folder(prepared: Path) -> Iterator[Path]:
+    """Make a folder beside ``prepared``, without what a killed run left in it."""
+    folder = prepared.parent / f".{prepared.name}.work"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- splits --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """Where each sane pair goes, by the candidates' numbers."""
+
+    splits: dict[int, Split]
+    """Of the pairs that are kept."""
+    dropped: dict[int, tuple[Split, str]]
+    """The others' split and why they are not."""
+
+    def numbers(self, split: Split) -> list[int]:
+        """List a split's candidates, sorted by id as the candidates are."""
+        return sorted(number for number, own in self.splits.items() if own == split)
+
+    def drop(self, reasons: dict[int, str]) -> None:
+        for number, reason in reasons.items():
+            self.dropped[number] = (self.splits.pop(number), reason)
+
+
+def _place(
+    listing: Listing,
+    staged: StagedPairs,
+    fractions: dict[str, float],
+    near_duplicate_distance: int,
+) -> _Placed:
+    if listing.has_val:
+        fractions = {**fractions, "val": 0.0}
+    if listing.has_test:
+        fractions = {**fractions, "test": 0.0}
+    fingerprints = {
+        number: facts.fingerprint
+        for number, facts in enumerate(staged.facts)
+        if facts.fingerprint is not None
+    }
+    splits = {number: _split_of(listing.candidates[number], fractions) for number in fingerprints}
+    placed = _Placed(splits=splits, dropped={})
+    _drop_exact(listing, placed, fingerprints)
+    groups = _near_groups(placed, fingerprints, staged, near_duplicate_distance)
+    # twice: a pair that filled an empty split may leave it for its twin, the next has no twin left
+    for _ in range(2):
+        for split in ("test", "val"):
+            if fractions[split]:
+                _fill_if_empty(listing, placed, split)
+        _drop_straddlers(listing, placed, groups)
+    return placed
+
+
+def _split_of(candidate: Candidate, fractions: dict[str, float]) -> Split:
+    if candidate.split in ("val", "test"):
+        return candidate.split
+    if unit_hash(candidate.id, "test") < fractions["test"]:
+        return "test"
+    return "val" if unit_hash(candidate.id, "val") < fractions["val"] else "train"
+
+
+def unit_hash(id: str, split: str) -> float:
+    """Hash an id to [0, 1), independently for each split."""
+    digest = hashlib.sha256(f"{split}/{id}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _fill_if_empty(listing: Listing, placed: _Placed, split: Split) -> None:
+    train = placed.numbers("train")
+    if train and not placed.numbers(split):
+        ids = {number: listing.candidates[number].id for number in train}
+        placed.splits[min(train, key=lambda number: unit_hash(ids[number], split))] = split
+
+
+def _drop_exact(listing: Listing, placed: _Placed, fingerprints: dict[int, Fingerprint]) -> None:
+    numbers = sorted(placed.splits)
+    pairs = _split_pairs(listing, placed, numbers)
+    reasons = exact_duplicates(pairs, [fingerprints[number].digest for number in numbers])
+    placed.drop({numbers[place]: reason for place, reason in reasons.items()})
+
+
+def _near_groups(
+    placed: _Placed,
+    fingerprints: dict[int, Fingerprint],
+    staged: StagedPairs,
+    max_distance: int,
+) -> list[list[int]]:
+    numbers = sorted(placed.splits)
+    if not numbers:
+        return []
+    groups = near_groups(
+        [fingerprints[number] for number in numbers],
+        staged.thumbs(),
+        thumb_rows=numbers,
+        max_distance=max_distance,
+    )
+    return [[numbers[place] for place in group] for group in groups]
+
+
+def _drop_straddlers(listing: Listing, placed: _Placed, groups: Sequence[Sequence[int]]) -> None:
+    for group in groups:
+        numbers = [number for number in group if number in placed.splits]
+        if numbers:
+            reasons = straddlers(_split_pairs(listing, placed, numbers))
+            placed.drop({numbers[place]: reason for place, reason in reasons.items()})
+
+
+def _split_pairs(listing: Listing, placed: _Placed, numbers: Sequence[int]) -> list[SplitPair]:
+    return [SplitPair(listing.candidates[number].id, placed.splits[number]) for number in numbers]
+
+
+# --- manifest ------------------------------------------------------------------------------------
+
+
+def _manifest_rows(listing: Listing, staged: StagedPairs, placed: _Placed) -> list[ManifestRow]:
+    packed_rows = {
+        number: row for split in SPLITS for row, number in enumerate(placed.numbers(split))
+    }
+    rows = [_leftover_row(leftover) for leftover in listing.leftovers]
+    for number, candidate in enumerate(listing.candidates):
+        facts = staged.facts[number]
+        split, reason = placed.dropped.get(
+            number, (placed.splits.get(number, candidate.split), facts.reason)
+        )
+        rows.append(
+            ManifestRow(
+                id=candidate.id,
+                member=candidate.member.name,
+                sketch_member=candidate.sketch_member.name if candidate.sketch_member else "",
+                sha256=facts.sha256,
+                sketch_sha256=facts.sketch_sha256,
+                split=split,
+                row=packed_rows.get(number),
+                width=facts.width,
+                height=facts.height,
+                verdict="rejected" if reason else "accepted",
+                reason=reason,
+            )
+        )
+    return rows
+
+
+def _leftover_row(leftover: Leftover) -> ManifestRow:
+    return ManifestRow(
+        id="",
+        member=leftover.member.name,
+        sketch_member="",
+        sha256="",
+        sketch_sha256="",
+        split=None,
+        row=None,
+        width=None,
+        height=None,
+        verdict=leftover.verdict,
+        reason=leftover.reason,
+    )
+
+
+def _check_splits(archive_path: Path, rows: Sequence[ManifestRow]) -> None:
+    pairs = count_pairs(rows)
+    empty = [split for split in SPLITS if not pairs[split]]
+    if not empty:
+        return
+    counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
+    reasons = {**count_reasons(rows, "rejected"), **count_reasons(rows, "ignored")}
+    most = sorted(reasons.items(), key=lambda item: -item[1])[:MAX_REASONS_TOLD]
+    told = "; ".join(f"{count} × {reason}" for reason, count in most) or "no members"
+    raise DataError(
+        f"{archive_path}: no pairs for {' and '.join(empty)} ({counts});"
+        f" members left out: {told}; see what download.source brings"
+    )
+
+
+# --- outputs -------------------------------------------------------------------------------------
+
+
+def _write_split(prepared: Path, split: Split, staged: StagedPairs, placed: _Placed) -> PackedPairs:
+    numbers = placed.numbers(split)
+    mean = _MeanPicture(staged.image_size)
+    path = prepared / f"{split}.npy"
+    write_pairs(
+        path,
+        mean.passing(staged.rows(numbers)),
+        num_pairs=len(numbers),
+        image_size=staged.image_size,
+    )
+    if split == "train":
+        with atomic_path(prepared / "train_mean.npy") as partial:
+            np.save(partial, mean.picture())
+    return read_pairs(path)
+
+
+class _MeanPicture:
+    """The mean colour picture of rows that stream through."""
+
+    def __init__(self, image_size: int) -> None:
+        self._sum: npt.NDArray[np.int64] = np.zeros((image_size, image_size, 3), np.int64)
+        self._num_rows = 0
+
+    def passing(self, rows: Iterator[UInt8Array]) -> Iterator[UInt8Array]:
+        """Pass the rows on, adding each up."""
+        for row in rows:
+            self._sum += row[..., COLOUR]
+            self._num_rows += 1
+            yield row
+
+    def picture(self) -> UInt8Array:
+        """Round the mean: H×W×3 ``uint8``."""
+        return np.rint(self._sum / self._num_rows).astype(np.uint8)
+
+
+def _colours(staged: StagedPairs, numbers: Sequence[int]) -> list[ColourSums]:
+    sums = (staged.facts[number].colours for number in numbers)
+    return [each for each in sums if each is not None]
+
+
+def _describe(
+    rows: Sequence[ManifestRow], packed: Sequence[PackedPairs], rules: PairRules, source: Any
+) -> dict[str, Any]:
+    files = {pairs.path.name: pairs.sha256() for pairs in packed}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return {
+        "image_size": rules.image_size,
+        "sketch_side": rules.sketch_side,
+        "pairs": count_pairs(rows),
+        "verdicts": count_verdicts(rows),
+        "files": files,
+        "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
+        "source": source,
+    }
+
+
+if __name__ == "__main__":
+    run_stage(main)

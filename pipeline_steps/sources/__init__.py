@@ -1,0 +1,1 @@
+"""Where pairs come from: one module a source, each leaving one zip that prepare reads."""

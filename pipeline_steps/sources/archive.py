@@ -1,0 +1,163 @@
+"""Other people's pairs: a zip, a tar or a folder, brought to the one raw format, a zip.
+
+A zip is copied as it is; a tar or a folder is packed, uncompressed, into one whose bytes depend on
+names and contents alone. Members are streamed, links are never followed.
+"""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tqdm import tqdm
+
+from pipeline_steps.atomic import atomic_path
+from pipeline_steps.errors import SourceError
+
+TIMESTAMP = (2024, 1, 1, 0, 0, 0)
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveTaken:
+    """What was taken from where it lay."""
+
+    kind: str
+    """``zip``, ``tar`` or ``folder``."""
+    members: int
+    bytes: int
+    """Size of the archive, or of all files of the folder."""
+    sha256: str
+    """Of the archive's bytes; of a folder, of its sorted names and contents."""
+
+
+def take_archive(path: Path, target: Path) -> ArchiveTaken:
+    """Copy or pack ``path`` into the zip ``target``, whole or not at all.
+
+    Raises :class:`SourceError` if it is missing, no archive, damaged or encrypted.
+    """
+    kind = kind_of(path)
+    if kind == "folder":
+        files = list(files_in(path))
+        if not files:
+            raise SourceError(f"{path}: the folder holds no files")
+        _write_zip(target, ((name, file.open("rb")) for name, file in files), len(files))
+        total = sum(file.stat().st_size for _, file in files)
+        return ArchiveTaken(kind=kind, members=len(files), bytes=total, sha256=content_sha256(path))
+    members = repack_tar(path, target) if kind == "tar" else _copy_zip(path, target)
+    return ArchiveTaken(
+        kind=kind, members=members, bytes=path.stat().st_size, sha256=content_sha256(path)
+    )
+
+
+def kind_of(path: Path) -> str:
+    """Tell ``zip``, ``tar`` or ``folder``; raises :class:`SourceError` for anything else."""
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        raise SourceError(f"{path}: no such file or folder; correct download.path")
+    if not path.is_file():
+        raise SourceError(f"{path}: neither a file nor a folder; correct download.path")
+    try:
+        if zipfile.is_zipfile(path):
+            return "zip"
+        if tarfile.is_tarfile(path):
+            return "tar"
+    except OSError as error:
+        raise SourceError(f"{path}: can't be read ({error.strerror})") from None
+    raise SourceError(
+        f"{path}: neither a zip nor a tar, or cut short; give a zip, a tar or a folder of pairs"
+    )
+
+
+def content_sha256(path: Path) -> str:
+    """Hash a source without copying it, so that a change can be noticed."""
+    if not path.is_dir():
+        return _file_sha256(path)
+    digest = hashlib.sha256()
+    for name, file in files_in(path):
+        digest.update(f"{name}\0{_file_sha256(file)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (relative POSIX name, path) of the regular files below a folder, sorted by name.
+
+    Links, devices, FIFOs and hidden files are passed over.
+    """
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if not name.startswith(".") and not path.is_symlink() and path.is_file():
+                found.append((path.relative_to(folder).as_posix(), path))
+    yield from sorted(found)
+
+
+def repack_tar(path: Path, target: Path) -> int:
+    """Pack a tar's regular files (any compression) into the zip ``target``; return their number.
+
+    Links and devices are passed over, so are names that lead out of the archive. Raises
+    :class:`SourceError` if the tar is damaged.
+    """
+    count = 0
+
+    def members() -> Iterator[tuple[str, IO[bytes]]]:
+        nonlocal count
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isreg() and is_inside(member.name):
+                    file = archive.extractfile(member)
+                    assert file is not None  # regular files have content
+                    count += 1
+                    yield str(PurePosixPath(member.name)), file
+
+    try:
+        _write_zip(target, members(), None)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise SourceError(f"{path}: damaged tar ({error}); get it again") from None
+    return count
+
+
+def is_inside(name: str) -> bool:
+    """Whether an archive member's name stays inside the archive's folder."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return bool(parts) and ".." not in parts and not parts[0].startswith("/")
+
+
+def _copy_zip(path: Path, target: Path) -> int:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise SourceError(f"{path}: damaged zip ({error}); get it again") from None
+    if any(entry.flag_bits & 0x1 for entry in entries):
+        raise SourceError(f"{path}: encrypted; unpack it with its password and give the folder")
+    with atomic_path(target) as partial:
+        shutil.copyfile(path, partial)
+    return len(entries)
+
+
+def _write_zip(target: Path, members: Iterable[tuple[str, IO[bytes]]], total: int | None) -> None:
+    with (
+        atomic_path(target) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, file in tqdm(members, total=total, desc="pack", unit="file", mininterval=1):
+            entry = zipfile.ZipInfo(name, TIMESTAMP)
+            entry.external_attr = 0o644 << 16
+            with file, archive.open(entry, "w", force_zip64=True) as packed:
+                shutil.copyfileobj(file, packed, _CHUNK_BYTES)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,195 @@
+"""MLflow: which server, is it there, and one run a training that every later stage finds again.
+
+Nothing set: SQLite and a folder at the repository's root, where a plain ``mlflow ui`` shows them.
+``MLFLOW_TRACKING_URI`` points anywhere else.
+"""
+
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pipeline_steps.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PREFLIGHT_TIMEOUT_S = 3.0
+TRAINING_TAG = "colorizer.training"
+"""The training's fingerprint: the same on every server that holds a run of it."""
+ORIGIN_TAG = "colorizer.imported_from"
+
+# a dead server is noticed in seconds, not minutes, and nothing is sent to anyone else
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def repository_root() -> Path:
+    """Where the embedded database lies: the main repository, also inside ``dvc exp run --temp``."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or the embedded SQLite database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / 'mlflow.db'}"
+
+
+def public_uri(uri: str) -> str:
+    """The address without user name and password, fit to be shown and stored."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def connect() -> "MlflowClient":
+    """Check that the server at hand answers, within seconds, and return its client.
+
+    Raises :class:`TrackingError` if it is not there or refuses us.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        _require_answer(uri)
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient()
+    try:
+        client.search_experiments(max_results=1)
+    except MlflowException as error:
+        reason = str(error).splitlines()[0]
+        raise TrackingError(
+            f"MLflow at {public_uri(uri)} refuses us ({reason}); set MLFLOW_TRACKING_URI,"
+            " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
+    return client
+
+
+def _require_answer(uri: str) -> None:
+    health = f"{public_uri(uri).rstrip('/')}/health"
+    try:
+        urllib.request.urlopen(health, timeout=PREFLIGHT_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return  # it answers; whether it lets us in is asked next
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TrackingError(
+            f"no MLflow server answers at {public_uri(uri)} ({reason}); start it, or correct or"
+            " unset MLFLOW_TRACKING_URI"
+        ) from None
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Find the experiment, or make it; the embedded one keeps its artifacts at the root."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        embedded = tracking_uri().startswith("sqlite:")
+        location = (repository_root() / "mlruns").as_uri() if embedded else None
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException:  # another process was faster
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"MLflow experiment {name!r} is deleted on {public_uri(tracking_uri())}; restore it"
+            " (`mlflow experiments restore`) or set another name in tracking.experiment"
+        )
+    return str(experiment.experiment_id)
+
+
+def find_run(
+    client: "MlflowClient", *, experiment: str, run_id: str | None, training: str
+) -> "Run | None":
+    """Find a training's run by its id, else by its fingerprint; None if it is not here."""
+    from mlflow.exceptions import MlflowException
+
+    if run_id:
+        try:
+            run = client.get_run(run_id)
+            if run.info.lifecycle_stage == "active":
+                return run
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+    runs = client.search_runs(
+        [experiment_id(client, experiment)],
+        filter_string=f"tags.`{TRAINING_TAG}` = '{training}'",
+        max_results=1,
+    )
+    return runs[0] if runs else None
+
+
+def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    """Log flat params in batches."""
+    from mlflow.entities import Param
+
+    entries = [Param(key, str(value)) for key, value in params.items()]
+    for start in range(0, len(entries), 100):
+        client.log_batch(run_id, params=entries[start : start + 100])
+
+
+def log_metrics(
+    client: "MlflowClient", run_id: str, values: Mapping[str, float], step: int = 0
+) -> None:
+    """Log a set of metrics at one step in one call."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now_ms = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(key, value, now_ms, step) for key, value in values.items()])
+
+
+def git_tags() -> dict[str, str]:
+    """MLflow's own tags for the commit, and whether the tree differed from it; {} outside git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    # what a running `dvc repro` itself rewrites is not an edit
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    tags = {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+    branch = _git("rev-parse", "--abbrev-ref", "HEAD")
+    return tags | ({"mlflow.source.git.branch": branch} if branch else {})
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def log_evaluation(
+    client: "MlflowClient", run_id: str, evaluation: Mapping[str, Any], report: Path
+) -> None:
+    """Log the test metrics (``test_l1``, ``copy_sketch_l1``, …) and the report's files to a run."""
+    values: dict[str, float] = {"test_pairs": evaluation["test_pairs"]}
+    for answer, by_metric in evaluation.items():
+        if isinstance(by_metric, Mapping):
+            prefix = "test" if answer == "generator" else answer
+            values |= {f"{prefix}_{metric}": value for metric, value in by_metric.items()}
+    log_metrics(client, run_id, values)
+    client.log_artifacts(run_id, str(report), "evaluation")

@@ -1,0 +1,70 @@
+"""What all tests share: the real params, made small, and a quiet torch."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# two torch processes with a thread pool each slow each other down tenfold
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from pipeline_steps.pairs import PackedPairs, read_pairs, write_pairs
+from pipeline_steps.params import Params, read_params
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The committed params, the networks and the training made tiny."""
+    real = read_params(REPOSITORY / "params.yaml")
+    train = dataclasses.replace(
+        real.train,
+        epochs=2,
+        batch_size=2,
+        generator_width=4,
+        discriminator_width=4,
+        discriminator_layers=2,
+        load_size=36,
+        sample_every_epochs=1,
+        sample_pairs=2,
+        checkpoint_interval_s=3600.0,
+        device="cpu",
+    )
+    return dataclasses.replace(real, train=train)
+
+
+@pytest.fixture
+def make_pairs(tmp_path: Path) -> Callable[..., PackedPairs]:
+    """Write a packed split of discs: the colour of a disc follows from its radius."""
+
+    def make(name: str, num_pairs: int, image_size: int = 32) -> PackedPairs:
+        path = tmp_path / f"{name}.npy"
+        rows = (draw_disc_pair(index, image_size) for index in range(num_pairs))
+        write_pairs(path, rows, num_pairs=num_pairs, image_size=image_size)
+        return read_pairs(path)
+
+    return make
+
+
+def draw_disc_pair(index: int, image_size: int) -> np.ndarray:
+    """One row: a filled disc and its outline, S×S×4 ``uint8``."""
+    y, x = np.mgrid[:image_size, :image_size] - image_size // 2
+    radius = np.hypot(x, y)
+    size = image_size * (0.2 + 0.05 * (index % 5))
+    row = np.full((image_size, image_size, 4), 255, np.uint8)
+    row[radius < size, :3] = (250, 40 * (index % 5), 30)
+    row[np.abs(radius - size) < 1.5] = 0
+    return row
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run the test in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
