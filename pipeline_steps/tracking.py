@@ -4,8 +4,10 @@ Nothing set: SQLite and a folder at the repository's root, where a plain ``mlflo
 ``MLFLOW_TRACKING_URI`` points anywhere else.
 """
 
+import logging
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -68,6 +70,8 @@ def connect() -> "MlflowClient":
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    for chatter in ("mlflow", "alembic"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
     try:
@@ -152,8 +156,6 @@ def log_metrics(
     client: "MlflowClient", run_id: str, values: Mapping[str, float], step: int = 0
 ) -> None:
     """Log a set of metrics at one step in one call."""
-    import time
-
     from mlflow.entities import Metric
 
     now_ms = int(time.time() * 1000)

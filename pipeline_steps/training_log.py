@@ -97,11 +97,13 @@ class TrainingLog:
     def log_dataset(self, pairs: PackedPairs, context: str) -> None:
         """Log a packed split as a dataset input; its digest is the start of the file's sha256."""
         import mlflow
+        from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.numpy_dataset import from_numpy
 
         name = pairs.path.stem
+        source = CodeDatasetSource(tags={"path": str(pairs.path), "sha256": self.data[name]})
         dataset = from_numpy(
-            pairs.pixels[:1], source=str(pairs.path), name=name, digest=self.data[name][:36]
+            pairs.pixels[:1], source=source, name=name, digest=self.data[name][:36]
         )
         mlflow.log_input(dataset, context=context, tags={"pairs": str(len(pairs))})
 
