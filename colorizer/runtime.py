@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from colorizer.errors import ModelFolderError
+from colorizer.errors import ModelFolderError, PictureError
 from colorizer.model_folder import INPUT_NAME, OUTPUT_NAME, ModelFolder, open_model_folder
-from colorizer.pictures import fit_square, open_picture, to_grey
+from colorizer.pictures import fit_sketch, open_picture
 from colorizer.pixels import to_model_range, to_pixel_range
 
 if TYPE_CHECKING:
@@ -54,16 +54,14 @@ class Colorizer:
         """
         from PIL import Image
 
-        source = open_picture(Path(picture) if isinstance(picture, str) else picture)
-        square, placement = fit_square(source, self.model.image_size)
-        coloured = Image.fromarray(self.colour([to_grey(np.asarray(square))])[0])
-        box = (
-            placement.left,
-            placement.top,
-            placement.left + placement.width,
-            placement.top + placement.height,
-        )
-        return coloured.crop(box).resize(source.size, Image.Resampling.BICUBIC)
+        try:
+            sketch = open_picture(Path(picture) if isinstance(picture, str) else picture)
+        except PictureError as error:
+            where = "the sketch" if isinstance(picture, bytes) else picture
+            raise PictureError(f"{where}: {error}") from None
+        square, placement = fit_sketch(sketch, self.model.image_size)
+        coloured = Image.fromarray(np.ascontiguousarray(placement.cut(self.colour([square])[0])))
+        return coloured.resize(sketch.size, Image.Resampling.BICUBIC)
 
     def colour(self, sketches: Sequence[UInt8Array]) -> UInt8Array:
         """Colour N grey sketches (each S×S ``uint8``, 255 = paper) → N×S×S×3 ``uint8``."""

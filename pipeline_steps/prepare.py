@@ -159,8 +159,8 @@ def _resolve_side(
     side_by_side = [each for each in listing.candidates if each.sketch_member is None]
     if not side_by_side:
         return None
-    if sketch_side == "left" or sketch_side == "right":
-        return sketch_side
+    if sketch_side != "auto":
+        return "left" if sketch_side == "left" else "right"
     order = _evenly(len(side_by_side))
     return find_sketch_side(
         archive,

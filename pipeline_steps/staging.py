@@ -206,7 +206,7 @@ def _stage(chunk: _Chunk) -> list[RawPair]:
 
 def _write_at(descriptor: int, number: int, row: UInt8Array) -> None:
     """Write the whole row at its place; a mapped file would die, not raise, on a full disk."""
-    data = memoryview(np.ascontiguousarray(row)).cast("B")
+    data = np.ascontiguousarray(row).data.cast("B")
     offset = number * len(data)
     while data:
         written = os.pwrite(descriptor, data, offset)

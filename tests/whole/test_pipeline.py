@@ -1,0 +1,375 @@
+"""The whole pipeline as a user runs it: a clone, real DVC, real MLflow on SQLite, tiny."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL: dict[str, Any] = {
+    "download": {"sample_train_pairs": 24, "sample_test_pairs": 6},
+    "prepare": {"image_size": 32, "val_fraction": 0.2},
+    "train": {
+        "epochs": 2,
+        "generator_width": 4,
+        "discriminator_width": 4,
+        "load_size": 36,
+        "sample_every_epochs": 1,
+        "sample_pairs": 2,
+    },
+    "evaluate": {"grid_pairs": 2},
+}
+
+
+class Clone:
+    """A clone with small params, and what a user does in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(
+        self, *command: str, check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone, our Python first on the path."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | (environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} gave {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "GIT"))}
+        return kept | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.folder)}
+
+    def dvc(self, *arguments: str) -> str:
+        return self.run("dvc", *arguments).stdout
+
+    def set_params(self, changes: dict[str, Any]) -> None:
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in changes.items():
+            params[section].update(values)
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "work")
+
+    def sha256(self, path: str) -> str:
+        return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+
+    def json(self, path: str) -> Any:
+        return json.loads((self.folder / path).read_text())
+
+    def copy_to(self, folder: Path) -> "Clone":
+        """The committed files alone, as another person's clone has them."""
+        self.run("git", "clone", "-q", str(self.folder), str(folder))
+        return Clone(folder)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """All versions of the registered model, as plain values."""
+        script = """
+import json
+from pipeline_steps.tracking import connect
+client = connect()
+found = client.search_model_versions("name = 'sketch-colorizer'")
+versions = [client.get_model_version(v.name, str(v.version)) for v in found]
+print(json.dumps([{"version": v.version, "tags": v.tags, "aliases": v.aliases} for v in versions]))
+"""
+        done = self.run(sys.executable, "-c", script)
+        versions: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        return versions
+
+
+@pytest.fixture(scope="module")
+def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clone]:
+    """A repository of its own with the files as they are here, committed, params small."""
+
+    def make(name: str) -> Clone:
+        folder = tmp_path_factory.mktemp(name) / "repository"
+        folder.mkdir()
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for file in filter(None, listed.split("\0")):
+            if (REPOSITORY / file).is_file():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(REPOSITORY / file, folder / file)
+        clone = Clone(folder)
+        clone.run("git", "init", "-q", "-b", "main")
+        clone.set_params(SMALL)
+        clone.commit()
+        return clone
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def done(make_clone: Callable[[str], Clone]) -> Clone:
+    """A clone in which ``dvc repro`` has run, and dvc.lock is committed."""
+    clone = make_clone("done")
+    clone.dvc("repro")
+    clone.commit()
+    return clone
+
+
+def test_repro_leaves_a_measured_exported_registered_generator(done: Clone) -> None:
+    evaluation = done.json("metrics/evaluation.json")
+    assert set(evaluation) == {"generator", "copy_sketch", "white", "train_mean", "test_pairs"}
+    assert set(evaluation["generator"]) == {"l1", "psnr", "ssim", "chroma"}
+    assert evaluation["test_pairs"] == 6
+    (version,) = done.versions()
+    assert version["aliases"] == ["candidate"]
+    assert version["tags"]["model_sha256"] == done.sha256("models/colorizer/generator.onnx")
+
+
+def test_a_second_repro_runs_nothing(done: Clone) -> None:
+    printed = done.dvc("repro")
+    assert printed.count("didn't change, skipping") == 5
+    assert "Running stage" not in printed
+    assert "up to date" in done.dvc("status")
+
+
+@pytest.mark.parametrize(
+    ("file", "first_changed"),
+    [
+        ("pipeline_steps/grids.py", "evaluate"),
+        ("pipeline_steps/model_card.py", "export"),
+        ("pipeline_steps/gan/losses.py", "train"),
+        ("pipeline_steps/data_report.py", "prepare"),
+    ],
+)
+def test_an_edit_reruns_from_the_stage_that_uses_it(
+    done: Clone, file: str, first_changed: str
+) -> None:
+    path = done.folder / file
+    source = path.read_text()
+    path.write_text(source + "\n# edited\n")
+    try:
+        status = json.loads(done.dvc("status", "--json"))
+    finally:
+        path.write_text(source)
+    edited = [
+        stage
+        for stage, changes in status.items()
+        if any(
+            file in change.get("changed deps", {}) for change in changes if isinstance(change, dict)
+        )
+    ]
+    assert edited[0] == first_changed
+
+
+def test_metrics_params_plots_and_dag_answer(done: Clone) -> None:
+    assert "metrics/evaluation.json" in done.dvc("metrics", "show")
+    assert "evaluate" in done.dvc("dag")
+    page = done.dvc("plots", "show").strip().splitlines()[-1]
+    html = Path(page.removeprefix("file://")).read_text()
+    assert "loss_discriminator" in html
+    assert html.count("<img") >= 5
+    done.set_params({"train": {"epochs": 3}})
+    try:
+        assert "train.epochs" in done.dvc("params", "diff")
+    finally:
+        done.set_params({"train": {"epochs": 2}})
+
+
+def test_the_registered_version_leads_back_to_all_it_was_made_from(done: Clone) -> None:
+    script = """
+import json, mlflow
+from pipeline_steps.tracking import connect
+client = connect()
+version = client.get_model_version_by_alias("sketch-colorizer", "candidate")
+run = client.get_run(version.run_id)
+print(json.dumps(dict(
+    version_tags=version.tags, params=run.data.params, metrics=run.data.metrics,
+    tags=run.data.tags, datasets=[i.dataset.name for i in run.inputs.dataset_inputs],
+    epochs=len(client.get_metric_history(version.run_id, "val_l1")),
+    artifacts=[a.path for a in client.list_artifacts(version.run_id)],
+)))
+"""
+    found = json.loads(done.run(sys.executable, "-c", script).stdout.splitlines()[-1])
+    head = done.run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
+    assert found["version_tags"]["git_commit"] == head
+    assert found["version_tags"]["git_dirty"] == "false"
+    dataset = done.json("data/prepared/dataset.json")
+    assert found["version_tags"]["data_fingerprint"] == dataset["fingerprint"]
+    assert found["params"]["train.epochs"] == "2"
+    evaluation = done.json("metrics/evaluation.json")
+    assert found["metrics"]["test_l1"] == evaluation["generator"]["l1"]
+    assert float(found["version_tags"]["generator.l1"]) == evaluation["generator"]["l1"]
+    assert sorted(found["datasets"]) == ["train", "val"]
+    assert found["epochs"] == 2
+    assert {"evaluation", "environment.json", "strips.png", "pipeline"} <= set(found["artifacts"])
+
+
+def test_the_registered_model_colours_as_the_exported_folder_does(done: Clone) -> None:
+    script = """
+import mlflow.onnx, numpy as np, onnxruntime
+from colorizer import Colorizer
+from pipeline_steps.tracking import connect
+connect()
+model = mlflow.onnx.load_model("models:/sketch-colorizer@candidate")
+session = onnxruntime.InferenceSession(
+    model.SerializeToString(), providers=["CPUExecutionProvider"])
+sketch = np.random.default_rng(1).uniform(-1, 1, (3, 1, 32, 32)).astype(np.float32)
+(registered,) = session.run(None, {"sketch": sketch})
+assert np.array_equal(registered, Colorizer.load("models/colorizer").run(sketch))
+folder = mlflow.artifacts.download_artifacts("models:/sketch-colorizer@candidate")
+import pathlib; print(sorted(p.name for p in pathlib.Path(folder, "extra_files").iterdir()))
+"""
+    printed = done.run(sys.executable, "-c", script).stdout
+    assert "generator.safetensors" in printed
+    assert "config.json" in printed
+
+
+def test_registering_again_changes_nothing(done: Clone) -> None:
+    printed = done.run(sys.executable, "-m", "pipeline_steps.register").stdout
+    assert "had this model already as version 1" in printed
+    assert len(done.versions()) == 1
+
+
+def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(done: Clone, tmp_path: Path) -> None:
+    done.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
+    done.commit()
+    done.dvc("push")
+    fresh = done.copy_to(tmp_path / "fresh")
+    fresh.dvc("pull")
+    assert "Running stage" not in fresh.dvc("repro")
+    for state in ("is now version 1", "had this model already as version 1"):
+        assert state in fresh.run(sys.executable, "-m", "pipeline_steps.register").stdout
+    (version,) = fresh.versions()
+    assert version["tags"]["generator.l1"] == done.versions()[0]["tags"]["generator.l1"]
+
+
+def test_an_experiment_changes_a_param_and_is_compared(done: Clone, tmp_path: Path) -> None:
+    clone = done.copy_to(tmp_path / "experiment")
+    clone.run("git", "config", "user.name", "t")
+    clone.run("git", "config", "user.email", "t@t")
+    clone.dvc("exp", "run", "-S", "train.epochs=1")
+    assert clone.json("metrics/training.json")["epochs"] == 1
+    assert "train.epochs" in clone.dvc("params", "diff")
+
+
+def test_the_same_commit_trained_elsewhere_gives_the_same_bytes(
+    done: Clone, tmp_path: Path
+) -> None:
+    again = done.copy_to(tmp_path / "again")
+    again.dvc("repro")
+    for file in (
+        "data/raw/pairs.zip",
+        "data/prepared/train.npy",
+        "models/generator.safetensors",
+        "models/generator_last.safetensors",
+        "models/colorizer/generator.onnx",
+        "models/colorizer/checksums.json",
+        "metrics/evaluation.json",
+        "reports/train/history.csv",
+    ):
+        assert again.sha256(file) == done.sha256(file), file
+
+
+def test_a_killed_training_resumes_and_ends_as_an_unbroken_one(done: Clone, tmp_path: Path) -> None:
+    longer = {"train": {"epochs": 40, "checkpoint_interval_s": 0.2, "sample_every_epochs": 20}}
+    unbroken, killed = (done.copy_to(tmp_path / name) for name in ("unbroken", "killed"))
+    for clone in (unbroken, killed):
+        clone.set_params(longer)
+    unbroken.dvc("repro", "train")
+
+    process = subprocess.Popen(
+        ["dvc", "repro", "train"],
+        cwd=killed.folder,
+        env=killed.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    work = killed.folder / ".work" / "train"
+    deadline_s = time.monotonic() + 300
+    while len(list(work.glob("*/checkpoint-*"))) < 2:
+        assert time.monotonic() < deadline_s, "no checkpoint came"
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed.folder / "models" / "generator.safetensors").exists()
+
+    printed = killed.dvc("repro", "train")
+    assert "goes on from the newest checkpoint" in printed
+    for file in ("models/generator.safetensors", "reports/train/history.csv"):
+        assert killed.sha256(file) == unbroken.sha256(file)
+    # one training is one run, however often it was broken off
+    run = killed.json("models/run.json")["run_id"]
+    script = (
+        "from pipeline_steps.tracking import connect; c = connect();"
+        f"h = c.get_metric_history('{run}', 'val_l1');"
+        "print(len(c.search_runs(['1'])), sorted({m.step for m in h}) == list(range(1, 41)))"
+    )
+    assert killed.run(sys.executable, "-c", script).stdout.splitlines()[-1] == "1 True"
+
+
+def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
+    done: Clone, tmp_path: Path
+) -> None:
+    started_s = time.monotonic()
+    failed = done.run(
+        sys.executable,
+        "-m",
+        "pipeline_steps.train",
+        check=False,
+        environment={"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"},
+    )
+    assert failed.returncode == 1
+    assert time.monotonic() - started_s < 60
+    (line,) = failed.stderr.strip().splitlines()
+    assert line.startswith("error: no MLflow server answers at http://127.0.0.1:9")
+    assert "MLFLOW_TRACKING_URI" in line
+    assert "secret" not in failed.stdout + failed.stderr
+
+
+def test_a_bad_param_stops_the_stage_with_one_line(done: Clone) -> None:
+    done.set_params({"train": {"batch_size": 0}})
+    try:
+        failed = done.run(sys.executable, "-m", "pipeline_steps.train", check=False)
+    finally:
+        done.set_params({"train": {"batch_size": 4}})
+    assert failed.returncode == 1
+    assert failed.stderr.strip() == "error: train.batch_size: must be ≥ 1, got 0"
+
+
+def test_a_sketch_is_coloured_from_the_command_line(done: Clone, tmp_path: Path) -> None:
+    from PIL import Image
+
+    sketch = np.full((40, 60), 255, np.uint8)
+    sketch[10:12] = 0
+    Image.fromarray(sketch).save(tmp_path / "sketch.png")
+    done.run(
+        sys.executable, "-m", "colorizer", str(tmp_path / "sketch.png"), str(tmp_path / "out.png")
+    )
+    with Image.open(tmp_path / "out.png") as coloured:
+        assert coloured.size == (60, 40)
+        assert coloured.mode == "RGB"
