@@ -27,6 +27,8 @@ MAX_MEAN_DIFFERENCE = 2.0
 MAX_CELL_DIFFERENCE = 32
 """Largest difference of any cell and channel of the thumbnails."""
 HASH_BITS = 64
+HASH_MARGIN = 4
+"""Levels of 255 by which neighbouring cells must differ."""
 SPLIT_RANK: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
 
 
@@ -61,9 +63,10 @@ def fingerprint(colour: Image.Image, sketch: Image.Image, row: UInt8Array) -> Fi
 
 
 def difference_hash(picture: Image.Image) -> int:
-    """64 bits: is each cell of an 8×8 grid darker than the one to its right."""
-    cells = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX))
-    bits = np.packbits(cells[:, :-1] < cells[:, 1:])
+    """64 bits: is each cell of an 8×8 grid clearly darker than the one to its right."""
+    cells = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX)).astype(np.int16)
+    # flat colour is common here: without a margin the noise of a JPEG would decide its bits
+    bits = np.packbits(cells[:, :-1] + HASH_MARGIN < cells[:, 1:])
     return int.from_bytes(bits.tobytes(), "big")
 
 

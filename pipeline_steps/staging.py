@@ -123,8 +123,11 @@ def _make_sparse(path: Path, num_bytes: int) -> None:
 
 def _stage_here(order: _Order, chunks: Sequence[_Chunk]) -> Iterator[list[RawPair]]:
     worker = _Worker(order)
-    for chunk in chunks:
-        yield worker.stage(chunk)
+    try:
+        for chunk in chunks:
+            yield worker.stage(chunk)
+    finally:
+        worker.close()
 
 
 def _stage_in_pool(
@@ -168,6 +171,11 @@ class _Worker:
         self.archive = zipfile.ZipFile(order.archive)
         self.rows = order.rows.open("r+b", buffering=0)
         self.thumbs = order.thumbs.open("r+b", buffering=0)
+
+    def close(self) -> None:
+        """Close all files; a worker process leaves that to its end."""
+        for file in (self.archive, self.rows, self.thumbs):
+            file.close()
 
     def stage(self, chunk: _Chunk) -> list[RawPair]:
         """Write the rows of a chunk; return the facts of each pair."""

@@ -68,8 +68,8 @@ def kind_of(path: Path) -> str:
             return "zip"
         if tarfile.is_tarfile(path):
             return "tar"
-    except OSError as error:
-        raise SourceError(f"{path}: can't be read ({error.strerror})") from None
+    except (OSError, EOFError) as error:
+        raise SourceError(f"{path}: can't be read ({error})") from None
     raise SourceError(
         f"{path}: neither a zip nor a tar, or cut short; give a zip, a tar or a folder of pairs"
     )
