@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, seen_images: int) -
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()
     }
-    data = save(tensors, metadata={"checkpoint": json.dumps(facts, sort_keys=True)})
+    data = save(tensors, metadata={"checkpoint": json.dumps(facts)})
     digest = hashlib.sha256(data).hexdigest()[:16]
     path = folder / f"checkpoint-{seen_images:012d}-{digest}.safetensors"
     with atomic_path(path) as partial:

@@ -13,18 +13,12 @@ it unpacks the archive.
 """
 
 import base64
-import errno
-import functools
 import hashlib
 import json
-import lzma
 import re
 import shutil
 import sys
-import tarfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -32,17 +26,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-import numpy as np
-import numpy.typing as npt
+import google_crc32c
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 
 from pipeline_steps.atomic import sync, write_json
 from pipeline_steps.errors import SourceError
+from pipeline_steps.sources.archive_check import READ_BYTES, DamageError, check_archive
 
 NUM_TRIES = 5
 MAX_WAIT_S = 120.0
@@ -51,7 +45,6 @@ MAX_WAIT_S = 120.0
 CONNECT_TIMEOUT_S = 10.0
 # What a cut loses at most: a chunk is written when it is whole.
 NETWORK_CHUNK_BYTES = 256 * 1024
-DISK_CHUNK_BYTES = 1024 * 1024
 # Room left for the rest of the machine when the archive has come.
 SPARE_BYTES = 64 * 1024 * 1024
 
@@ -60,8 +53,6 @@ CREATE_TOKEN = "create a token at kaggle.com/settings and save it as ~/.kaggle/k
 _SLUG = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _HANDLE = re.compile(rf"({_SLUG})/({_SLUG})(?:/versions/([1-9][0-9]{{0,8}}))?")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_TAR_SUFFIXES = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
-_TAR_BLOCK_BYTES = 512
 
 T = TypeVar("T")
 
@@ -560,17 +551,13 @@ def _check_length(partial: _Partial) -> None:
 # --- the checks of what came -------------------------------------------------------------------
 
 
-class _DamageError(Exception):
-    """The file that came is not the archive that was sent."""
-
-
 def _accept(shelf: _Shelf, partial: _Partial) -> KaggleDownload:
     """Verify what came and give it its final name; remove it if it's damaged."""
     dataset = shelf.dataset
     try:
         sha256 = _check_hashes(partial)
-        suffix = _check_archive(partial.path)
-    except _DamageError as damage:
+        suffix = check_archive(partial.path)
+    except DamageError as damage:
         partial.drop()
         raise SourceError(
             f"the archive of {dataset} came damaged ({damage}) and was removed: run again to"
@@ -591,179 +578,25 @@ def _accept(shelf: _Shelf, partial: _Partial) -> KaggleDownload:
 def _check_hashes(partial: _Partial) -> str:
     """Compare the whole file with what the storage promised; return its SHA-256."""
     promised = partial.promise.hashes if partial.promise else {}
-    sha256, md5, crc32c = hashlib.sha256(), hashlib.md5(usedforsecurity=False), _Crc32c()
-    hashers: dict[str, Any] = {"sha256": sha256, "md5": md5, "crc32c": crc32c}
+    sha256 = hashlib.sha256()
+    hashers: dict[str, Any] = {
+        "sha256": sha256,
+        "md5": hashlib.md5(usedforsecurity=False),
+        "crc32c": google_crc32c.Checksum(),
+    }
     running = [hasher for name, hasher in hashers.items() if name in {"sha256", *promised}]
     with (
         partial.path.open("rb") as file,
         _progress("verifying", partial.num_bytes) as bar,
     ):
-        while chunk := file.read(DISK_CHUNK_BYTES):
+        while chunk := file.read(READ_BYTES):
             for hasher in running:
                 hasher.update(chunk)
             bar.update(len(chunk))
     for name, value in promised.items():
         if name in hashers and base64.b64encode(hashers[name].digest()).decode() != value:
-            raise _DamageError(f"its {name} is not the storage's")
+            raise DamageError(f"its {name} is not the storage's")
     return sha256.hexdigest()
-
-
-def _check_archive(path: Path) -> str:
-    """Read every member of a zip or a tar to its end; return the suffix of its kind."""
-    with path.open("rb") as file:
-        magic = file.read(6)
-    try:
-        if magic.startswith(b"PK"):
-            num_members, suffix = _read_zip(path), ".zip"
-        else:
-            num_members = _read_tar(path)
-            suffix = next((s for m, s in _TAR_SUFFIXES.items() if magic.startswith(m)), ".tar")
-    except OSError as error:
-        # A bare one is from gzip or bz2, an EINVAL from zipfile seeking before the start.
-        if error.errno not in {None, errno.EINVAL}:
-            raise
-        raise _DamageError("its compression or its directory is broken") from None
-    if not num_members:
-        raise _DamageError("it holds no file")
-    return suffix
-
-
-def _read_zip(path: Path) -> int:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise _DamageError("it is no whole zip file") from None
-    with archive:
-        for member in archive.infolist():
-            _read_zip_member(archive, member)
-        return len(archive.infolist())
-
-
-def _read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    try:
-        with archive.open(member) as file:
-            _read_to_end(file)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError):
-        raise _DamageError(f"its member {member.filename!r} fails its checksum") from None
-    except (RuntimeError, NotImplementedError):
-        # Encrypted, or compressed in a way Python doesn't know.
-        raise _DamageError(f"its member {member.filename!r} can't be read") from None
-
-
-def _read_tar(path: Path) -> int:
-    num_members = 0
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                num_members += 1
-                if file := archive.extractfile(member) if member.isreg() else None:
-                    _read_to_end(file)
-            _check_tar_end(archive)
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError):
-        raise _DamageError("it is neither a whole zip nor a whole tar file") from None
-    return num_members
-
-
-def _check_tar_end(archive: tarfile.TarFile) -> None:
-    """Make sure that the tar ends where ``tarfile`` stopped.
-
-    It takes a broken header for the end. After the true one, zeros follow, at least a block.
-    """
-    file = archive.fileobj
-    assert file is not None, "an open tar has its file"
-    file.seek(archive.offset)
-    num_zeros = 0
-    while chunk := file.read(DISK_CHUNK_BYTES):
-        if chunk.count(0) != len(chunk):
-            raise _DamageError("its tar headers are broken")
-        num_zeros += len(chunk)
-    if num_zeros < _TAR_BLOCK_BYTES:
-        raise _DamageError("its tar end is missing")
-
-
-def _read_to_end(file: IO[bytes]) -> None:
-    while file.read(DISK_CHUNK_BYTES):
-        pass
-
-
-# --- CRC-32C -----------------------------------------------------------------------------------
-
-UInt32Array = npt.NDArray[np.uint32]
-
-# A chunk is cut into lanes that run side by side: numpy steps through all of them at once.
-_NUM_LANES = 4096
-_LANE_BYTES = DISK_CHUNK_BYTES // _NUM_LANES
-
-
-class _Crc32c:
-    """The Castagnoli CRC that Google's storage gives, in numpy: files of gigabytes pass by.
-
-    The register is linear in what it held and in what it reads, so moving it past zero bytes is a
-    32×32 matrix over GF(2) (kept as 32 columns), and leading zeros don't change an empty one.
-    """
-
-    def __init__(self) -> None:
-        self._register = 0xFFFFFFFF
-
-    def update(self, chunk: bytes) -> None:
-        """Read up to ``DISK_CHUNK_BYTES`` bytes."""
-        if len(chunk) < 4:
-            for byte in chunk:
-                self._register = int(_apply(_past_zeros(1), np.uint32(self._register ^ byte)))
-            return
-        lanes = np.zeros(DISK_CHUNK_BYTES, np.uint8)
-        lanes[-len(chunk) :] = np.frombuffer(chunk, np.uint8)
-        # What the register holds acts as if it were added to the first four bytes.
-        first = len(lanes) - len(chunk)
-        lanes[first : first + 4] ^= np.frombuffer(self._register.to_bytes(4, "little"), np.uint8)
-        self._register = _join_lanes(_run_lanes(lanes.reshape(_NUM_LANES, _LANE_BYTES)))
-
-    def digest(self) -> bytes:
-        """Give the CRC as Google writes it, big-endian."""
-        return (self._register ^ 0xFFFFFFFF).to_bytes(4, "big")
-
-
-def _run_lanes(lanes: npt.NDArray[np.uint8]) -> UInt32Array:
-    """Run an empty register through each row, two bytes a step."""
-    table = _two_byte_table()
-    registers = np.zeros(len(lanes), np.uint32)
-    for words in np.ascontiguousarray(lanes.view("<u2").T):
-        registers = table[(registers ^ words) & 0xFFFF] ^ (registers >> 16)
-    return registers
-
-
-def _join_lanes(registers: UInt32Array) -> int:
-    """Join neighbours, pair by pair: the left one moves past the bytes of the right one."""
-    num_bytes = _LANE_BYTES
-    while len(registers) > 1:
-        registers = _apply(_past_zeros(num_bytes), registers[::2]) ^ registers[1::2]
-        num_bytes *= 2
-    return int(registers[0])
-
-
-def _apply(matrix: UInt32Array, registers: Any) -> Any:
-    """Multiply each register by a matrix over GF(2)."""
-    product = np.zeros_like(registers)
-    for bit, column in enumerate(matrix):
-        product = product ^ column * (registers >> np.uint32(bit) & np.uint32(1))
-    return product
-
-
-@functools.cache
-def _past_zeros(num_bytes: int) -> UInt32Array:
-    """Return the matrix that moves a register past ``num_bytes`` zeros, a power of two."""
-    if num_bytes > 1:
-        half = _past_zeros(num_bytes // 2)
-        return np.asarray(_apply(half, half), np.uint32)
-    columns = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    for _ in range(8):
-        columns = (columns >> np.uint32(1)) ^ (columns & np.uint32(1)) * np.uint32(0x82F63B78)
-    return columns
-
-
-@functools.cache
-def _two_byte_table() -> UInt32Array:
-    return np.asarray(_apply(_past_zeros(2), np.arange(2**16, dtype=np.uint32)), np.uint32)
 
 
 # --- what people see ---------------------------------------------------------------------------
