@@ -11,6 +11,16 @@ from typing import IO
 READ_BYTES = 1024 * 1024
 _TAR_SUFFIXES = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
 _TAR_BLOCK_BYTES = 512
+# What zipfile, tarfile and the decompressors raise, RuntimeError for an encrypted member.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)
 
 
 class DamageError(Exception):
@@ -30,6 +40,8 @@ def check_archive(path: Path) -> str:
         else:
             num_members = _read_tar(path)
             suffix = next((s for m, s in _TAR_SUFFIXES.items() if magic.startswith(m)), ".tar")
+    except _DAMAGE:
+        raise DamageError("it is no whole zip or tar file") from None
     except OSError as error:
         # A bare one is from gzip or bz2, an EINVAL from zipfile seeking before the start.
         if error.errno not in {None, errno.EINVAL}:
@@ -41,38 +53,24 @@ def check_archive(path: Path) -> str:
 
 
 def _read_zip(path: Path) -> int:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise DamageError("it is no whole zip file") from None
-    with archive:
+    with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            _read_zip_member(archive, member)
+            try:
+                with archive.open(member) as file:
+                    _read_to_end(file)
+            except _DAMAGE:
+                raise DamageError(f"its member {member.filename!r} fails its checksum") from None
         return len(archive.infolist())
-
-
-def _read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    try:
-        with archive.open(member) as file:
-            _read_to_end(file)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError):
-        raise DamageError(f"its member {member.filename!r} fails its checksum") from None
-    except (RuntimeError, NotImplementedError):
-        # Encrypted, or compressed in a way Python doesn't know.
-        raise DamageError(f"its member {member.filename!r} can't be read") from None
 
 
 def _read_tar(path: Path) -> int:
     num_members = 0
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                num_members += 1
-                if file := archive.extractfile(member) if member.isreg() else None:
-                    _read_to_end(file)
-            _check_tar_end(archive)
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError):
-        raise DamageError("it is neither a whole zip nor a whole tar file") from None
+    with tarfile.open(path) as archive:
+        for member in archive:
+            num_members += 1
+            if file := archive.extractfile(member) if member.isreg() else None:
+                _read_to_end(file)
+        _check_tar_end(archive)
     return num_members
 
 
