@@ -129,9 +129,7 @@ def _decode(picture: ImageFile.ImageFile) -> Image.Image:
     if picture.has_transparency_data:
         _scale_transparent_sample(picture, raw_mode)
         return _over_white(picture.convert("RGBA"))
-    rgb = picture.convert("RGB")
-    # a picture that was RGB already is still bound to its file
-    return rgb if rgb is not picture else picture.copy()
+    return picture.convert("RGB")
 
 
 def _raw_mode(picture: ImageFile.ImageFile) -> str:
