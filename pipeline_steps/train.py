@@ -84,6 +84,7 @@ def main() -> None:
             ),
         )
         strips = samples.strips()
+        log.log_missing_epochs(state.history)
         log.log_result(strips, best_epoch=state.best_epoch, epochs=state.epoch)
     write_outputs(state, strips, log.training_run)
     best = state.history[state.best_epoch - 1]

@@ -1,7 +1,7 @@
 """A training's MLflow run: opened again when the training goes on, closed when it ends."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,15 @@ class TrainingLog:
         """Log an epoch's row at step = epoch."""
         values = {key: value for key, value in row.items() if key != "epoch"}
         tracking.log_metrics(self.client, self.run_id, values, step=int(row["epoch"]))
+
+    def log_missing_epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the rows this server lacks: those of a training that began on another server."""
+        logged = {
+            metric.step for metric in self.client.get_metric_history(self.run_id, "seen_images")
+        }
+        for row in history:
+            if int(row["epoch"]) not in logged:
+                self.log_epoch(row)
 
     def log_sample(self, epoch: int, picture: Picture) -> None:
         """Log the panel (sketch, truth, generated) at step = epoch."""
