@@ -3,10 +3,6 @@
 Reads  data/raw/pairs.zip, in place, and data/raw/source.json
 Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, dataset.json
        reports/data/{report.md,counts.json,colours.csv,hues.csv,contact_sheet.png}
-
-Splits: what the archive calls test is test; its ``val`` alone is test as well. Where it brings no
-val or no test, an id's own hash decides, so new pairs never move old ones. If by chance that
-leaves a split empty, the training pair of the smallest hash goes there.
 """
 
 import hashlib
@@ -15,7 +11,6 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +19,6 @@ import numpy.typing as npt
 
 from pipeline_steps.atomic import atomic_path, write_json
 from pipeline_steps.data_report import SHEET_PAIRS, spread, write_data_report
-from pipeline_steps.duplicates import (
-    Fingerprint,
-    SplitPair,
-    exact_duplicates,
-    near_groups,
-    straddlers,
-)
 from pipeline_steps.errors import DataError, run_stage
 from pipeline_steps.manifest import (
     SPLITS,
@@ -42,7 +30,8 @@ from pipeline_steps.manifest import (
 )
 from pipeline_steps.pairs import COLOUR, PackedPairs, UInt8Array, read_pairs, write_pairs
 from pipeline_steps.raw_pairs import ColourSums, PairRules, SketchSide, find_sketch_side
-from pipeline_steps.sources.pairing import Candidate, Leftover, Listing, Split, find_pairs
+from pipeline_steps.sources.pairing import Leftover, Listing, Split, find_pairs
+from pipeline_steps.splits import PlacedPairs, place_pairs
 from pipeline_steps.staging import StagedPairs, stage_pairs
 
 RAW = Path("data/raw")
@@ -105,7 +94,7 @@ def prepare(
     with _work_folder(prepared) as work_folder:
         staged = stage_pairs(archive_path, listing.candidates, rules, work_folder, workers=workers)
         fractions = {"val": val_fraction, "test": test_fraction}
-        placed = _place(listing, staged, fractions, near_duplicate_distance)
+        placed = place_pairs(listing, staged, fractions, near_duplicate_distance)
         rows = _manifest_rows(listing, staged, placed)
         _check_splits(archive_path, rows)
         packed = [_write_split(prepared, split, staged, placed) for split in SPLITS]
@@ -192,117 +181,10 @@ def _work_folder(prepared: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# --- splits --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Placed:
-    """Where each sane pair goes, by the candidates' numbers."""
-
-    splits: dict[int, Split]
-    """Of the pairs that are kept."""
-    dropped: dict[int, tuple[Split, str]]
-    """The others' split and why they are not."""
-
-    def numbers(self, split: Split) -> list[int]:
-        """List a split's candidates, sorted by id as the candidates are."""
-        return sorted(number for number, own in self.splits.items() if own == split)
-
-    def drop(self, reasons: dict[int, str]) -> None:
-        for number, reason in reasons.items():
-            self.dropped[number] = (self.splits.pop(number), reason)
-
-
-def _place(
-    listing: Listing,
-    staged: StagedPairs,
-    fractions: dict[str, float],
-    near_duplicate_distance: int,
-) -> _Placed:
-    if listing.has_val:
-        fractions = {**fractions, "val": 0.0}
-    if listing.has_test:
-        fractions = {**fractions, "test": 0.0}
-    fingerprints = {
-        number: facts.fingerprint
-        for number, facts in enumerate(staged.facts)
-        if facts.fingerprint is not None
-    }
-    splits = {number: _split_of(listing.candidates[number], fractions) for number in fingerprints}
-    placed = _Placed(splits=splits, dropped={})
-    _drop_exact(listing, placed, fingerprints)
-    groups = _near_groups(placed, fingerprints, staged, near_duplicate_distance)
-    # twice: a pair that filled an empty split may leave it for its twin, the next has no twin left
-    for _ in range(2):
-        for split in ("test", "val"):
-            if fractions[split]:
-                _fill_if_empty(listing, placed, split)
-        _drop_straddlers(listing, placed, groups)
-    return placed
-
-
-def _split_of(candidate: Candidate, fractions: dict[str, float]) -> Split:
-    if candidate.split in ("val", "test"):
-        return candidate.split
-    if unit_hash(candidate.id, "test") < fractions["test"]:
-        return "test"
-    return "val" if unit_hash(candidate.id, "val") < fractions["val"] else "train"
-
-
-def unit_hash(id: str, split: str) -> float:
-    """Hash an id to [0, 1), independently for each split."""
-    digest = hashlib.sha256(f"{split}/{id}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
-
-
-def _fill_if_empty(listing: Listing, placed: _Placed, split: Split) -> None:
-    train = placed.numbers("train")
-    if train and not placed.numbers(split):
-        ids = {number: listing.candidates[number].id for number in train}
-        placed.splits[min(train, key=lambda number: unit_hash(ids[number], split))] = split
-
-
-def _drop_exact(listing: Listing, placed: _Placed, fingerprints: dict[int, Fingerprint]) -> None:
-    numbers = sorted(placed.splits)
-    pairs = _split_pairs(listing, placed, numbers)
-    reasons = exact_duplicates(pairs, [fingerprints[number].digest for number in numbers])
-    placed.drop({numbers[place]: reason for place, reason in reasons.items()})
-
-
-def _near_groups(
-    placed: _Placed,
-    fingerprints: dict[int, Fingerprint],
-    staged: StagedPairs,
-    max_distance: int,
-) -> list[list[int]]:
-    numbers = sorted(placed.splits)
-    if not numbers:
-        return []
-    groups = near_groups(
-        [fingerprints[number] for number in numbers],
-        staged.thumbs(),
-        thumb_rows=numbers,
-        max_distance=max_distance,
-    )
-    return [[numbers[place] for place in group] for group in groups]
-
-
-def _drop_straddlers(listing: Listing, placed: _Placed, groups: Sequence[Sequence[int]]) -> None:
-    for group in groups:
-        numbers = [number for number in group if number in placed.splits]
-        if numbers:
-            reasons = straddlers(_split_pairs(listing, placed, numbers))
-            placed.drop({numbers[place]: reason for place, reason in reasons.items()})
-
-
-def _split_pairs(listing: Listing, placed: _Placed, numbers: Sequence[int]) -> list[SplitPair]:
-    return [SplitPair(listing.candidates[number].id, placed.splits[number]) for number in numbers]
-
-
 # --- manifest ------------------------------------------------------------------------------------
 
 
-def _manifest_rows(listing: Listing, staged: StagedPairs, placed: _Placed) -> list[ManifestRow]:
+def _manifest_rows(listing: Listing, staged: StagedPairs, placed: PlacedPairs) -> list[ManifestRow]:
     packed_rows = {
         number: row for split in SPLITS for row, number in enumerate(placed.numbers(split))
     }
@@ -364,7 +246,9 @@ def _check_splits(archive_path: Path, rows: Sequence[ManifestRow]) -> None:
 # --- outputs -------------------------------------------------------------------------------------
 
 
-def _write_split(prepared: Path, split: Split, staged: StagedPairs, placed: _Placed) -> PackedPairs:
+def _write_split(
+    prepared: Path, split: Split, staged: StagedPairs, placed: PlacedPairs
+) -> PackedPairs:
     numbers = placed.numbers(split)
     mean = _MeanPicture(staged.image_size)
     path = prepared / f"{split}.npy"
