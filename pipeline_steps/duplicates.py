@@ -25,8 +25,8 @@ THUMB_PX = 32
 MAX_MEAN_DIFFERENCE = 4.0
 """Mean absolute difference (0..255) of any channel of the thumbnails of nearly the same pair."""
 MAX_CELL_DIFFERENCE = 20
-"""Largest difference of any cell. Copies (JPEG of quality 30, half size) measure up to 15, the
-most alike of 594 emojis 24; copies shifted or cropped by more than a pixel are not found."""
+"""Largest difference of any cell. Copies of 512 px drawings (JPEG of quality 30, half size) measure
+up to 15, the most alike of 594 emojis 24; shifted or cropped copies are not found."""
 HASH_BITS = 64
 HASH_MARGIN = 4
 """Levels of 255 by which neighbouring cells must differ."""

@@ -5,10 +5,12 @@ names and contents alone. Members are streamed, links are never followed.
 """
 
 import hashlib
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +23,22 @@ from pipeline_steps.errors import SourceError
 
 TIMESTAMP = (2024, 1, 1, 0, 0, 0)
 _CHUNK_BYTES = 1 << 20
+_TAR_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """Takes only the end mark for a tar's end; tarfile takes any damaged header for it."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_StrictTarInfo":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(
+                f"neither a member nor the end mark at byte {archive.offset}"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +63,7 @@ def take_archive(path: Path, target: Path) -> ArchiveTaken:
     if kind == "folder":
         files = list(files_in(path))
         if not files:
-            raise SourceError(f"{path}: the folder holds no files")
+            raise SourceError(f"{path}: the folder holds no files (links are not followed)")
         _write_zip(target, ((name, file.open("rb")) for name, file in files), len(files))
         total = sum(file.stat().st_size for _, file in files)
         return ArchiveTaken(kind=kind, members=len(files), bytes=total, sha256=content_sha256(path))
@@ -64,11 +82,14 @@ def kind_of(path: Path) -> str:
     if not path.is_file():
         raise SourceError(f"{path}: neither a file nor a folder; correct download.path")
     try:
+        # a tar whose last member is a zip ends like a zip: the beginning decides
+        with path.open("rb") as file:
+            begins_as_zip = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+        if not begins_as_zip and tarfile.is_tarfile(path):
+            return "tar"
         if zipfile.is_zipfile(path):
             return "zip"
-        if tarfile.is_tarfile(path):
-            return "tar"
-    except (OSError, EOFError) as error:
+    except _TAR_DAMAGE as error:
         raise SourceError(f"{path}: can't be read ({error})") from None
     raise SourceError(
         f"{path}: neither a zip nor a tar, or cut short; give a zip, a tar or a folder of pairs"
@@ -110,17 +131,20 @@ def repack_tar(path: Path, target: Path) -> int:
 
     def members() -> Iterator[tuple[str, IO[bytes]]]:
         nonlocal count
-        with tarfile.open(path) as archive:
+        names = set()
+        with tarfile.open(path, tarinfo=_StrictTarInfo) as archive:
             for member in archive:
-                if member.isreg() and is_inside(member.name):
+                name = str(PurePosixPath(member.name))
+                if member.isreg() and is_inside(name) and name not in names:
+                    names.add(name)
                     file = archive.extractfile(member)
                     assert file is not None  # regular files have content
                     count += 1
-                    yield str(PurePosixPath(member.name)), file
+                    yield name, file
 
     try:
         _write_zip(target, members(), None)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _TAR_DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise SourceError(f"{path}: damaged tar ({error}); get it again") from None
@@ -152,10 +176,15 @@ def _write_zip(target: Path, members: Iterable[tuple[str, IO[bytes]]], total: in
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
     ):
         for name, file in tqdm(members, total=total, desc="pack", unit="file", mininterval=1):
-            entry = zipfile.ZipInfo(name, TIMESTAMP)
+            entry = zipfile.ZipInfo(_portable(name), TIMESTAMP)
             entry.external_attr = 0o644 << 16
             with file, archive.open(entry, "w", force_zip64=True) as packed:
                 shutil.copyfileobj(file, packed, _CHUNK_BYTES)
+
+
+def _portable(name: str) -> str:
+    """Spell out the bytes of a name that are not UTF-8: a zip can't hold them."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _file_sha256(path: Path) -> str:

@@ -144,3 +144,51 @@ def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
 )
 def test_names_that_lead_outside_are_known(name: str, inside: bool) -> None:
     assert is_inside(name) == inside
+
+
+def tar_of(members: list[tuple[str, bytes]], path: Path, mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip").read_bytes()
+    tar = tar_of([("a.png", b"first"), ("inner.zip", inner)], tmp_path / "outer.tar")
+    assert take_archive(tar, tmp_path / "out.zip").kind == "tar"
+    assert contents(tmp_path / "out.zip") == {"a.png": b"first", "inner.zip": inner}
+
+
+def test_a_tar_with_a_damaged_header_in_its_middle_is_refused(tmp_path: Path) -> None:
+    tar = tar_of([(f"{k}.png", b"x" * 512) for k in range(6)], tmp_path / "pairs.tar")
+    content = bytearray(tar.read_bytes())
+    content[3 * 1024 + 150] ^= 0xFF
+    tar.write_bytes(content)
+    with pytest.raises(SourceError, match="damaged tar"):
+        take_archive(tar, tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_a_damaged_xz_is_refused(tmp_path: Path) -> None:
+    tar = tar_of([("a.png", os.urandom(50_000))], tmp_path / "pairs.tar.xz", "w:xz")
+    content = bytearray(tar.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    tar.write_bytes(content)
+    with pytest.raises(SourceError, match=r"pairs\.tar\.xz"):
+        take_archive(tar, tmp_path / "out.zip")
+
+
+def test_names_that_are_not_utf_8_are_spelled_out(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pairs")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(b"fourth")
+    take_archive(folder, tmp_path / "out.zip")
+    assert contents(tmp_path / "out.zip") == {**FILES, "\\xff.png": b"fourth"}
+
+
+def test_of_two_members_of_one_name_the_first_is_taken(tmp_path: Path) -> None:
+    tar = tar_of([("a.png", b"first"), ("a.png", b"second")], tmp_path / "pairs.tar")
+    take_archive(tar, tmp_path / "out.zip")
+    assert contents(tmp_path / "out.zip") == {"a.png": b"first"}
