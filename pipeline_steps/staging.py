@@ -150,6 +150,9 @@ def _stage_in_pool(
             yield in_flight[0][1].result()
             in_flight.popleft()
     except BrokenProcessPool:
+        # a worker that was just being spawned is not told, and the pool would wait for it for ever
+        for child in multiprocessing.active_children():
+            child.kill()
         suspects = [candidate for chunk, _ in in_flight for candidate in chunk.candidates]
         raise DataError(
             f"{order.archive}: a worker died among {suspects[0].member.name!r} to"
