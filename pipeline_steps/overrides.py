@@ -4,7 +4,9 @@ Prints the params in FILE as ``--set-param`` options, so that a tuned set of the
 one command. Each is checked against params.yaml first, so that nothing starts with a wrong one.
 """
 
+import copy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,26 @@ def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
         if not equals:
             raise ParamError(f"{assignment}: must be key=value")
         overrides[key] = yaml.safe_load(value)
-    tree = load_yaml(PARAMS_FILE)
-    for key, value in overrides.items():
-        section, _, name = key.partition(".")
-        if section not in tree or not isinstance(tree[section], dict):
-            raise ParamError(f"{key}: unknown key; sections are {', '.join(tree)}")
-        tree[section][name] = value
-    check_params(tree)
+    apply_overrides(load_yaml(PARAMS_FILE), overrides)
     return overrides
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree of params with dotted keys set: ``{"train.epochs": 30}``. The tree is left alone.
+
+    Raises :class:`ParamError` if a key is unknown or a value is refused.
+    """
+    tree = copy.deepcopy(tree)
+    for key, value in overrides.items():
+        *sections, name = str(key).split(".")
+        branch: Any = tree
+        for section in sections:
+            branch = branch.get(section) if isinstance(branch, dict) else None
+        if not sections or not isinstance(branch, dict):
+            raise ParamError(f"{key}: unknown key; sections are {', '.join(tree)}")
+        branch[name] = value
+    check_params(tree)
+    return tree
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ Count = Annotated[int, Between(1, 1_000_000)]
 Width = Annotated[int, Between(4, 512)]
 Fraction = Annotated[float, Between(0.0, 1.0)]
 LearningRate = Annotated[float, Between(0.0, 1.0)]
+Margin = Annotated[float, Between(0.0, 1000.0)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 
 
@@ -117,8 +118,34 @@ class TrackingParams:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MarginParams:
+    """How much worse a challenger may be, in each metric's own units."""
+
+    l1: Margin
+    psnr: Margin
+    ssim: Margin
+    chroma: Margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionParams:
+    """When a challenger becomes the champion. Read by ``flows``, by no stage."""
+
+    primary_metric: Literal["l1", "psnr", "ssim", "chroma"]
+    min_improvement: Annotated[float, Between(0.0, 1.0)]
+    margins: MarginParams
+    confidence: Annotated[float, Between(0.5, 0.9999)]
+    resamples: Annotated[int, Between(100, 1_000_000)]
+    seed: Seed
+    min_test_pairs: Count
+    slice_margin: Annotated[float, Between(0.0, 10.0)]
+    min_slice_pairs: Count
+    max_latency_ms: Annotated[float, Between(1.0, 600_000.0)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Params:
-    """All of ``params.yaml``, one section a stage."""
+    """All of ``params.yaml``: one section a stage, and promotion."""
 
     download: DownloadParams
     prepare: PrepareParams
@@ -126,6 +153,7 @@ class Params:
     evaluate: EvaluateParams
     export: ExportParams
     tracking: TrackingParams
+    promotion: PromotionParams
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:

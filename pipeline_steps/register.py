@@ -7,9 +7,7 @@ against any MLflow server. Where the server doesn't know the training's run, one
 files, tagged with where it came from.
 """
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +27,7 @@ from colorizer.pixels import to_model_range
 from pipeline_steps import tracking
 from pipeline_steps.errors import DataError, run_stage
 from pipeline_steps.params import Params, flatten, read_params
+from pipeline_steps.registry_lock import registry_lock
 from pipeline_steps.run_file import TrainingRun, read_run_file
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 MODELS = Path("models")
 FOLDER = MODELS / "colorizer"
 REPORTS = Path("reports")
-LOCK = Path(".work/register.lock")
 MODEL_TAG = "model_sha256"
 CANDIDATE = "candidate"
 
@@ -52,7 +50,7 @@ def main() -> None:
     except ModelFolderError as error:
         raise DataError(str(error)) from None
     client = tracking.connect()
-    with lock():
+    with registry_lock(client, name):
         version = find_version(client, name, sha256_of(model.onnx_path))
         known = version is not None
         if version is None:
@@ -176,15 +174,6 @@ def version_tags(
         "git_dirty": run_tags.get("git.dirty", "unknown"),
         "test_pairs": str(evaluation["test_pairs"]),
     }
-
-
-@contextmanager
-def lock() -> Iterator[None]:
-    """Let one process of this clone register at a time: MLflow has no compare-and-set."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with LOCK.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pipeline_steps.errors import TrackingError
+from pipeline_steps.errors import TrackingError, TrackingUnreachableError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,6 +47,13 @@ def repository_root() -> Path:
 def tracking_uri() -> str:
     """``MLFLOW_TRACKING_URI``, or the embedded SQLite database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / 'mlflow.db'}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The database file of an SQLite URI, absolute; None for any other URI."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///")).resolve()
 
 
 def public_uri(uri: str) -> str:
@@ -85,6 +93,23 @@ def connect() -> "MlflowClient":
     return client
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what MLflow raises inside into a :class:`TrackingError` of one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).splitlines()[0]
+        where = public_uri(tracking_uri())
+        if "Max retries exceeded" in reason or "timed out" in reason:
+            raise TrackingUnreachableError(
+                f"the MLflow server at {where} went away ({reason[:200]}); run again when it's back"
+            ) from None
+        raise TrackingError(f"MLflow at {where} refused ({reason})") from None
+
+
 def _require_answer(uri: str) -> None:
     health = f"{public_uri(uri).rstrip('/')}/health"
     try:
@@ -93,20 +118,20 @@ def _require_answer(uri: str) -> None:
         return  # it answers; whether it lets us in is asked next
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise TrackingError(
+        raise TrackingUnreachableError(
             f"no MLflow server answers at {public_uri(uri)} ({reason}); start it, or correct or"
             " unset MLFLOW_TRACKING_URI"
         ) from None
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Find the experiment, or make it; the embedded one keeps its artifacts at the root."""
+    """Find the experiment, or make it; an embedded one keeps its artifacts beside its database."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        embedded = tracking_uri().startswith("sqlite:")
-        location = (repository_root() / "mlruns").as_uri() if embedded else None
+        database = sqlite_path(tracking_uri())
+        location = (database.parent / "mlruns").as_uri() if database else None
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:  # another process was faster

@@ -24,7 +24,6 @@ from pipeline_steps import tracking
 from pipeline_steps.atomic import write_json, write_text
 from pipeline_steps.errors import DataError, run_stage
 from pipeline_steps.gan.generator import save_generator
-from pipeline_steps.gan.process import die_with_parent, keep_freed_memory
 from pipeline_steps.gan.trainer import (
     EpochRow,
     TrainingObserver,
@@ -37,6 +36,7 @@ from pipeline_steps.gan.trainer import (
 )
 from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import TrainParams, read_params
+from pipeline_steps.process import keep_freed_memory
 from pipeline_steps.run_file import TrainingRun, write_run_file
 from pipeline_steps.strips import Picture, draw_strips, read_picture, save_picture
 from pipeline_steps.training_log import TrainingLog
@@ -51,7 +51,6 @@ CODE = Path(__file__).parent
 
 def main() -> None:
     """Train as ``params.yaml`` says."""
-    die_with_parent()
     keep_freed_memory()
     params = read_params()
     client = tracking.connect()

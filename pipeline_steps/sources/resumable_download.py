@@ -21,7 +21,7 @@ import requests
 from tqdm import tqdm
 
 from pipeline_steps.atomic import write_json
-from pipeline_steps.errors import SourceError
+from pipeline_steps.errors import SourceError, SourceUnreachableError
 from pipeline_steps.sources.archive_check import READ_BYTES, DamageError
 
 NUM_TRIES = 5
@@ -55,7 +55,7 @@ def with_retries(step: Callable[[], T], retry_delay_s: float) -> T:
     """Run a step until it succeeds, ``NUM_TRIES`` times at most.
 
     The pause is ``retry_delay_s`` after the first :class:`PassingError`, then twice as long each
-    time, or what the error says. Raises :class:`SourceError` when it gives up.
+    time, or what the error says. Raises :class:`SourceUnreachableError` when it gives up.
     """
     for num_failures in range(1, NUM_TRIES + 1):
         try:
@@ -65,9 +65,11 @@ def with_retries(step: Callable[[], T], retry_delay_s: float) -> T:
             if wait_s is None:
                 wait_s = min(retry_delay_s * 2 ** (num_failures - 1), MAX_WAIT_S)
             if wait_s > MAX_WAIT_S:
-                raise SourceError(f"{error}: run again in {wait_s:.0f} s, not before") from None
+                raise SourceUnreachableError(
+                    f"{error}: run again in {wait_s:.0f} s, not before"
+                ) from None
             if num_failures == NUM_TRIES:
-                raise SourceError(
+                raise SourceUnreachableError(
                     f"{error}, {NUM_TRIES} times over: try again later, what has come is kept"
                 ) from None
             print(f"{error}: trying again in {wait_s:.0f} s", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How the training process behaves towards its system; Linux only, elsewhere nothing happens."""
+"""How a process of ours behaves towards its system; Linux only, elsewhere nothing happens."""
 
 import ctypes
 import signal
@@ -12,7 +12,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 def die_with_parent() -> None:
-    """Get SIGTERM when the parent dies: a killed ``dvc repro`` leaves no training behind."""
+    """Get SIGTERM when the parent dies: what was started by a killed process doesn't run on."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -1,0 +1,1 @@
+"""Runs the pipeline, and chooses the model that people use. No other room knows Prefect."""

@@ -1,0 +1,45 @@
+"""What can go wrong in a flow; the base and its one-line habit are ``pipeline_steps.errors``'s.
+
+PipelineError
+├── WorkspaceError       the git ref, or the clone that a retraining runs in, can't be used
+├── StageError           a DVC stage failed; says which, and whether it may pass by itself
+├── PromotionError       a version can't be judged, promoted or rolled back to
+└── ServerError          the Prefect server at hand can't be used
+"""
+
+from collections.abc import Callable
+
+from pipeline_steps import tracking
+from pipeline_steps.errors import TRY_LATER, PipelineError, run_stage
+
+
+class WorkspaceError(PipelineError):
+    """The repository, the ref or the workspace can't be used."""
+
+
+class StageError(PipelineError):
+    """A stage of the pipeline failed."""
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+        """Whether it's the network, a server or a lock, so that another try may do."""
+        self.exit_code = TRY_LATER if may_pass else 1
+
+
+class PromotionError(PipelineError):
+    """A version doesn't exist, can't be loaded, or can't be judged."""
+
+
+class ServerError(PipelineError):
+    """The Prefect server is not there, or refuses us."""
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Run a command's ``main``; any failure of ours or MLflow's is one line and an exit code."""
+
+    def run() -> None:
+        with tracking.plain_errors():
+            command()
+
+    run_stage(run)

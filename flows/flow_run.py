@@ -1,0 +1,77 @@
+"""What a flow run knows of itself, and how its failure is told: one line, no traceback."""
+
+import functools
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import ParamSpec, TypeVar, cast
+
+from prefect import runtime
+from prefect.states import Failed
+
+from flows.promotion.champion import who
+from flows.stage_process import end_all
+from pipeline_steps import tracking
+from pipeline_steps.errors import PipelineError
+from pipeline_steps.process import die_with_parent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def told_in_one_line(body: Callable[P, T]) -> Callable[P, T]:
+    """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
+
+    Raised, Prefect would log it with its traceback. Whoever asks for the result gets it raised.
+    """
+
+    @functools.wraps(body)
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with tracking.plain_errors():
+                return body(*args, **kwargs)
+        except PipelineError as error:
+            # to Prefect a returned state stands for the call's result
+            return cast(T, Failed(message=str(error), data=error))
+
+    return told
+
+
+def who_runs() -> str:
+    """For the ledger: the flow run's name, and who runs it where."""
+    return f"flow run {runtime.flow_run.name} of {who()}"
+
+
+def flow_run_url() -> str:
+    """The flow run's page, or its id where there is no UI."""
+    return str(runtime.flow_run.ui_url or runtime.flow_run.id or "")
+
+
+@contextmanager
+def ending_with_worker() -> Iterator[None]:
+    """While inside: a cancelled run, or one whose worker was killed, takes its stages with it.
+
+    Prefect cancels by SIGTERM to this process, which alone would leave the stages running.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker or by serve()
+        die_with_parent()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        end_all()
+        if callable(before):
+            before(number, frame)
+        else:
+            raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,72 @@
+"""``python -m flows.history``: every decision about the champion, from the registry's ledger."""
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import asdict, fields
+from typing import IO
+
+from flows.errors import run_command
+from flows.promotion import ledger
+from flows.promotion.champion import settle
+from flows.promotion.ledger import Row
+from pipeline_steps import tracking
+from pipeline_steps.params import read_params
+
+COLUMNS = ("sequence", "when", "action", "version", "champion", "previous", "by", "reason")
+MAX_REASON_CHARS = 100
+
+
+def main() -> None:
+    """Print the ledger."""
+    parser = argparse.ArgumentParser(prog="python -m flows.history", description=__doc__)
+    parser.add_argument("--csv", action="store_true", help="all columns as CSV")
+    parser.add_argument("--last", type=int, metavar="N", help="only the last N decisions")
+    parser.add_argument("--model", help="the registered model (default: params.yaml's)")
+    arguments = parser.parse_args()
+    name = arguments.model or read_params().tracking.registered_model
+    client = tracking.connect()
+    settle(client, name)
+    rows = ledger.read_rows(client, name)[-arguments.last if arguments.last else 0 :]
+    if arguments.csv:
+        write_csv(rows, sys.stdout)
+    elif not rows:
+        print(f"no decision about {name} yet; `python -m flows.promote` makes one")
+    else:
+        print(format_table(rows))
+
+
+def write_csv(rows: list[Row], file: IO[str]) -> None:
+    """Write all columns; metrics and intervals as JSON in their cells."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Row))
+    for row in rows:
+        cells = asdict(row) | {"intervals": {k: list(v) for k, v in row.intervals.items()}}
+        writer.writerow(
+            json.dumps(cell) if isinstance(cell, dict) else cell for cell in cells.values()
+        )
+
+
+def format_table(rows: list[Row]) -> str:
+    """The main columns, aligned; long reasons are cut (the CSV has them whole)."""
+    table = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(cells[i]) for cells in table) for i in range(len(COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in table
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    values = [getattr(row, column) for column in COLUMNS]
+    texts = ["–" if value is None else str(value) for value in values]
+    reason = texts[-1]
+    if len(reason) > MAX_REASON_CHARS:
+        reason = reason[: MAX_REASON_CHARS - 1] + "…"
+    state = "" if row.state == "done" else f" ({row.state})"
+    return (*texts[:2], texts[2] + state, *texts[3:-1], reason)
+
+
+if __name__ == "__main__":
+    run_command(main)

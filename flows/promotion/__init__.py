@@ -1,0 +1,1 @@
+"""Champion against challenger: scored, decided, moved and written down. Knows no Prefect."""

@@ -1,0 +1,60 @@
+"""Whether an exported model works at all, whatever its scores: what no mean over pictures shows."""
+
+import io
+import statistics
+import time
+
+import numpy as np
+from PIL import Image
+
+from colorizer.errors import ColorizerError
+from colorizer.runtime import Colorizer
+
+ODD_SIZES = ((1, 1), (16, 16), (37, 211), (640, 360))
+"""Width and height in pixels of sketches that every model must take."""
+TIMED_RUNS = 5
+
+
+def find_failures(colorizer: Colorizer, *, max_latency_ms: float) -> list[str]:
+    """What is wrong with a loaded model, a line each; empty when all is well."""
+    failures = []
+    for width, height in ODD_SIZES:
+        failure = _fails_on(colorizer, width, height)
+        if failure:
+            failures.append(f"fails on a sketch of {width}×{height}: {failure}")
+    if failures:
+        return failures
+    size = colorizer.model.image_size
+    for name, level in (("black", -1.0), ("white", 1.0)):
+        output = colorizer.run(np.full((1, 1, size, size), level, np.float32))
+        if not np.isfinite(output).all() or np.abs(output).max() > 1.0:
+            failures.append(f"gives values that are not in −1..1 for a {name} sketch")
+    latency_ms = measure_latency_ms(colorizer)
+    if latency_ms > max_latency_ms:
+        failures.append(
+            f"takes {latency_ms:.0f} ms a picture, promotion.max_latency_ms is {max_latency_ms:g}"
+        )
+    return failures
+
+
+def measure_latency_ms(colorizer: Colorizer) -> float:
+    """Median milliseconds for one picture of the model's size, after a first one to warm up."""
+    size = colorizer.model.image_size
+    sketch = np.ones((1, 1, size, size), np.float32)
+    colorizer.run(sketch)
+    seconds = []
+    for _ in range(TIMED_RUNS):
+        started_s = time.perf_counter()
+        colorizer.run(sketch)
+        seconds.append(time.perf_counter() - started_s)
+    return 1000 * statistics.median(seconds)
+
+
+def _fails_on(colorizer: Colorizer, width: int, height: int) -> str | None:
+    file = io.BytesIO()
+    Image.new("L", (width, height), 255).save(file, "PNG")
+    try:
+        coloured = colorizer(file.getvalue())
+    except (ColorizerError, RuntimeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return None if coloured.size == (width, height) else f"gives {coloured.size}"

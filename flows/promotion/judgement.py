@@ -1,0 +1,195 @@
+"""A version against the champion on one frozen test set: scored, checked, decided, reported."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from colorizer.model_folder import sha256_of
+from colorizer.runtime import Colorizer
+from flows.errors import PromotionError
+from flows.promotion.checks import find_failures
+from flows.promotion.decision import Decision, Evidence, Scores, decide
+from flows.promotion.report import write_report
+from flows.promotion.scoring import score_model, score_trivial_answers
+from flows.promotion.slices import find_slices
+from flows.promotion.versions import Version, open_version
+from pipeline_steps.atomic import write_json, write_text
+from pipeline_steps.errors import DataError
+from pipeline_steps.pairs import PackedPairs, read_pairs
+from pipeline_steps.params import PromotionParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The pairs that both models are scored on, and the mean training picture beside them."""
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    pairs: PackedPairs
+    train_mean: Path
+    fingerprint: str
+    """sha256 of the packed pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What was found out about a version, and what follows from it."""
+
+    version: Version
+    champion: int | None
+    """The version it was compared with."""
+    test_set: TestSet
+    test_set_changed: bool
+    """Whether the champion was promoted on another test set."""
+    rule: PromotionParams
+    evidence: Evidence
+    decision: Decision
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Mean scores of both models and the trivial answers."""
+        models: dict[str, Scores] = {"challenger": self.evidence.challenger}
+        if self.evidence.champion is not None:
+            models["champion"] = self.evidence.champion
+        models |= self.evidence.trivial
+        return {name: _means(scores) for name, scores in models.items() if scores}
+
+    @property
+    def report(self) -> str:
+        """The comparison as Markdown."""
+        return write_report(self)
+
+    def per_picture(self) -> "pd.DataFrame":
+        """One row a test picture: ``challenger_<metric>``, ``champion_<metric>``, then slices."""
+        import pandas as pd
+
+        models: dict[str, Scores] = {"challenger": self.evidence.challenger}
+        if self.evidence.champion is not None:
+            models["champion"] = self.evidence.champion
+        columns: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = {
+            f"{model}_{metric}": values
+            for model, scores in models.items()
+            for metric, values in scores.items()
+        }
+        return pd.DataFrame(columns | dict(self.evidence.slices))
+
+    @contextmanager
+    def artifacts(self) -> Iterator[Path]:
+        """A folder with the report, the table and the numbers, for as long as it's needed."""
+        with tempfile.TemporaryDirectory(prefix="colorizer-judgement-") as temporary:
+            folder = Path(temporary)
+            write_text(folder / "report.md", self.report)
+            intervals = {k: v._asdict() for k, v in self.decision.intervals.items()}
+            write_json(
+                folder / "comparison.json", {"metrics": self.metrics, "intervals": intervals}
+            )
+            table = self.per_picture()
+            table.to_csv(folder / "per_picture.csv", float_format="%.6g", lineterminator="\n")
+            yield folder
+
+
+def open_test_set(prepared: Path) -> TestSet:
+    """Open the test pairs in a folder that ``prepare`` wrote.
+
+    Raises :class:`PromotionError` if there are none.
+    """
+    try:
+        pairs = read_pairs(prepared / "test.npy")
+    except DataError as error:
+        raise PromotionError(
+            f"no test set to judge on: {error} (from cache: `dvc pull`; or name its folder)"
+        ) from None
+    if not len(pairs):
+        raise PromotionError(f"no test set to judge on: {pairs.path} holds no pairs")
+    return TestSet(pairs, prepared / "train_mean.npy", pairs.sha256())
+
+
+def judge(
+    name: str,
+    version: Version,
+    *,
+    champion: int | None,
+    test_set: TestSet,
+    champion_test_set: str | None,
+    rule: PromotionParams,
+) -> Judgement:
+    """Score a version and the champion on the test set, and decide.
+
+    ``champion_test_set`` is the fingerprint that the champion was promoted on, if it's known.
+    Raises :class:`PromotionError` if the champion can't be loaded; a challenger that can't be is
+    refused instead.
+    """
+    champion_scores = None
+    if champion is not None:
+        with open_version(name, champion) as colorizer:
+            champion_scores = score_model(colorizer, test_set.pairs)
+    scores, failures = _score_challenger(name, version, test_set, rule)
+    evidence = Evidence(
+        challenger=scores,
+        champion=champion_scores,
+        trivial=score_trivial_answers(test_set.pairs, test_set.train_mean),
+        slices=find_slices(test_set.pairs),
+        failed_checks=tuple(failures),
+    )
+    if scores:
+        decision = decide(evidence, rule)
+    else:
+        decision = Decision(promote=False, reasons=tuple(failures), intervals={})
+    return Judgement(
+        version=version,
+        champion=champion,
+        test_set=test_set,
+        test_set_changed=champion_test_set not in (None, test_set.fingerprint),
+        rule=rule,
+        evidence=evidence,
+        decision=decision,
+    )
+
+
+def refuse_unscored(
+    version: Version, test_set: TestSet, champion: int | None, rule: PromotionParams, reason: str
+) -> Judgement:
+    """A judgement without scores: a reason is enough to refuse."""
+    return Judgement(
+        version=version,
+        champion=champion,
+        test_set=test_set,
+        test_set_changed=False,
+        rule=rule,
+        evidence=Evidence(challenger={}, champion=None, trivial={}, slices={}),
+        decision=Decision(promote=False, reasons=(reason,), intervals={}),
+    )
+
+
+def _score_challenger(
+    name: str, version: Version, test_set: TestSet, rule: PromotionParams
+) -> tuple[Scores, list[str]]:
+    """Its scores, and what is wrong with it; no scores if it can't even be loaded or run."""
+    try:
+        with open_version(name, version.number) as colorizer:
+            failures = _find_wrong_file(colorizer, version)
+            failures += find_failures(colorizer, max_latency_ms=rule.max_latency_ms)
+            return ({} if failures else score_model(colorizer, test_set.pairs)), failures
+    except PromotionError as error:
+        return {}, [str(error)]
+
+
+def _find_wrong_file(colorizer: Colorizer, version: Version) -> list[str]:
+    registered = version.tags.get("model_sha256")
+    found = sha256_of(colorizer.model.onnx_path)
+    if registered in (None, found):
+        return []
+    return [f"its file {found[:12]} is not the one that was registered, {registered[:12]}"]
+
+
+def _means(scores: Scores) -> dict[str, float]:
+    return {metric: round(float(values.mean()), 6) for metric, values in scores.items()}

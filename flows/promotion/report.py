@@ -1,0 +1,59 @@
+"""The comparison report: what was measured and what was decided, for people (Markdown)."""
+
+from typing import TYPE_CHECKING
+
+from pipeline_steps.evaluation_table import METRIC_TITLES
+
+if TYPE_CHECKING:
+    from flows.promotion.judgement import Judgement
+
+
+def write_report(judgement: "Judgement") -> str:
+    """Render a judgement."""
+    verdict = "promote" if judgement.decision.promote else "keep the champion"
+    champion = judgement.champion or "none"
+    lines = [
+        f"# Version {judgement.version.number} against the champion (version {champion})",
+        "",
+        f"**Verdict: {verdict}**",
+        "",
+        *(f"- {reason}" for reason in judgement.decision.reasons),
+        "",
+        f"{len(judgement.test_set.pairs)} test pairs, fingerprint"
+        f" `{judgement.test_set.fingerprint[:16]}`.",
+    ]
+    if judgement.test_set_changed:
+        lines.append(
+            "**The test set has changed** since the champion was promoted; both were scored on the"
+            " new one."
+        )
+    return "\n".join([*lines, "", *_means(judgement), *_intervals(judgement)]) + "\n"
+
+
+def _means(judgement: "Judgement") -> list[str]:
+    header = "| mean | " + " | ".join(METRIC_TITLES.values()) + " |"
+    rows = [
+        f"| {model.replace('_', ' ')} | "
+        + " | ".join(f"{values[metric]:.4f}" for metric in METRIC_TITLES)
+        + " |"
+        for model, values in judgement.metrics.items()
+    ]
+    return [header, "|---" * (len(METRIC_TITLES) + 1) + "|", *rows]
+
+
+def _intervals(judgement: "Judgement") -> list[str]:
+    if not judgement.decision.intervals:
+        return []
+    rows = [
+        f"| {METRIC_TITLES[metric]} | {interval.mean:+.4f} | {interval.low:+.4f} |"
+        f" {interval.high:+.4f} |"
+        for metric, interval in judgement.decision.intervals.items()
+    ]
+    return [
+        "",
+        "Improvement over the champion, picture by picture (above 0 is better):",
+        "",
+        "| | mean | low | high |",
+        "|---|---|---|---|",
+        *rows,
+    ]

@@ -1,0 +1,107 @@
+"""An exported model's scores on the test pairs, picture by picture: the ONNX file that people get.
+
+Shape legend: N pairs, K of a batch, S pixels square of the test pairs, M of the model.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from colorizer.pixels import to_model_range
+from colorizer.runtime import Colorizer
+from flows.errors import PromotionError
+from flows.promotion.decision import Float64Array
+from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+BATCH_PAIRS = 16
+
+
+def score_model(colorizer: Colorizer, pairs: PackedPairs) -> dict[str, Float64Array]:
+    """Score a model on all test pairs: metric → N values.
+
+    A model of another size gets the sketches resized to M, and its pictures are resized back to S.
+    """
+    return _collect(
+        _score(_colour(colorizer, batch[..., SKETCH]), batch) for batch in _batches(pairs)
+    )
+
+
+def score_trivial_answers(
+    pairs: PackedPairs, train_mean: Path
+) -> dict[str, dict[str, Float64Array]]:
+    """Score the answers that need no model: ``{answer: {metric: N values}}``.
+
+    Raises :class:`PromotionError` if the mean training picture is missing or of another size.
+    """
+    mean = _read_train_mean(train_mean, pairs.image_size)
+
+    def answer(name: str, batch: UInt8Array) -> Float32Array:
+        if name == "copy_sketch":
+            return np.repeat(_to_values(batch[..., SKETCH]), 3, axis=1)
+        if name == "white":
+            return np.ones_like(_to_values(batch[..., COLOUR]))
+        return np.repeat(mean, len(batch), axis=0)
+
+    return {
+        name: _collect(_score(answer(name, batch), batch) for batch in _batches(pairs))
+        for name in ("copy_sketch", "white", "train_mean")
+    }
+
+
+def _colour(colorizer: Colorizer, sketches: UInt8Array) -> Float32Array:
+    """K×S×S×1 ``uint8`` → K×3×S×S float32 in −1..1."""
+    size, model_size = sketches.shape[1], colorizer.model.image_size
+    if size == model_size:
+        return colorizer.run(_to_values(sketches))
+    resized = np.stack([_resize(sketch[..., 0], model_size) for sketch in sketches])
+    coloured = colorizer.colour(list(resized))
+    return _to_values(np.stack([_resize(picture, size) for picture in coloured]))
+
+
+def _resize(picture: UInt8Array, size: int) -> UInt8Array:
+    image = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _to_values(pixels: UInt8Array) -> Float32Array:
+    """K×S×S×C ``uint8`` → K×C×S×S float32 in −1..1."""
+    moved = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), dtype=np.float32)
+    return to_model_range(moved)
+
+
+def _score(generated: Float32Array, batch: UInt8Array) -> dict[str, Float64Array]:
+    import torch
+
+    from pipeline_steps.metrics import score
+
+    scores = score(torch.from_numpy(generated), torch.from_numpy(_to_values(batch[..., COLOUR])))
+    return {metric: values.double().numpy() for metric, values in scores.items()}
+
+
+def _collect(batches: Iterator[dict[str, Float64Array]]) -> dict[str, Float64Array]:
+    parts = list(batches)
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+
+def _batches(pairs: PackedPairs) -> Iterator[UInt8Array]:
+    for start in range(0, len(pairs), BATCH_PAIRS):
+        yield np.asarray(pairs.pixels[start : start + BATCH_PAIRS])
+
+
+def _read_train_mean(path: Path, size: int) -> Float32Array:
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise PromotionError(
+            f"{path}: unreadable ({error}); `dvc repro prepare` makes it"
+        ) from None
+    if mean.shape != (size, size, 3):
+        raise PromotionError(
+            f"{path}: is {mean.shape}, the test pairs are {size} px; run `dvc repro prepare`"
+        )
+    return _to_values(mean[None])

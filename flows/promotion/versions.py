@@ -1,0 +1,109 @@
+"""Versions of the registered model: found by number or alias, brought here, opened and checked."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colorizer.errors import ModelFolderError
+from colorizer.model_folder import ONNX_FILE, open_model_folder
+from colorizer.runtime import Colorizer
+from flows.errors import PromotionError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as the registry tells it."""
+
+    number: int
+    run_id: str
+    tags: dict[str, str]
+
+
+def find_version(client: "MlflowClient", name: str, wanted: str | int) -> Version:
+    """Find a version by its number or by an alias.
+
+    Raises :class:`PromotionError` if there is none, naming what there is.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if str(wanted).isdecimal():
+            found = client.get_model_version(name, str(wanted))
+        else:
+            found = client.get_model_version_by_alias(name, str(wanted))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        kind = "version" if str(wanted).isdecimal() else "alias"
+        raise PromotionError(
+            f"{name} has no {kind} {wanted}; it has {_what_there_is(client, name)}"
+        ) from None
+    return Version(int(found.version), found.run_id or "", dict(found.tags))
+
+
+def find_aliases(client: "MlflowClient", name: str) -> dict[str, int]:
+    """Alias → version number; {} when there is no such registered model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return {alias: int(version) for alias, version in aliases.items()}
+
+
+@contextmanager
+def open_version(name: str, number: int) -> Iterator[Colorizer]:
+    """Bring a version's exported folder here, verify every checksum, and load it.
+
+    Raises :class:`PromotionError` if it is not whole.
+    """
+    with tempfile.TemporaryDirectory(prefix="colorizer-version-") as temporary:
+        folder = Path(temporary)
+        fetch_folder(name, number, folder)
+        try:
+            colorizer = Colorizer(open_model_folder(folder))
+        except ModelFolderError as error:
+            raise PromotionError(f"{name} version {number} can't be loaded: {error}") from None
+        yield colorizer
+
+
+def fetch_folder(name: str, number: int, folder: Path) -> None:
+    """Lay out a version's files in ``folder`` as export wrote them."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        # given a folder, it copies; else a local store would hand out its own
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            uri = f"models:/{name}/{number}"
+            stored = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
+            (stored / "model.onnx").rename(folder / ONNX_FILE)
+            for file in (stored / "extra_files").iterdir():
+                file.rename(folder / file.name)
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise PromotionError(
+            f"{name} version {number}: its files can't be had ({reason}); look at the registry's"
+            " artifact store"
+        ) from None
+
+
+def _what_there_is(client: "MlflowClient", name: str) -> str:
+    versions = sorted(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
+    if not versions:
+        return "no versions; `make repro` registers one"
+    aliases = ", ".join(f"{k} → {v}" for k, v in sorted(find_aliases(client, name).items()))
+    numbers = f"{versions[0]}" if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
+    return f"versions {numbers}, aliases {aliases or 'none'}"

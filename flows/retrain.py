@@ -1,0 +1,243 @@
+"""The retraining: fresh data, the DVC stages, champion against challenger.
+
+``python -m flows.retrain [key=value …]`` runs it here and now; ``make serve`` and ``prefect.yaml``
+on a schedule. It runs in a clone of its own (``workspace``), the stages are those of ``dvc.yaml``
+(``stages``), and DVC alone knows what is up to date. Stopped or killed at any point, the next run
+goes on from the last checkpoint.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from prefect import flow, get_run_logger, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
+from prefect.states import Completed
+from prefect.tasks import Task, exponential_backoff
+
+from colorizer.model_folder import ONNX_FILE, sha256_of
+from flows.artifacts import show_links, show_metrics, show_picture
+from flows.errors import StageError, run_command
+from flows.flow_run import ending_with_worker, told_in_one_line
+from flows.promote import describe, judge_in_flow
+from flows.promotion import ledger
+from flows.promotion.champion import settle
+from flows.promotion.judgement import open_test_set
+from flows.promotion.versions import CHAMPION, find_aliases
+from flows.stages import Outcome, Stage, read_stages, run_in, run_stage
+from flows.workspace import Workspace, claim_workspace, count_uncommitted, prepare_workspace
+from pipeline_steps import tracking
+from pipeline_steps.errors import ParamError, PipelineError
+from pipeline_steps.register import find_version
+
+RETRIES = 3
+FIRST_RETRY_S = 10
+PICTURES = {
+    "test-grid": ("reports/evaluate/random.png", "sketch, generated, truth; twice a row"),
+    "worst-grid": ("reports/evaluate/worst.png", "the worst test pictures by L1"),
+    "training-strips": ("reports/train/strips.png", "sketch, truth, then the epochs"),
+}
+
+
+def may_pass(task: "Task[Any, Any]", run: TaskRun, state: "State[Any]") -> bool:
+    """Whether another try may do: the network, a server, a lock; never a bad param."""
+    try:
+        state.result()
+    except PipelineError as error:
+        return error.exit_code == StageError("", may_pass=True).exit_code
+    except Exception:
+        return False
+    return False
+
+
+retrying = task(
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_RETRY_S),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=may_pass,
+)
+
+
+@flow(name="retrain", validate_parameters=True)
+@told_in_one_line
+def retrain(
+    ref: str = "HEAD",
+    overrides: dict[str, Any] | None = None,
+    force: bool = False,
+    promote: Literal["yes", "no", "ask"] = "yes",
+    repository: str = ".",
+) -> State[Any]:
+    """Refresh the data, run what isn't up to date, and let the new model challenge the champion.
+
+    Args:
+        ref: branch, tag or commit of the repository to run; uncommitted edits are left out.
+        overrides: params to change for this run, e.g. ``{"train.epochs": 30}``.
+        force: run every stage anew, even where nothing changed.
+        promote: ``ask`` waits for a person in the UI; ``no`` only registers the candidate.
+        repository: where the git repository is.
+    """
+    source = Path(repository)
+    with ending_with_worker(), claim_workspace(source) as folder:
+        workspace = open_workspace(folder, source, ref, overrides or {})
+        outcomes = run_stages(workspace, force=force)
+        version = register(workspace)
+        show_results(workspace, version)
+        changed = [name for name, outcome in outcomes.items() if outcome == "ran"]
+        told = f"ran {', '.join(changed) or 'nothing'}"
+        if promote == "no":
+            return Completed(message=f"{told}; candidate is version {version}, not judged")
+        if is_judged(workspace, version):
+            return Completed(name="Unchanged", message=f"{told}; {unchanged(workspace, version)}")
+        return challenge(workspace, version, told, ask=promote == "ask")
+
+
+@task(name="workspace")
+@told_in_one_line
+def open_workspace(
+    folder: Path, repository: Path, ref: str, overrides: dict[str, Any]
+) -> Workspace:
+    """Bring the clone to the ref, with the params of this run."""
+    workspace = prepare_workspace(folder, repository, ref, overrides)
+    log = get_run_logger()
+    log.info("%s is at %s, from %s", folder, workspace.commit[:12], ref)
+    if uncommitted := count_uncommitted(repository):
+        log.warning("%s has %d uncommitted edits: left out", repository.resolve(), uncommitted)
+    return workspace
+
+
+def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
+    """Run the stages of ``dvc.yaml`` as tasks, each after those it depends on."""
+    if force:
+        for finished in workspace.folder.glob(".work/train/*/finished"):
+            shutil.rmtree(finished.parent)  # else train takes the finished training from there
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for stage in read_stages(workspace.folder):
+        upstream = [futures[name] for name in stage.upstream]
+        futures[stage.name] = run_dvc_stage.with_options(
+            name=stage.name, description=stage.desc
+        ).submit(
+            stage,
+            workspace.folder,
+            force=force or stage.refresh,
+            wait_for=upstream,
+            return_state=False,
+        )
+    for future in futures.values():
+        future.wait()
+    # the first that failed, not one that was never begun for it
+    return {name: future.result() for name, future in futures.items()}
+
+
+@retrying
+@told_in_one_line
+def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | Outcome":
+    """One stage: its lines are the task's log; up to date, the task shows as cached."""
+    log = get_run_logger()
+    outcome = run_stage(stage.name, folder, force=force, on_line=log.info)
+    if outcome == "ran":
+        return outcome
+    return Completed(name="Cached", message=f"{stage.name}: {outcome}, not run", data=outcome)
+
+
+@retrying
+@told_in_one_line
+def register(workspace: Workspace) -> int:
+    """Have the model in the registry, as ``candidate``; return its version. Idempotent."""
+    log = get_run_logger()
+    command = [sys.executable, "-m", "pipeline_steps.register"]
+    run_in(workspace.folder, command, "register", log.info)
+    client, name = tracking.connect(), workspace.params.tracking.registered_model
+    model = workspace.folder / "models" / "colorizer" / ONNX_FILE
+    version = find_version(client, name, sha256_of(model))
+    if version is None:
+        raise StageError(f"register: {name} has no version with the sha256 of {model}")
+    return int(version.version)
+
+
+@task(name="results")
+@told_in_one_line
+def show_results(workspace: Workspace, version: int) -> None:
+    """Leave metrics, pictures and links in the Prefect UI."""
+    evaluation = workspace.folder / "metrics" / "evaluation.json"
+    show_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
+    for key, (path, description) in PICTURES.items():
+        show_picture(key, workspace.folder / path, description)
+    client, name = tracking.connect(), workspace.params.tracking.registered_model
+    run = client.get_run(client.get_model_version(name, str(version)).run_id or "")
+    show_links(run.info.experiment_id, run.info.run_id, name, version)
+
+
+@task(name="judged before?")
+@told_in_one_line
+def is_judged(workspace: Workspace, version: int) -> bool:
+    """Whether this very decision was made before: the same two models, test set and rule."""
+    client, params = tracking.connect(), workspace.params
+    name = params.tracking.registered_model
+    settle(client, name)
+    champion = find_aliases(client, name).get(CHAMPION)
+    if champion == version:
+        return True
+    fingerprint = open_test_set(workspace.folder / "data" / "prepared").fingerprint
+    return any(
+        (row.version, row.champion, row.test_fingerprint, row.rule)
+        == (version, champion, fingerprint, ledger.fingerprint_rule(params.promotion))
+        for row in ledger.read_rows(client, name)
+    )
+
+
+def unchanged(workspace: Workspace, version: int) -> str:
+    """That there was nothing to decide, and who is champion."""
+    client, name = tracking.connect(), workspace.params.tracking.registered_model
+    champion = find_aliases(client, name).get(CHAMPION)
+    state = "is champion" if champion == version else f"was refused against version {champion}"
+    return f"no new version: {name} version {version} {state} already"
+
+
+def challenge(workspace: Workspace, version: int, told: str, *, ask: bool) -> State[Any]:
+    """Judge the version against the champion, and act."""
+    client, params = tracking.connect(), workspace.params
+    test_set = open_test_set(workspace.folder / "data" / "prepared")
+    name = params.tracking.registered_model
+    row = judge_in_flow(client, name, version, test_set, params.promotion, ask=ask)
+    message = f"{told}; {describe(name, row)}"
+    get_run_logger().info("%s", message)
+    return Completed(name=row.action.capitalize(), message=message)
+
+
+def main() -> None:
+    """Run a retraining here and now."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.retrain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=30")
+    parser.add_argument("--ref", default="HEAD", help="git ref to run (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="run every stage anew")
+    parser.add_argument("--promote", choices=("yes", "no", "ask"), default="yes")
+    arguments = parser.parse_args()
+    state = retrain(
+        ref=arguments.ref,
+        overrides=dict(map(_parse_override, arguments.overrides)),
+        force=arguments.force,
+        promote=arguments.promote,
+        return_state=True,
+    )
+    print(f"retrain: {state.name}: {state.message}", file=sys.stderr)
+    sys.exit(0 if state.is_completed() else 1)
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ParamError(f"{text}: must be key=value")
+    return key, yaml.safe_load(value)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,62 @@
+"""``python -m flows.rollback [--to VERSION]``: the champion before, or any version, in one command.
+
+What was champion becomes ``previous``: a second rollback undoes the first. The version's files are
+checked before the alias moves, and a row of the ledger is written.
+"""
+
+import argparse
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.errors import run_command
+from flows.flow_run import flow_run_url, told_in_one_line, who_runs
+from flows.promote import describe
+from flows.promotion.champion import set_champion, who
+from flows.promotion.versions import PREVIOUS
+from pipeline_steps import tracking
+from pipeline_steps.params import read_params
+
+NO_REASON = "rolled back by hand"
+
+
+@flow(name="rollback", validate_parameters=True)
+@told_in_one_line
+def rollback(to: str = PREVIOUS, reason: str = NO_REASON) -> State[Any]:
+    """Make an earlier version (a number or an alias) the champion again."""
+    client, name = tracking.connect(), read_params().tracking.registered_model
+    row = set_champion(
+        client,
+        name,
+        to,
+        action="rolled back",
+        reason=reason,
+        by=who_runs(),
+        flow_run=flow_run_url(),
+    )
+    return Completed(message=describe(name, row))
+
+
+def main() -> None:
+    """Roll back, without Prefect."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.rollback",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--to", default=PREVIOUS, metavar="VERSION", help="number or alias (default: %(default)s)"
+    )
+    parser.add_argument("--reason", default=NO_REASON, help="goes into the ledger")
+    arguments = parser.parse_args()
+    client, name = tracking.connect(), read_params().tracking.registered_model
+    row = set_champion(
+        client, name, arguments.to, action="rolled back", reason=arguments.reason, by=who()
+    )
+    print(describe(name, row))
+
+
+if __name__ == "__main__":
+    run_command(main)

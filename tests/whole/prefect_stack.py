@@ -1,0 +1,370 @@
+"""A Prefect of its own for tests: PostgreSQL, server, worker and a listener, all on loopback.
+
+Every context manager waits until its part answers, and ends what it started, in bounded time.
+"""
+
+import json
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import requests
+
+START_S = 180.0  # a loaded machine migrates an empty database in a minute
+END_S = 20.0
+MAX_RECEIVED = 100
+# the loops that a test would otherwise wait for; the defaults are 5 to 60 seconds
+QUICK_LOOPS = {
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+}
+
+
+class State(NamedTuple):
+    """The state of a flow run: ``CRASHED``, ``Crashed``, and why."""
+
+    type: str
+    name: str
+    message: str
+
+
+@dataclass
+class PrefectServer:
+    """A running server, and what a client needs and asks."""
+
+    url: str
+    environment: dict[str, str]
+    log_path: Path
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the API as an authorised client; fail on any answer but a success."""
+        user, _, password = self.environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.request(
+                method,
+                f"{self.url}{path}",
+                json=body,
+                auth=(user, password) if user else None,
+                timeout=30,
+            )
+        assert answer.ok, f"{method} {path} gave {answer.status_code}: {answer.text[:1000]}"
+        return answer.json() if answer.content else None
+
+    def run(self, *command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a Python command line (``-m prefect …``) as a client of this server."""
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=cwd,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} gave {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def deployment_id(self, name: str) -> str:
+        """The id of ``flow/deployment``."""
+        return str(self.call("GET", f"/deployments/name/{name}")["id"])
+
+    def start_run(self, deployment: str, **parameters: Any) -> str:
+        """Ask for a run of ``flow/deployment`` now; its id."""
+        identity = self.deployment_id(deployment)
+        path = f"/deployments/{identity}/create_flow_run"
+        return str(self.call("POST", path, {"parameters": parameters})["id"])
+
+    def runs(self, deployment: str) -> list[dict[str, Any]]:
+        """All runs of ``flow/deployment``, the earliest first."""
+        body = {
+            "deployments": {"id": {"any_": [self.deployment_id(deployment)]}},
+            "sort": "EXPECTED_START_TIME_ASC",
+        }
+        found: list[dict[str, Any]] = self.call("POST", "/flow_runs/filter", body)
+        return found
+
+    def state(self, run_id: str) -> State:
+        """The state that a flow run is in."""
+        state = self.call("GET", f"/flow_runs/{run_id}")["state"]
+        return State(state["type"], state["name"], state["message"] or "")
+
+    def cancel(self, run_id: str) -> None:
+        """Ask for a flow run to be cancelled, as the button of the page does."""
+        body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        self.call("POST", f"/flow_runs/{run_id}/set_state", body)
+
+    def wait_for_state(self, run_id: str, types: Collection[str], timeout_s: float) -> State:
+        """Wait until the run is in a state of one of these types."""
+        seen: list[State] = []
+
+        def reached() -> bool:
+            state = self.state(run_id)
+            if seen[-1:] != [state]:
+                seen.append(state)
+            return state.type in types
+
+        wait_until(reached, timeout_s, lambda: f"run {run_id} is not {types}: {seen}")
+        return seen[-1]
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float, complaint: Callable[[], str]) -> None:
+    """Ask until it holds; fail with the complaint when it took too long."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, f"after {timeout_s:.0f} s {complaint()}"
+        time.sleep(0.25)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def postgres_binaries() -> Path | None:
+    """The folder with ``initdb``, ``postgres`` and ``pg_isready``, the newest; None without."""
+    found = [Path(at).resolve().parent] if (at := shutil.which("initdb")) else []
+    found += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda folder: [int(digits) for digits in re.findall(r"\d+", str(folder))],
+        reverse=True,
+    )
+    needed = ("initdb", "postgres", "pg_isready")
+    return next((at for at in found if all((at / name).is_file() for name in needed)), None)
+
+
+@contextmanager
+def postgres_cluster(folder: Path) -> Iterator[str]:
+    """A new PostgreSQL, its log in ``folder``; gives the URL that Prefect takes."""
+    binaries = postgres_binaries()
+    assert binaries is not None, "PostgreSQL's initdb and postgres are not found"
+    # PostgreSQL refuses to run as root, and pytest's folders are closed to anybody else
+    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="postgres-") as temporary:
+        home = Path(temporary)
+        password, port, log_path = secrets.token_hex(16), free_port(), folder / "postgres.log"
+        (home / "password").write_text(password)
+        how: dict[str, Any] = {"cwd": home, "stdin": subprocess.DEVNULL, "start_new_session": True}
+        if owner:
+            how |= {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+            for path in (home, home / "password"):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+        wanted = f"-D {home}/data -U prefect -E UTF8 --locale=C --no-sync -A scram-sha-256"
+        made = subprocess.run(
+            [binaries / "initdb", *wanted.split(), f"--pwfile={home}/password"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **how,
+        )
+        assert made.returncode == 0, made.stderr
+        options = f"-D {home}/data -h 127.0.0.1 -p {port} -k {home} -F"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [binaries / "postgres", *options.split()], stdout=log, stderr=log, **how
+            )
+        ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+        try:
+            wait_until(
+                lambda: lives(process, log_path) and subprocess.call(ready, timeout=30) == 0,
+                START_S,
+                lambda: f"PostgreSQL does not answer:\n{tail(log_path)}",
+            )
+            yield f"postgresql+asyncpg://prefect:{password}@127.0.0.1:{port}/postgres"
+        finally:
+            end(process, signal.SIGINT)  # PostgreSQL's "fast": closes the connections of others
+
+
+@contextmanager
+def prefect_server(
+    folder: Path, database_url: str | None = None, auth: str | None = "admin:secret"
+) -> Iterator[PrefectServer]:
+    """A new Prefect server; home, log and (unless told otherwise) SQLite in ``folder``."""
+    port = free_port()
+    log_path = folder / "server.log"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    common = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")} | {
+        "PATH": path,
+        "DO_NOT_TRACK": "1",
+        "NO_PROXY": "127.0.0.1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    client = common | {
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_HOME": str(folder / "client"),
+    }
+    server = common | QUICK_LOOPS | {"PREFECT_HOME": str(folder / "server")}
+    # the server's own automations call its API, and need to know where it is
+    server |= {"PREFECT_API_URL": client["PREFECT_API_URL"]}
+    if auth:
+        client["PREFECT_API_AUTH_STRING"] = auth
+        server["PREFECT_SERVER_API_AUTH_STRING"] = auth
+    if database_url:
+        server["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env=server,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    made = PrefectServer(client["PREFECT_API_URL"], client, log_path)
+
+    def healthy() -> bool:
+        try:
+            return lives(process, log_path) and bool(made.call("GET", "/health"))
+        except requests.ConnectionError:
+            return False
+
+    try:
+        wait_until(healthy, START_S, lambda: f"the server does not answer:\n{tail(log_path)}")
+        yield made
+    finally:
+        end(process)
+
+
+@contextmanager
+def process_worker(
+    server: PrefectServer, pool: str, cwd: Path, **environment: str
+) -> Iterator[subprocess.Popen[Any]]:
+    """A worker that runs flows as processes; makes the pool if the server has none so named."""
+    log_path = cwd / f"worker-{pool}-{secrets.token_hex(4)}.log"
+    name = log_path.stem
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--pool", pool, "--type", "process"],
+            cwd=cwd,
+            env=server.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def online() -> bool:
+        if not lives(process, log_path):
+            return False
+        pools = server.call("POST", "/work_pools/filter", {})
+        if pool not in [known["name"] for known in pools]:
+            return False
+        workers = server.call("POST", f"/work_pools/{pool}/workers/filter", {})
+        return name in [worker["name"] for worker in workers]
+
+    try:
+        wait_until(online, START_S, lambda: f"the worker is not online:\n{tail(log_path)}")
+        yield process
+    finally:
+        end(process)
+
+
+def kill_with_children(process: subprocess.Popen[Any]) -> None:
+    """Kill a worker as a power cut would: it and the flows it runs, at once."""
+    family = [psutil.Process(process.pid), *children(process)]
+    for member in family:
+        member.kill()
+    process.wait(END_S)
+    psutil.wait_procs(family, END_S)
+
+
+def children(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """The processes below it, which are in sessions of their own where a worker made them."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end(process: subprocess.Popen[Any], wish: int = signal.SIGTERM) -> None:
+    """Ask a process to end, then end it and all below it."""
+    family = children(process)
+    if process.poll() is None:
+        process.send_signal(wish)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(END_S)
+    # psutil tells a process from another one that got its id since
+    _, alive = psutil.wait_procs(family, 2)
+    for member in alive:
+        member.kill()
+    psutil.wait_procs(alive, END_S)
+
+
+def lives(process: subprocess.Popen[Any], log_path: Path) -> bool:
+    """True while the process lives; fail with its log when it ended by itself."""
+    assert process.poll() is None, f"it ended with {process.returncode}:\n{tail(log_path)}"
+    return True
+
+
+def tail(log_path: Path) -> str:
+    """The last lines of a log."""
+    return "\n".join(log_path.read_text(errors="replace").splitlines()[-40:])
+
+
+@dataclass
+class Receiver:
+    """A listener, and what it was sent: pairs of path and JSON body."""
+
+    url: str
+    received: list[tuple[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def webhook_receiver() -> Iterator[Receiver]:
+    """Listen for JSON posted to the loopback; keep the first hundred."""
+    receiver = Receiver("")
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(min(int(self.headers["Content-Length"] or 0), 1 << 20))
+            if len(receiver.received) < MAX_RECEIVED:
+                receiver.received.append((self.path, json.loads(body or b"null")))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        listener.daemon_threads = True
+        receiver.url = f"http://127.0.0.1:{listener.server_address[1]}"
+        thread = threading.Thread(target=listener.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            listener.shutdown()
+            thread.join(END_S)
