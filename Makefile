@@ -15,7 +15,8 @@ SETUP := $(VENV)/.setup-$(TORCH)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment
+.PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
+	serve retrain promote rollback history
 
 help: ## list the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -80,6 +81,21 @@ archive: setup ## your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/ar
 	@test -n "$(PAIRS)" || { echo "say which pairs: make archive PAIRS=pairs.zip" >&2; exit 2; }
 	@$(MAKE) --no-print-directory experiment PARAMS=$(or $(PARAMS),params/archive.yaml) \
 		SET='download.path="$(abspath $(PAIRS))"'
+
+serve: setup ## Prefect on this machine: its UI, and retraining on a schedule
+	@$(RUN) python -m flows.serve
+
+retrain: setup ## retrain here and now: make retrain [SET="train.epochs=30"]
+	@$(RUN) python -m flows.retrain $(SET)
+
+promote: setup ## make a version champion if it's better: make promote [VERSION=7]
+	@$(RUN) python -m flows.promote $(VERSION)
+
+rollback: setup ## return to the champion before: make rollback [VERSION=5]
+	@$(RUN) python -m flows.rollback $(if $(VERSION),--to $(VERSION))
+
+history: setup ## every decision about the champion
+	@$(RUN) python -m flows.history
 
 # one option a line, then NULs: a path may hold spaces
 experiment: setup

@@ -60,9 +60,7 @@ def download_kaggle(
             small, or the archive came damaged (it's then removed, so the next run starts anew).
     """
     dataset = _parse_handle(handle)
-    version = dataset.version or with_retries(
-        lambda: ask_current_version(dataset, timeout_s), retry_delay_s
-    )
+    version = ask_version(handle, retry_delay_s=retry_delay_s, timeout_s=timeout_s)
     shelf = _Shelf(work_folder, dataset, version)
     if known := shelf.find_verified():
         return known
@@ -75,6 +73,14 @@ def download_kaggle(
         retry_delay_s,
     )
     return shelf.accept(partial)
+
+
+def ask_version(handle: str, *, retry_delay_s: float = 2.0, timeout_s: float = 60.0) -> int:
+    """The version that a handle names, or the dataset's current one; raises SourceError."""
+    dataset = _parse_handle(handle)
+    return dataset.version or with_retries(
+        lambda: ask_current_version(dataset, timeout_s), retry_delay_s
+    )
 
 
 def _parse_handle(handle: str) -> Dataset:

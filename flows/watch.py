@@ -1,0 +1,70 @@
+"""The data trigger: start a retraining when the source of pairs has changed, and only then.
+
+Beside the clock: this runs often and is cheap (``sources.source_version``). What was seen last is
+kept in a Prefect variable, so it's known on every machine.
+"""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Completed
+from prefect.variables import Variable
+
+from flows.errors import ServerError
+from flows.flow_run import told_in_one_line
+from pipeline_steps.params import read_params
+from pipeline_steps.sources.source_version import find_source_stamp, find_source_version
+
+SEEN = "colorizer_source"
+
+
+@flow(name="watch", validate_parameters=True)
+@told_in_one_line
+def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[Any]:
+    """Compare the source with what was seen last; start the deployment on a change."""
+    params = read_params(Path(repository) / "params.yaml").download
+    raw: Any = Variable.get(SEEN)
+    seen: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    stamp = find_source_stamp(params)
+    taken_up = not was_cancelled(seen.get("flow_run"))
+    if stamp is not None and stamp == seen.get("stamp") and taken_up:
+        return Completed(name="Unchanged", message="the source's files have not been touched")
+    version = find_source_version(params)
+    if version == seen.get("version") and taken_up:
+        Variable.set(SEEN, seen | {"stamp": stamp}, overwrite=True)
+        return Completed(name="Unchanged", message=f"the source is still {version}")
+    flow_run = start(deployment)
+    now_seen = {"version": version, "stamp": stamp, "flow_run": flow_run}
+    Variable.set(SEEN, now_seen, overwrite=True)
+    get_run_logger().info("the source is now %s", version)
+    return Completed(name="Triggered", message=f"the source is now {version}: {deployment} started")
+
+
+def start(deployment: str) -> str:
+    """Start a run of a deployment and return its id; raises :class:`ServerError` if none."""
+    try:
+        run = run_deployment(deployment, timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        raise ServerError(
+            f"no deployment {deployment!r} on this Prefect server; `prefect deploy --all` makes it"
+        ) from None
+    assert isinstance(run, FlowRun)  # a coroutine only where an event loop runs
+    return str(run.id)
+
+
+def was_cancelled(flow_run: str | None) -> bool:
+    """Whether the run that a change started never ran, since another was under way."""
+    if flow_run is None:
+        return False
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(UUID(flow_run)).state
+        except ObjectNotFound:
+            return False
+    return state is not None and state.is_cancelled()
