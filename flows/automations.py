@@ -34,7 +34,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from pipeline_steps.errors import PipelineError, run_stage
+from flows.errors import ServerError
+from pipeline_steps.errors import run_stage
 
 Labels = dict[str, str | list[str]]
 
@@ -52,15 +53,17 @@ SIGNS_OF_LIFE = (
     "Crashed",
     "Paused",
     "Suspended",
+    # how our own flows call some of their completions
+    "Unchanged",
+    "Triggered",
+    "Promoted",
+    "Refused",
+    "Rolled back",
 )
 REASON = (
     "{{ event.resource['prefect.state-message'] | default('no reason given', true)"
     " | replace('\\n', ' ') | truncate(500) }}"
 )
-
-
-class ServerError(PipelineError):
-    """The Prefect server can't be reached, refuses us, or lacks what we name."""
 
 
 def ensure_crash_detection(silence_s: int = 90) -> None:

@@ -49,6 +49,8 @@ def run_command(
         return process.wait()
     finally:
         _end([process])
+        if process.stdout is not None:
+            process.stdout.close()
         with _lock:
             _running.discard(process)
 

@@ -161,8 +161,9 @@ def _put_aside(client: "MlflowClient", lock_name: str, seen: LockSeen) -> None:
     aside = f"{lock_name}.{seen.token}"
     try:
         client.rename_registered_model(lock_name, aside)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
+    except MlflowException:
+        # whoever is late is told so in several ways, depending on how late
+        if _read_lock(client, lock_name) == seen:
             raise
         return
     client.set_registered_model_tag(aside, "beat", "taken over")
