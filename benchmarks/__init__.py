@@ -1,0 +1,1 @@
+"""Measurements of speed, beside what people use today; nothing of the pipeline imports this."""

@@ -1,0 +1,66 @@
+"""The peer: a checkout of junyanz/pytorch-CycleGAN-and-pix2pix, imported from where it lies.
+
+Its packages have names that anything may have (``models``, ``options``, ``util``, ``data``), so
+import it only in a process that has no other use for them.
+"""
+
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) -> Any:
+    """Its ``Pix2PixModel`` with the defaults of ``train.py --model pix2pix``, ready to step.
+
+    256 px, unet_256, 70×70 PatchGAN, batch normalization, λ 100, Adam at 0.0002, three channels in.
+    """
+    if not (checkout / "models" / "pix2pix_model.py").exists():
+        raise SystemExit(f"{checkout}: no checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
+    sys.path.insert(0, str(checkout))
+    arguments, sys.argv = sys.argv, ["train.py", "--dataroot", "unused", "--model", "pix2pix"]
+    sys.argv += [] if dropout else ["--no_dropout"]
+    try:
+        with redirect_stdout(StringIO()):  # it prints both networks
+            from models import create_model  # type: ignore[import-not-found]
+            from options.train_options import TrainOptions  # type: ignore[import-not-found]
+
+            options = TrainOptions().gather_options()
+            options.isTrain, options.device = True, device
+            options.gpu_ids = [device.index or 0] if device.type == "cuda" else []  # older ones
+            model = create_model(options)
+            model.setup(options)
+    finally:
+        sys.argv = arguments
+        sys.path.remove(str(checkout))
+    return model
+
+
+def peer_step(model: Any, pairs: Tensor) -> None:
+    """One training step of the peer on N×4×S×S pairs (colour, then grey) in −1..1."""
+    sketch = pairs[:, 3:].expand(-1, 3, -1, -1).contiguous()
+    model.set_input({"A": sketch, "B": pairs[:, :3].contiguous(), "A_paths": [], "B_paths": []})
+    model.optimize_parameters()
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """The network itself, where the peer has wrapped it for several GPUs."""
+    return getattr(network, "module", network)
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy parameters and buffers in order; refuse networks whose shapes differ anywhere."""
+    ours, theirs = list(source.state_dict().values()), list(target.state_dict().values())
+    if [tensor.shape for tensor in ours] != [tensor.shape for tensor in theirs]:
+        raise SystemExit("the networks differ in shape: nothing to compare")
+    for tensor, value in zip(theirs, ours, strict=True):
+        tensor.copy_(value)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,353 @@
+"""Time our training step beside the peer's, on equal networks that first prove to be equal.
+
+    python -m benchmarks.training_step --peer ~/pytorch-CycleGAN-and-pix2pix
+
+Each side runs in a process of its own, as its users run it: the allocator and torch's global
+switches are per process. The processes take turns (A B A B), one works while the others sleep.
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import peer
+from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
+from pipeline_steps.gan import trainer
+from pipeline_steps.params import TrainParams, read_params
+from pipeline_steps.process import keep_freed_memory
+
+IMAGE_SIZE = 256
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-3}
+"""Of losses and of gradients (a network's as one vector), relative. Batch normalization over the
+few values of the inner layers makes much of float32's last bits: float64 shows it's only that."""
+MAX_STEP_DIFFERENCE, MAX_OUTLIERS = 0.01, 0.01
+"""Of a weight after one step of Adam, in learning rates, and the share that may exceed it: Adam
+divides a gradient by its own size, so where that is all but 0 the rounding decides the step."""
+MATMUL = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those that are timed."""
+
+    code: str
+    """``peer`` or ``ours``."""
+    keeps_pages: bool
+    """Whether the allocator is told to keep freed memory."""
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of our params."""
+
+
+SIDES = {
+    "peer": Side("peer", keeps_pages=False),
+    "peer-keeping-pages": Side("peer", keeps_pages=True),
+    "ours": Side("ours", keeps_pages=True),
+    "ours-fp32": Side("ours", keeps_pages=True, changes={"precision": "float32"}),
+    "ours-giving-pages-back": Side("ours", keeps_pages=False),
+}
+
+
+def main() -> None:
+    """Check that both are equal, then time them."""
+    arguments = parse_arguments()
+    device = trainer.choose_device("auto")
+    print_machine(arguments.peer, device)
+    for dtype in TOLERANCE:
+        check_equality(arguments.peer, device, dtype)
+    flops_per_image = count_flops(device)
+    print(f"one step: {flops_per_image / 1e9:.1f} GFLOP an image (convolutions)")
+    peaks = {name: matmul_peak(dtype, device) for name, dtype in MATMUL.items()}
+    print(
+        "matrix-product peak: " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items())
+    )
+    with start_sides(arguments.sides, arguments.peer) as workers:
+        for batch_size in arguments.batch_sizes:
+            times = time_interleaved(workers, batch_size, arguments.rounds, arguments.seconds)
+            report(times, batch_size, flops_per_image, peaks, arguments.whole_run)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", type=Path, required=True, help="a checkout of the peer")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of work a turn, at least")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["peer", "ours"])
+    parser.add_argument(
+        "--whole-run", type=int, metavar="IMAGES", help="also the ratio with warm-up, projected"
+    )
+    return parser.parse_args()
+
+
+def check_equality(checkout: Path, device: torch.device, dtype: torch.dtype) -> None:
+    """Stop unless shapes, losses, gradients and updated weights of both agree; dropout is off."""
+    torch.manual_seed(0)
+    params = paper_params(dropout=0.0, batch_size=2)
+    model = peer.build_peer(checkout, device, dropout=False)
+    state = build_ours(params, device)
+    networks = [
+        ("generator", state.generator, peer.unwrap(model.netG)),
+        ("discriminator", state.discriminator, peer.unwrap(model.netD)),
+    ]
+    for _, ours, theirs in networks:
+        peer.copy_weights(theirs.to(dtype), ours.to(dtype))
+    model.criterionGAN.to(dtype)
+    state.loss_sums = state.loss_sums.to(dtype)
+    pairs = random_pairs(params.batch_size, device).to(dtype)
+    our_losses = trainer.update(state, pairs, params, None)
+    peer.peer_step(model, pairs)
+    their_losses = (model.loss_D, model.loss_G_GAN, model.loss_G_L1 / params.l1_weight)
+    for index, name in enumerate(our_losses._fields):
+        loss, difference = (
+            our_losses[index].item(),
+            relative(our_losses[index], their_losses[index]),
+        )
+        print(f"equality in {dtype}: {name} loss {loss:.6f}, differs by {difference:.0e}")
+        require(difference <= TOLERANCE[dtype], f"{name} losses differ")
+    for name, ours, theirs in networks:
+        compare_weights(name, ours, theirs, dtype, learning_rate=params.generator_lr)
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    """Length of the difference over the length."""
+    return ((ours - theirs).norm() / theirs.norm()).item()
+
+
+def require(condition: bool, message: str) -> None:
+    """End the program with a message unless the condition holds."""
+    if not condition:
+        raise SystemExit(message)
+
+
+def compare_weights(
+    name: str,
+    ours: torch.nn.Module,
+    theirs: torch.nn.Module,
+    dtype: torch.dtype,
+    *,
+    learning_rate: float,
+) -> None:
+    """Stop unless the gradients and the parameters agree after one step."""
+    difference = relative(flat_gradient(ours), flat_gradient(theirs))
+    both = zip(ours.parameters(), theirs.parameters(), strict=True)
+    steps = torch.cat([((a - b).abs() / learning_rate).flatten() for a, b in both])
+    outliers = (steps > MAX_STEP_DIFFERENCE).double().mean().item()
+    print(
+        f"equality in {dtype}: {name}, {peer.count_parameters(ours):,} weights: gradients differ by"
+        f" {difference:.0e}; {outliers:.0e} of the weights by over {MAX_STEP_DIFFERENCE:.0%} of a step"
+    )
+    require(difference <= TOLERANCE[dtype], f"gradients of the {name}s differ")
+    require(outliers <= MAX_OUTLIERS, f"the {name}s differ after a step")
+
+
+def flat_gradient(network: torch.nn.Module) -> Tensor:
+    """All gradients of a network in one vector."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def paper_params(**changes: Any) -> TrainParams:
+    """The committed params with the paper's networks, as the peer has them."""
+    paper = {
+        "generator_width": 64,
+        "discriminator_width": 64,
+        "discriminator_layers": 3,
+        "normalization": "batch",
+        "gan_loss": "bce",
+        "l1_weight": 100.0,
+        "generator_lr": 2e-4,
+        "discriminator_lr": 2e-4,
+    }
+    return dataclasses.replace(read_params().train, **{**paper, **changes})
+
+
+def build_ours(params: TrainParams, device: torch.device) -> trainer.TrainingState:
+    """Our networks and optimizers at the paper's learning rate."""
+    state = trainer.build_state(params, IMAGE_SIZE, device)
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        trainer.set_learning_rate(optimizer, params.generator_lr)
+    return state
+
+
+def random_pairs(batch_size: int, device: torch.device) -> Tensor:
+    """N×4×S×S float32 in −1..1, laid out as the packed reader gives them."""
+    pairs = torch.rand(batch_size, IMAGE_SIZE, IMAGE_SIZE, 4, device=device) * 2 - 1
+    return pairs.permute(0, 3, 1, 2)
+
+
+def count_flops(device: torch.device) -> float:
+    """FLOP of one step, an image: a multiply and an add are two."""
+    params = paper_params()
+    state, pairs = build_ours(params, device), random_pairs(1, device)
+    with FlopCounterMode(display=False) as counter:
+        trainer.update(state, pairs, params, None)
+    return float(counter.get_total_flops())
+
+
+def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int], None]:
+    """Build a side at a batch size: what comes back does as many steps as it is told."""
+    device = trainer.choose_device("auto")
+    pairs = random_pairs(batch_size, device)
+    if side.code == "peer":
+        model = peer.build_peer(checkout, device)
+        return repeat(lambda: peer.peer_step(model, pairs))
+    params = paper_params(batch_size=batch_size, **side.changes)
+    trainer.make_deterministic()
+    state = build_ours(params, device)
+    autocast_dtype = trainer.choose_autocast_dtype(params.precision, device)
+    return repeat(lambda: trainer.update(state, pairs, params, autocast_dtype))
+
+
+def repeat(step: Callable[[], object]) -> Callable[[int], None]:
+    """Make a step that can be asked for several at once."""
+
+    def steps(number: int) -> None:
+        for _ in range(number):
+            step()
+
+    return steps
+
+
+def serve(connection: Connection, side: Side, checkout: Path) -> None:
+    """A side's process: does what it is sent, ``(what, number)``, and answers in seconds."""
+    if side.keeps_pages:
+        keep_freed_memory()
+    device = trainer.choose_device("auto")
+    steps: Callable[[int], None] | None = None
+    while True:
+        what, number = connection.recv()
+        if what == "end":
+            return
+        start_s = time.perf_counter()
+        if what == "prepare":
+            steps = prepare_side(side, checkout, number)
+            number = 1
+        assert steps is not None, "prepare comes first"
+        steps(number)
+        synchronize(device)
+        connection.send(time.perf_counter() - start_s)
+
+
+@contextmanager
+def start_sides(names: list[str], checkout: Path) -> Iterator[dict[str, Connection]]:
+    """A process for each side, reached through the connection that comes back."""
+    context = multiprocessing.get_context("spawn")
+    connections: dict[str, Connection] = {}
+    processes = []
+    for name in names:
+        connections[name], theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, SIDES[name], checkout), daemon=True)
+        process.start()
+        processes.append(process)
+    yield connections
+    for connection in connections.values():
+        connection.send(("end", 0))
+    for process in processes:
+        process.join()
+
+
+def ask(connection: Connection, what: str, number: int) -> float:
+    """Send a side to work and wait: seconds."""
+    connection.send((what, number))
+    return float(connection.recv())
+
+
+@dataclass(frozen=True)
+class Times:
+    """What one side took."""
+
+    warm_up_s: float
+    """Building the networks and the first step."""
+    step_s: list[float]
+    """Seconds a step, one value a round."""
+
+
+def time_interleaved(
+    workers: dict[str, Connection], batch_size: int, rounds: int, turn_s: float
+) -> dict[str, Times]:
+    """Let the sides take turns of at least ``turn_s``; the same number of turns each."""
+    warm_up = {name: ask(worker, "prepare", batch_size) for name, worker in workers.items()}
+    num_steps = {
+        name: max(1, round(turn_s / (ask(worker, "steps", 2) / 2)))
+        for name, worker in workers.items()
+    }
+    step_s: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            step_s[name].append(ask(worker, "steps", num_steps[name]) / num_steps[name])
+    return {name: Times(warm_up[name], step_s[name]) for name in workers}
+
+
+def report(
+    times: dict[str, Times],
+    batch_size: int,
+    flops_per_image: float,
+    peaks: dict[str, float],
+    run_images: int | None,
+) -> None:
+    """Print a batch size's figures; ratios are to the first side."""
+    reference = next(iter(times.values()))
+    print(f"\nbatch size {batch_size}, {len(reference.step_s)} rounds, median [quartiles]")
+    for name, side in times.items():
+        images_per_s = spread([batch_size / value for value in side.step_s])
+        flops = images_per_s.median * flops_per_image
+        shares = ", ".join(f"{flops / peak:.0%} of {kind} peak" for kind, peak in peaks.items())
+        line = f"  {name:<24}{images_per_s!s:<22} images/s  {flops / 1e9:.0f} GFLOP/s ({shares})"
+        if side is not reference:
+            line += f"  {ratios(reference.step_s, side.step_s)}×"
+        print(line, flush=True)
+        if run_images and side is not reference:
+            whole = whole_run(reference, side, batch_size, run_images)
+            print(f"  {'':<24}{whole}× over a run of {run_images} images, warm-up included")
+
+
+def whole_run(reference: Times, side: Times, batch_size: int, run_images: int) -> Spread:
+    """Ratio of whole runs: the measured warm-up, then the measured step as often as needed."""
+    num_steps = run_images / batch_size
+
+    def run_s(times: Times) -> list[float]:
+        return [times.warm_up_s + num_steps * step_s for step_s in times.step_s]
+
+    return ratios(run_s(reference), run_s(side))
+
+
+def print_machine(checkout: Path, device: torch.device) -> None:
+    """Say what is measured, and on what."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
+    threads = torch.get_num_threads()
+    print(f"{name}, {os.cpu_count()} cores, {threads} threads; torch {torch.__version__}")
+    print(f"Python {platform.python_version()}; ours {commit(Path.cwd())}, peer {commit(checkout)}")
+
+
+def cpu_name() -> str:
+    """The processor and its matrix units, as the system and torch name them."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), "CPU")
+    units = [key for key in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(key)]
+    return f"{name} ({', '.join(units) or 'no bf16 units'})"
+
+
+def commit(folder: Path) -> str:
+    """The commit a folder is at, shortened."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short=10", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.peer import build_peer, copy_weights, count_parameters
+from benchmarks.training_step import Times, paper_params, whole_run
+from pipeline_steps.gan.trainer import build_state
+
+
+def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no checkout"):
+        build_peer(tmp_path, torch.device("cpu"))
+
+
+def test_networks_of_other_shapes_are_refused() -> None:
+    with pytest.raises(SystemExit, match="differ in shape"):
+        copy_weights(torch.nn.Linear(2, 3), torch.nn.Linear(3, 2))
+
+
+def test_weights_are_copied_in_order() -> None:
+    source, target = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    copy_weights(source, target)
+    assert torch.equal(source.weight, target.weight)
+    assert torch.equal(source.bias, target.bias)
+
+
+def test_the_networks_timed_are_the_papers() -> None:
+    with torch.device("meta"):
+        state = build_state(paper_params(), 256, torch.device("meta"))
+    assert count_parameters(state.generator) == 54_413_955
+    assert count_parameters(state.discriminator) == 2_768_705
+
+
+def test_a_whole_run_pays_for_its_warm_up() -> None:
+    slow = Times(warm_up_s=0.0, step_s=[2.0])
+    fast = Times(warm_up_s=100.0, step_s=[1.0])
+    assert whole_run(slow, fast, batch_size=2, run_images=200).median == 1.0
+    assert whole_run(slow, fast, batch_size=2, run_images=200_000).median == pytest.approx(2, 0.01)
