@@ -57,6 +57,7 @@ SIDES = {
     "peer-keeping-pages": Side("peer", keeps_pages=True),
     "ours": Side("ours", keeps_pages=True),
     "ours-fp32": Side("ours", keeps_pages=True, changes={"precision": "float32"}),
+    "ours-compiled": Side("ours", keeps_pages=True, changes={"compile": True}),
     "ours-giving-pages-back": Side("ours", keeps_pages=False),
 }
 
@@ -125,7 +126,7 @@ def check_equality(checkout: Path, device: torch.device, dtype: torch.dtype) -> 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
     """Length of the difference over the length."""
-    return ((ours - theirs).norm() / theirs.norm()).item()
+    return float(((ours - theirs).norm() / theirs.norm()).item())
 
 
 def require(condition: bool, message: str) -> None:
@@ -148,8 +149,9 @@ def compare_weights(
     steps = torch.cat([((a - b).abs() / learning_rate).flatten() for a, b in both])
     outliers = (steps > MAX_STEP_DIFFERENCE).double().mean().item()
     print(
-        f"equality in {dtype}: {name}, {peer.count_parameters(ours):,} weights: gradients differ by"
-        f" {difference:.0e}; {outliers:.0e} of the weights by over {MAX_STEP_DIFFERENCE:.0%} of a step"
+        f"equality in {dtype}: {name}, {peer.count_parameters(ours):,} weights: gradients differ"
+        f" by {difference:.0e}; after a step {outliers:.0e} of the weights by over"
+        f" {MAX_STEP_DIFFERENCE:.0%} of it"
     )
     require(difference <= TOLERANCE[dtype], f"gradients of the {name}s differ")
     require(outliers <= MAX_OUTLIERS, f"the {name}s differ after a step")
@@ -209,6 +211,7 @@ def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int],
     params = paper_params(batch_size=batch_size, **side.changes)
     trainer.make_deterministic()
     state = build_ours(params, device)
+    trainer.compile_networks(state, params, device, run_images=0)
     autocast_dtype = trainer.choose_autocast_dtype(params.precision, device)
     return repeat(lambda: trainer.update(state, pairs, params, autocast_dtype))
 

@@ -86,6 +86,8 @@ class TrainParams:
     horizontal_flip: bool
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]
+    compile: Literal["auto", True, False]
+    accumulation_steps: Annotated[int, Between(1, 4096)]
     sample_every_epochs: Count
     sample_pairs: Annotated[int, Between(1, 64)]
     checkpoint_interval_s: Annotated[float, Between(0.0, 86_400.0)]
@@ -169,6 +171,11 @@ def check_params(tree: Any) -> Params:
             f"train.load_size: must be ≥ prepare.image_size ({params.prepare.image_size}),"
             f" got {params.train.load_size}"
         )
+    if params.train.batch_size % params.train.accumulation_steps:
+        raise ParamError(
+            f"train.accumulation_steps: must divide train.batch_size ({params.train.batch_size}),"
+            f" got {params.train.accumulation_steps}"
+        )
     if params.download.source == "archive" and not params.download.path:
         raise ParamError("download.path: must name a zip, tar or folder when source is archive")
     return params
@@ -219,8 +226,10 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
             _check_rule(rule, value, name)
         return value
     if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint) or isinstance(value, bool):
-            raise ParamError(f"{name}: must be {' or '.join(typing.get_args(hint))}, got {value!r}")
+        choices = typing.get_args(hint)
+        if not any(value == choice and type(value) is type(choice) for choice in choices):
+            names = " or ".join(str(choice).lower() for choice in choices)
+            raise ParamError(f"{name}: must be {names}, got {value!r}")
         return value
     return _parse_plain(hint, value, name)
 

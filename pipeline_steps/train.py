@@ -5,12 +5,16 @@ Writes models/generator.safetensors (best by val), models/generator_last.safeten
        models/run.json (the MLflow run), reports/train/{history.csv,strips.png},
        metrics/training.json
 Works in .work/train/<fingerprint>/: checkpoints and samples. To resume, run the same again.
+       .work/inductor/: what ``torch.compile`` made, kept between runs
+
+On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps.train``.
 """
 
 import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -23,19 +27,20 @@ from colorizer.pixels import to_pixel_range
 from pipeline_steps import tracking
 from pipeline_steps.atomic import write_json, write_text
 from pipeline_steps.errors import DataError, run_stage
+from pipeline_steps.gan.batches import fetch
 from pipeline_steps.gan.generator import save_generator
+from pipeline_steps.gan.processes import Processes, join_processes
 from pipeline_steps.gan.trainer import (
     EpochRow,
     TrainingObserver,
     TrainingState,
     choose_autocast_dtype,
     choose_device,
-    fetch,
     snapshot,
     train,
 )
 from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_pairs
-from pipeline_steps.params import TrainParams, read_params
+from pipeline_steps.params import Params, TrainParams, read_params
 from pipeline_steps.process import keep_freed_memory
 from pipeline_steps.run_file import TrainingRun, write_run_file
 from pipeline_steps.strips import Picture, draw_strips, read_picture, save_picture
@@ -46,16 +51,57 @@ MODELS = Path("models")
 REPORT = Path("reports/train")
 METRICS = Path("metrics/training.json")
 WORK = Path(".work/train")
+INDUCTOR_CACHE = Path(".work/inductor")
+OF_THE_MACHINE = ("images_per_s", "peak_memory_gib")
+"""Columns of the history that differ from machine to machine: logged, not written."""
 CODE = Path(__file__).parent
 
 
 def main() -> None:
-    """Train as ``params.yaml`` says."""
+    """Train as ``params.yaml`` says, alone or with the processes that ``torchrun`` started."""
     keep_freed_memory()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR_CACHE.resolve()))
     params = read_params()
-    client = tracking.connect()
     train_pairs, val_pairs = read_split("train"), read_split("val")
     data = {"train": train_pairs.sha256(), "val": val_pairs.sha256()}
+    with join_processes() as processes:
+        if processes.leads:
+            lead(params, train_pairs, val_pairs, data, processes)
+        else:
+            follow(params.train, train_pairs, val_pairs, data, processes)
+
+
+def follow(
+    params: TrainParams,
+    train_pairs: PackedPairs,
+    val_pairs: PackedPairs,
+    data: dict[str, str],
+    processes: Processes,
+) -> None:
+    """Train along with the process that leads; write nothing, log nothing."""
+    fingerprint = training_fingerprint(params, data)
+    panel = fetch(val_pairs, torch.zeros(1, dtype=torch.int64), torch.device("cpu"))
+    train(
+        train_pairs,
+        val_pairs,
+        params,
+        panel_sketches=panel[:, SKETCH],
+        work_folder=WORK / fingerprint,
+        fingerprint=fingerprint,
+        observer=TrainingObserver(on_samples=lambda *_: None, on_epoch=lambda _: None),
+        processes=processes,
+    )
+
+
+def lead(
+    params: Params,
+    train_pairs: PackedPairs,
+    val_pairs: PackedPairs,
+    data: dict[str, str],
+    processes: Processes,
+) -> None:
+    """Train, log to MLflow and write the outputs."""
+    client = tracking.connect()
     fingerprint = training_fingerprint(params.train, data)
     work_folder = open_work_folder(fingerprint)
     announce(params.train, train_pairs, val_pairs)
@@ -81,6 +127,7 @@ def main() -> None:
                 ),
                 on_epoch=log.log_epoch,
             ),
+            processes=processes,
         )
         strips = samples.strips()
         log.log_missing_epochs(state.history)
@@ -180,8 +227,8 @@ def write_outputs(state: TrainingState, strips: Picture, run: TrainingRun) -> No
 
 
 def write_history(path: Path, history: list[EpochRow]) -> None:
-    """Write the history table, a row an epoch; speed is left out: it differs from run to run."""
-    rows = [{key: row[key] for key in row if key != "images_per_s"} for row in history]
+    """Write the history table, a row an epoch, less what differs from machine to machine."""
+    rows = [{key: row[key] for key in row if key not in OF_THE_MACHINE} for row in history]
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -10,7 +10,8 @@ of the seed and of where the training stands, so nothing of it needs to be store
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from colorizer.pixels import to_model_range
 from pipeline_steps import metrics
 from pipeline_steps.errors import TrainingError
 from pipeline_steps.gan.augment import jitter, mix_seed, plan_epoch
+from pipeline_steps.gan.batches import fetch, make_resident, read_batches
 from pipeline_steps.gan.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -31,9 +32,12 @@ from pipeline_steps.gan.checkpoint import (
     save_checkpoint,
     tensors_under,
 )
+from pipeline_steps.gan.compilation import choose_compile, compile_network
 from pipeline_steps.gan.discriminator import Discriminator
 from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
 from pipeline_steps.gan.losses import adversarial_loss, discriminator_loss, l1_loss
+from pipeline_steps.gan.optimizer import MemoryOrderAdam
+from pipeline_steps.gan.processes import ALONE, Processes
 from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.params import TrainParams
 
@@ -63,6 +67,9 @@ class TrainingState:
     discriminator: Discriminator
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
+    run_generator: Callable[[Tensor], Tensor]
+    """The generator as a training step calls it: itself, or compiled."""
+    run_discriminator: Callable[[Tensor, Tensor], Tensor]
     loss_sums: Tensor
     """Sums of :class:`Losses` over the running epoch: 3 float32 on the device."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -99,13 +106,15 @@ def train(
     work_folder: Path,
     fingerprint: str,
     observer: TrainingObserver,
+    processes: Processes = ALONE,
 ) -> TrainingState:
     """Train a generator, or go on with one; return the finished state.
 
     ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
     ``sample_every_epochs``. ``work_folder`` keeps the checkpoints; ``fingerprint`` says what they
-    were made from. Raises :class:`TrainingError` on a non-finite loss, on a checkpoint of another
-    training, and where the device asked for is not there.
+    were made from. With several ``processes`` each calls this and takes its share of every batch.
+    Raises :class:`TrainingError` on a non-finite loss, on a checkpoint of another training, when
+    memory runs out, and where the device asked for is not there.
     """
     image_size = train_pairs.image_size
     device = choose_device(params.device)
@@ -115,6 +124,13 @@ def train(
     resume(state, work_folder, fingerprint)
     steps_per_epoch = max(1, len(train_pairs) // params.batch_size)
     batch_size = min(params.batch_size, len(train_pairs))
+    if batch_size % processes.count:
+        raise TrainingError(
+            f"train.batch_size: {batch_size} pairs can't be shared by {processes.count} processes;"
+            " set a multiple"
+        )
+    compile_networks(state, params, device, run_images=params.epochs * steps_per_epoch * batch_size)
+    resident = make_resident(train_pairs, device)
     last_checkpoint_s = time.monotonic()
     progress = tqdm(
         total=params.epochs * steps_per_epoch,
@@ -123,6 +139,7 @@ def train(
         unit="step",
         mininterval=0.5 if sys.stderr.isatty() else 15.0,
         dynamic_ncols=True,
+        disable=not processes.leads,
     )
 
     while state.epoch < params.epochs:
@@ -138,6 +155,13 @@ def train(
         set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
         set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
         epoch_start_s, epoch_start_images = time.monotonic(), state.seen_images
+        mine = [
+            share_of(slice(step * batch_size, (step + 1) * batch_size), processes)
+            for step in range(steps_per_epoch)
+        ]
+        batches = read_batches(
+            train_pairs, resident, [plan.order[rows] for rows in mine[state.step :]], device
+        )
 
         # rare work: pictures before the first epoch
         if state.epoch == 0 and state.step == 0:
@@ -145,18 +169,23 @@ def train(
 
         while state.step < steps_per_epoch:
             # rare work: a checkpoint
-            if time.monotonic() - last_checkpoint_s >= params.checkpoint_interval_s:
+            due_s = last_checkpoint_s + params.checkpoint_interval_s
+            if processes.leads and time.monotonic() >= due_s:
                 require_finite(state, params)
                 save(state, work_folder, fingerprint)
                 last_checkpoint_s = time.monotonic()
 
             # one step -----------------------------------------------------------------------
-            torch.manual_seed(mix_seed(params.seed, state.epoch, state.step))  # dropout
-            batch = slice(state.step * batch_size, (state.step + 1) * batch_size)
-            pairs = fetch(train_pairs, plan.order[batch], device)
-            pairs = jitter(pairs, plan.corners[batch], plan.mirrored[batch], params.load_size)
-            losses = update(state, pairs, params, autocast_dtype)
-            state.loss_sums += torch.stack(losses)
+            rows, first = mine[state.step], processes.rank * params.accumulation_steps
+            seeds = [
+                mix_seed(params.seed, state.epoch, state.step, first + part)
+                for part in range(params.accumulation_steps)
+            ]  # of dropout
+            with explained_out_of_memory():
+                pairs = next(batches)
+                pairs = jitter(pairs, plan.corners[rows], plan.mirrored[rows], params.load_size)
+                losses = update(state, pairs, params, autocast_dtype, seeds, processes)
+            state.loss_sums += processes.average(torch.stack(losses))
             state.step += 1
             state.seen_images += batch_size
             # ---------------------------------------------------------------------------------
@@ -174,6 +203,8 @@ def train(
         row["learning_rate"] = params.generator_lr * lr_scale
         elapsed_s = time.monotonic() - epoch_start_s
         row["images_per_s"] = (state.seen_images - epoch_start_images) / elapsed_s
+        if device.type == "cuda":
+            row["peak_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
         state.epoch, state.step = state.epoch + 1, 0
         state.loss_sums.zero_()
         state.history.append(row)
@@ -191,36 +222,88 @@ def train(
             observer.on_samples(state.epoch, colour_sketches(state.generator, panel_sketches))
 
     progress.close()
-    save(state, work_folder, fingerprint)
+    if processes.leads:
+        save(state, work_folder, fingerprint)
     return state
 
 
 def update(
-    state: TrainingState, pairs: Tensor, params: TrainParams, autocast_dtype: torch.dtype | None
+    state: TrainingState,
+    pairs: Tensor,
+    params: TrainParams,
+    autocast_dtype: torch.dtype | None,
+    seeds: Sequence[int] = (0,),
+    processes: Processes = ALONE,
 ) -> Losses:
-    """One step of both networks on N×4×S×S pairs in −1..1: first D, then G against the new D."""
-    truth, sketch = pairs[:, COLOUR], pairs[:, SKETCH]
-    generator, discriminator = state.generator, state.discriminator
+    """One step of both networks on N×4×S×S pairs in −1..1: first D, then G against the new D.
 
-    with torch.autocast(pairs.device.type, autocast_dtype, enabled=autocast_dtype is not None):
-        generated = generator(sketch)
-        real_logits = discriminator(sketch, truth)
-        fake_logits = discriminator(sketch, generated.detach())
-        d_loss = discriminator_loss(params.gan_loss, real_logits, fake_logits)
+    The batch is taken in as many parts as there are ``seeds`` (of dropout), to save memory: with
+    several, generated pictures are made twice, and batch normalization sees a part at a time.
+    """
+    parts = pairs.chunk(len(seeds))
+    weights = [len(part) / len(pairs) for part in parts]
+    autocast = torch.autocast(pairs.device.type, autocast_dtype, enabled=autocast_dtype is not None)
+    kept: list[Tensor] = []
+    totals = torch.zeros(3, dtype=pairs.dtype, device=pairs.device)
+
     state.discriminator_optimizer.zero_grad()
-    d_loss.backward()
+    for part, seed, weight in zip(parts, seeds, weights, strict=False):
+        torch.manual_seed(seed)
+        with autocast, torch.set_grad_enabled(len(parts) == 1):
+            generated = state.run_generator(part[:, SKETCH])
+        kept = [generated]
+        with autocast:
+            d_loss = judge(state, part, generated.detach(), params.gan_loss)
+        (weight * d_loss).backward()
+        totals[0] += weight * d_loss.detach()
+    processes.average_gradients(state.discriminator.parameters())
     state.discriminator_optimizer.step()
 
-    discriminator.requires_grad_(False)
-    with torch.autocast(pairs.device.type, autocast_dtype, enabled=autocast_dtype is not None):
-        g_adversarial = adversarial_loss(params.gan_loss, discriminator(sketch, generated))
-        g_l1 = l1_loss(generated, truth)
-        g_loss = g_adversarial + params.l1_weight * g_l1
+    state.discriminator.requires_grad_(False)
     state.generator_optimizer.zero_grad()
-    g_loss.backward()
+    for part, seed, weight in zip(parts, seeds, weights, strict=False):
+        torch.manual_seed(seed)
+        with autocast:
+            generated = kept[0] if len(parts) == 1 else state.run_generator(part[:, SKETCH])
+            logits = state.run_discriminator(part[:, SKETCH], generated)
+            adversarial = adversarial_loss(params.gan_loss, logits)
+            l1 = l1_loss(generated, part[:, COLOUR])
+        (weight * (adversarial + params.l1_weight * l1)).backward()
+        totals[1:] += weight * torch.stack([adversarial, l1]).detach()
+    processes.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
-    discriminator.requires_grad_(True)
-    return Losses(d_loss.detach(), g_adversarial.detach(), g_l1.detach())
+    state.discriminator.requires_grad_(True)
+    return Losses(*totals.unbind())
+
+
+def judge(state: TrainingState, pairs: Tensor, generated: Tensor, gan_loss: str) -> Tensor:
+    """The discriminator's loss on pairs and on what was generated from their sketches.
+
+    Two passes: in one, batch normalization would mix the statistics of real and generated.
+    """
+    sketch = pairs[:, SKETCH]
+    real_logits = state.run_discriminator(sketch, pairs[:, COLOUR])
+    fake_logits = state.run_discriminator(sketch, generated)
+    return discriminator_loss(gan_loss, real_logits, fake_logits)
+
+
+def share_of(batch: slice, processes: Processes) -> slice:
+    """A process's rows of a global batch: consecutive, the same number for each."""
+    size = (batch.stop - batch.start) // processes.count
+    first = batch.start + size * processes.rank
+    return slice(first, first + size)
+
+
+@contextmanager
+def explained_out_of_memory() -> Iterator[None]:
+    """Turn torch's out-of-memory error into a :class:`TrainingError` that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"train: the GPU's memory ran out ({str(error).splitlines()[0]}); raise"
+            " train.accumulation_steps, or lower train.batch_size"
+        ) from None
 
 
 def build_state(params: TrainParams, image_size: int, device: torch.device) -> TrainingState:
@@ -245,21 +328,25 @@ def build_state(params: TrainParams, image_size: int, device: torch.device) -> T
         discriminator=discriminator,
         generator_optimizer=build_optimizer(generator, params),
         discriminator_optimizer=build_optimizer(discriminator, params),
+        run_generator=generator,
+        run_discriminator=discriminator,
         loss_sums=torch.zeros(3, device=device),
     )
+
+
+def compile_networks(
+    state: TrainingState, params: TrainParams, device: torch.device, *, run_images: int
+) -> None:
+    """Have training steps call compiled networks, where params say so or the run is long enough."""
+    if choose_compile(params.compile, device, run_images):
+        state.run_generator = compile_network(state.generator)
+        state.run_discriminator = compile_network(state.discriminator)
 
 
 def build_optimizer(network: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
     """Adam over all of a network; the learning rate is set anew every epoch."""
     betas = (params.adam_beta1, params.adam_beta2)
-    return torch.optim.Adam(network.parameters(), lr=1.0, betas=betas, fused=True)
-
-
-def fetch(pairs: PackedPairs, indices: Tensor, device: torch.device) -> Tensor:
-    """Read pairs by index: N int64 → N×4×S×S float32 in −1..1, channels last in memory."""
-    rows = torch.from_numpy(pairs.pixels[indices.numpy()])
-    rows = rows.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    return to_model_range(rows.float())
+    return MemoryOrderAdam(network.parameters(), lr=1.0, betas=betas)
 
 
 @torch.inference_mode()

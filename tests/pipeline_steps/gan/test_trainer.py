@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline_steps.errors import TrainingError
+from pipeline_steps.gan.batches import fetch
 from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
 from pipeline_steps.gan.trainer import (
     EpochRow,
@@ -15,7 +16,6 @@ from pipeline_steps.gan.trainer import (
     TrainingState,
     choose_autocast_dtype,
     choose_device,
-    fetch,
     learning_rate_scale,
     recalibrate_batch_norm,
     train,
