@@ -3,6 +3,7 @@
 Shape legend: N pairs in a batch, S = image size in pixels, 4 channels = colour and sketch.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,9 +65,8 @@ def read_ahead(
         return rows.pin_memory() if device.type == "cuda" else rows
 
     with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = [thread.submit(gather, indices) for indices in batches[:1]]
-        for indices in [*batches[1:], None]:
-            rows = coming.pop().result()
-            if indices is not None:
-                coming.append(thread.submit(gather, indices))
+        coming = deque(thread.submit(gather, indices) for indices in batches[:1])
+        for index in range(len(batches)):
+            rows = coming.popleft().result()
+            coming.extend(thread.submit(gather, indices) for indices in batches[index + 1 :][:1])
             yield to_floats(rows.to(device, non_blocking=True))

@@ -41,6 +41,11 @@ class Processes:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
 
+    def wait(self) -> None:
+        """Go on when all processes have come this far."""
+        if self.count > 1:
+            distributed.barrier()
+
     def average(self, values: Tensor) -> Tensor:
         """Mean over the processes, in place; the host doesn't wait for it on CUDA."""
         if self.count > 1:

@@ -129,6 +129,7 @@ def train(
             f"train.batch_size: {batch_size} pairs can't be shared by {processes.count} processes;"
             " set a multiple"
         )
+    processes.wait()  # the one that leads drops old checkpoints, others may still be reading
     compile_networks(state, params, device, run_images=params.epochs * steps_per_epoch * batch_size)
     resident = make_resident(train_pairs, device)
     last_checkpoint_s = time.monotonic()

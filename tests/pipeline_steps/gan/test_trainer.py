@@ -8,17 +8,20 @@ import torch
 from torch import Tensor
 
 from pipeline_steps.errors import TrainingError
+from pipeline_steps.gan import trainer
 from pipeline_steps.gan.batches import fetch
 from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
 from pipeline_steps.gan.trainer import (
     EpochRow,
     TrainingObserver,
     TrainingState,
+    build_state,
     choose_autocast_dtype,
     choose_device,
     learning_rate_scale,
     recalibrate_batch_norm,
     train,
+    update,
 )
 from pipeline_steps.pairs import SKETCH, PackedPairs
 from pipeline_steps.params import Params, TrainParams
@@ -146,6 +149,40 @@ def test_a_loss_that_is_not_finite_stops_with_what_to_do(
     with pytest.raises(TrainingError, match=r"not finite in epoch 1.*lower train\.generator_lr"):
         run(pairs, exploding, tmp_path)
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_memory_that_runs_out_says_what_to_do(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    monkeypatch.setattr(trainer, "update", run_out)
+    with pytest.raises(TrainingError, match=r"2 GiB\); raise train\.accumulation_steps, or lower"):
+        run(pairs, small, tmp_path)
+
+
+@pytest.mark.parametrize("accumulation_steps", [2, 4])
+def test_a_batch_in_parts_learns_what_it_learns_as_a_whole(
+    make_pairs: Callable[..., PackedPairs], small: TrainParams, accumulation_steps: int
+) -> None:
+    # batch normalization would see a part at a time, and dropout draws for each part
+    params = dataclasses.replace(small, normalization="instance", dropout=0.0, precision="float32")
+    rows = fetch(make_pairs("train", 4), torch.arange(4), torch.device("cpu"))
+    whole, parts = (build_state(params, 32, torch.device("cpu")) for _ in range(2))
+    expected = update(whole, rows, params, None)
+    losses = update(parts, rows, params, None, seeds=range(accumulation_steps))
+    assert torch.allclose(torch.stack(losses), torch.stack(expected), rtol=1e-4)
+    for weight, wanted in zip(gradients_of(parts), gradients_of(whole), strict=True):
+        assert torch.allclose(weight, wanted, rtol=1e-3, atol=1e-5)
+
+
+def gradients_of(state: TrainingState) -> list[Tensor]:
+    networks = (state.generator, state.discriminator)
+    return [w.grad for network in networks for w in network.parameters() if w.grad is not None]
 
 
 def test_training_learns(

@@ -1,0 +1,136 @@
+"""Time the way of the data: raw PNG → packed pairs, and packed pairs → augmented batches.
+
+    python -m benchmarks.data_path [--pairs 200]
+
+The peer's way is its loader's work for one pair, restated: open with PIL, convert, crop the halves,
+resize both to 286 px with bicubic, crop 256 px, mirror, to float tensors (its ``aligned_dataset``);
+it pays that again in every epoch. ``prepare`` pays once, here as its workers do it for each pair:
+read, check, resize and pack. Both in one process on one core, so their ratio is that of the work.
+"""
+
+import argparse
+import io
+import random
+import statistics
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.timing import Spread, spread
+from pipeline_steps.gan.augment import jitter, plan_epoch
+from pipeline_steps.gan.batches import read_batches
+from pipeline_steps.pairs import PackedPairs, read_pairs, write_pairs
+
+IMAGE_SIZE, LOAD_SIZE = 256, 286
+PICTURE = (1024, 512)  # width and height in pixels
+BATCH_SIZE = 16
+ROUNDS = 5
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Draw pairs, then time each way over them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=64)
+    num_pairs = parser.parse_args().pairs
+    torch.set_num_threads(1)
+    pngs = [draw_png(number) for number in range(num_pairs)]
+    size = statistics.mean(map(len, pngs)) / 1024
+    print(f"{num_pairs} pairs of {PICTURE[0]}×{PICTURE[1]} PNG, {size:.0f} KiB each, one core")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "pairs.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            for number, png in enumerate(pngs):
+                file.writestr(f"{number}.png", png)
+        pairs = pack_random(Path(folder) / "train.npy", num_pairs)
+        ways: dict[str, Callable[[], object]] = {
+            "peer's loader, every epoch": lambda: [load_as_peer(png) for png in pngs],
+            "decoding alone (PIL)": lambda: [decode(png) for png in pngs],
+            "packed reader with augmentation": lambda: read_epoch(pairs),
+        }
+        rates = time_in_turns(ways, num_pairs)
+    reference = statistics.median(rates["peer's loader, every epoch"])
+    for name, values in rates.items():
+        print(
+            f"  {name:<34}{spread(values)!s:<24} pairs/s  {statistics.median(values) / reference:.2f}×"
+        )
+
+
+def time_in_turns(ways: dict[str, Callable[[], object]], num_pairs: int) -> dict[str, list[float]]:
+    """Pairs a second of each way, a value a round; the ways take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, work in ways.items():
+            start_s = time.perf_counter()
+            work()
+            rates[name].append(num_pairs / (time.perf_counter() - start_s))
+    return rates
+
+
+def draw_png(number: int) -> bytes:
+    """A picture that compresses as drawings do: flat areas, lines and a little noise."""
+    random_state = np.random.default_rng(number)
+    small = random_state.integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    picture = np.array(Image.fromarray(small).resize(PICTURE, Image.Resampling.NEAREST))
+    picture[random_state.random(picture.shape[:2]) < 0.05] = 0
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def decode(png: bytes) -> Image.Image:
+    """PNG → RGB picture."""
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def load_as_peer(png: bytes) -> torch.Tensor:
+    """PNG → 6×256×256 float32 in −1..1, both halves, with the peer's augmentation."""
+    both = decode(png)
+    half = both.width // 2
+    x, y = random.randint(0, LOAD_SIZE - IMAGE_SIZE), random.randint(0, LOAD_SIZE - IMAGE_SIZE)
+    mirrored = random.random() > 0.5
+    tensors = []
+    for left in (0, half):
+        picture = both.crop((left, 0, left + half, both.height))
+        picture = picture.resize((LOAD_SIZE, LOAD_SIZE), Image.Resampling.BICUBIC)
+        picture = picture.crop((x, y, x + IMAGE_SIZE, y + IMAGE_SIZE))
+        if mirrored:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+        tensors.append((values.float() / 255 - 0.5) / 0.5)
+    return torch.cat(tensors)
+
+
+def pack_random(path: Path, num_pairs: int) -> PackedPairs:
+    """A packed split of noise: reading it costs what any other does."""
+    shape = (IMAGE_SIZE, IMAGE_SIZE, 4)
+    random_state = np.random.default_rng(0)
+    rows = (random_state.integers(0, 256, shape, dtype=np.uint8) for _ in range(num_pairs))
+    write_pairs(path, rows, num_pairs=num_pairs, image_size=IMAGE_SIZE)
+    return read_pairs(path)
+
+
+def read_epoch(pairs: PackedPairs) -> None:
+    """Every pair once, augmented, as a training takes them."""
+    plan = plan_epoch(
+        seed=1,
+        epoch=0,
+        num_pairs=len(pairs),
+        load_size=LOAD_SIZE,
+        image_size=IMAGE_SIZE,
+        flip=True,
+    )
+    rows = torch.arange(len(pairs)).split(BATCH_SIZE)
+    batches = read_batches(pairs, None, [plan.order[row] for row in rows], CPU)
+    for row, batch in zip(rows, batches, strict=True):
+        jitter(batch, plan.corners[row], plan.mirrored[row], LOAD_SIZE)
+
+
+if __name__ == "__main__":
+    main()
