@@ -22,10 +22,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.timing import Spread, spread
+from benchmarks.timing import spread
 from pipeline_steps.gan.augment import jitter, plan_epoch
 from pipeline_steps.gan.batches import read_batches
 from pipeline_steps.pairs import PackedPairs, read_pairs, write_pairs
+from pipeline_steps.raw_pairs import PairRules, read_pair
+from pipeline_steps.sources.pairing import find_pairs
 
 IMAGE_SIZE, LOAD_SIZE = 256, 286
 PICTURE = (1024, 512)  # width and height in pixels
@@ -51,15 +53,15 @@ def main() -> None:
         pairs = pack_random(Path(folder) / "train.npy", num_pairs)
         ways: dict[str, Callable[[], object]] = {
             "peer's loader, every epoch": lambda: [load_as_peer(png) for png in pngs],
+            "prepare, once": lambda: prepare_all(archive),
             "decoding alone (PIL)": lambda: [decode(png) for png in pngs],
             "packed reader with augmentation": lambda: read_epoch(pairs),
         }
         rates = time_in_turns(ways, num_pairs)
     reference = statistics.median(rates["peer's loader, every epoch"])
     for name, values in rates.items():
-        print(
-            f"  {name:<34}{spread(values)!s:<24} pairs/s  {statistics.median(values) / reference:.2f}×"
-        )
+        ratio = statistics.median(values) / reference
+        print(f"  {name:<34}{spread(values)!s:<24} pairs/s  {ratio:.2f}×")
 
 
 def time_in_turns(ways: dict[str, Callable[[], object]], num_pairs: int) -> dict[str, list[float]]:
@@ -74,14 +76,25 @@ def time_in_turns(ways: dict[str, Callable[[], object]], num_pairs: int) -> dict
 
 
 def draw_png(number: int) -> bytes:
-    """A picture that compresses as drawings do: flat areas, lines and a little noise."""
+    """A colour picture of flat areas, lines and a little noise, its grey beside it."""
     random_state = np.random.default_rng(number)
-    small = random_state.integers(0, 256, (8, 16, 3), dtype=np.uint8)
-    picture = np.array(Image.fromarray(small).resize(PICTURE, Image.Resampling.NEAREST))
-    picture[random_state.random(picture.shape[:2]) < 0.05] = 0
+    size = (PICTURE[0] // 2, PICTURE[1])
+    small = random_state.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    colour = np.array(Image.fromarray(small).resize(size, Image.Resampling.NEAREST))
+    colour[random_state.random(colour.shape[:2]) < 0.05] = 0
+    grey = np.array(Image.fromarray(colour).convert("L").convert("RGB"))
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(np.concatenate([colour, grey], axis=1)).save(file, "PNG")
     return file.getvalue()
+
+
+def prepare_all(path: Path) -> None:
+    """Read, judge and pack every pair of an archive, as a worker of ``prepare`` does."""
+    rules = PairRules(image_size=IMAGE_SIZE, sketch_side="right", max_picture_pixels=10**8)
+    with zipfile.ZipFile(path) as archive:
+        for candidate in find_pairs(archive.namelist()).candidates:
+            facts, _ = read_pair(archive, candidate, rules)
+            assert not facts.reason, facts.reason
 
 
 def decode(png: bytes) -> Image.Image:

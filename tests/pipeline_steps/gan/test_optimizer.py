@@ -9,7 +9,7 @@ def network() -> nn.Sequential:
     # no bias before normalization: its gradient is 0, and Adam makes steps of the rounding
     first = nn.Conv2d(3, 8, 4, bias=False)
     layers = nn.Sequential(first, nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 2, 4))
-    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layers.to(memory_format=torch.channels_last)
     return layers
 
 
