@@ -99,17 +99,16 @@ def check_equality(checkout: Path, device: torch.device, dtype: torch.dtype) -> 
     """Stop unless shapes, losses, gradients and updated weights of both agree; dropout is off."""
     torch.manual_seed(0)
     params = paper_params(dropout=0.0, batch_size=2)
+    torch.set_default_dtype(dtype)
     model = peer.build_peer(checkout, device, dropout=False)
-    state = build_ours(params, device)
+    state, pairs = build_ours(params, device), random_pairs(params.batch_size, device)
+    torch.set_default_dtype(torch.float32)
     networks = [
         ("generator", state.generator, peer.unwrap(model.netG)),
         ("discriminator", state.discriminator, peer.unwrap(model.netD)),
     ]
     for _, ours, theirs in networks:
-        peer.copy_weights(theirs.to(dtype), ours.to(dtype))
-    model.criterionGAN.to(dtype)
-    state.loss_sums = state.loss_sums.to(dtype)
-    pairs = random_pairs(params.batch_size, device).to(dtype)
+        peer.copy_weights(theirs, ours)
     our_losses = trainer.update(state, pairs, params, None)
     peer.peer_step(model, pairs)
     their_losses = (model.loss_D, model.loss_G_GAN, model.loss_G_L1 / params.l1_weight)
@@ -187,7 +186,7 @@ def build_ours(params: TrainParams, device: torch.device) -> trainer.TrainingSta
 
 
 def random_pairs(batch_size: int, device: torch.device) -> Tensor:
-    """N×4×S×S float32 in −1..1, laid out as the packed reader gives them."""
+    """N×4×S×S in −1..1, laid out as the packed reader gives them."""
     pairs = torch.rand(batch_size, IMAGE_SIZE, IMAGE_SIZE, 4, device=device) * 2 - 1
     return pairs.permute(0, 3, 1, 2)
 
