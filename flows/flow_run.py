@@ -25,7 +25,8 @@ T = TypeVar("T")
 def told_in_one_line(body: Callable[P, T]) -> Callable[P, T]:
     """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
 
-    Raised, Prefect would log it with its traceback. Whoever asks for the result gets it raised.
+    Raised, Prefect would log it with its traceback. ``task.submit(…).result()`` raises it; a plain
+    call of such a task would return the state.
     """
 
     @functools.wraps(body)

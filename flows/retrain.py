@@ -83,15 +83,15 @@ def retrain(
     """
     source = Path(repository)
     with ending_with_worker(), claim_workspace(source) as folder:
-        workspace = open_workspace(folder, source, ref, overrides or {})
+        workspace = open_workspace.submit(folder, source, ref, overrides or {}).result()
         outcomes = run_stages(workspace, force=force)
-        version = register(workspace)
-        show_results(workspace, version)
+        version = register.submit(workspace).result()
+        show_results.submit(workspace, version).result()
         changed = [name for name, outcome in outcomes.items() if outcome == "ran"]
         told = f"ran {', '.join(changed) or 'nothing'}"
         if promote == "no":
             return Completed(message=f"{told}; candidate is version {version}, not judged")
-        if is_judged(workspace, version):
+        if is_judged.submit(workspace, version).result():
             return Completed(name="Unchanged", message=f"{told}; {unchanged(workspace, version)}")
         return challenge(workspace, version, told, ask=promote == "ask")
 
