@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 DEPLOYMENTS = Path("prefect.yaml")
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 180
-ENVIRONMENT = {
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
 
 
 def main() -> None:
@@ -43,8 +38,6 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=4200, help="of the server (default: 4200)")
     arguments = parser.parse_args()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     url = os.environ.get("PREFECT_API_URL")
     if url:
         serve_deployments()
