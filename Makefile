@@ -49,7 +49,7 @@ summary: setup ## print what the last run made, and where it is
 	@$(RUN) python -m pipeline_steps.summary
 
 test: setup ## the fast tests
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest -n 2
 
 test-slow: setup ## the slow tests: the whole pipeline, a real Prefect server
 	$(RUN) python -m pytest -m slow -n 2 --dist loadfile

@@ -7,6 +7,7 @@ and runs what is scheduled or triggered until it's stopped.
 import argparse
 import importlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -60,7 +61,7 @@ def local_server(port: int) -> Iterator[str]:
     Raises :class:`ServerError` if the port is taken or the server doesn't come up.
     """
     url = f"http://{HOST}:{port}/api"
-    if _answers(url):
+    if _is_taken(port):
         raise ServerError(
             f"port {port} is taken: set PREFECT_API_URL={url} if that is your Prefect server, or"
             " choose another --port"
@@ -116,6 +117,11 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str) -> None:
                 f"the Prefect server at {url} didn't come up; its own words: `prefect server start`"
             )
         time.sleep(0.5)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _answers(url: str) -> bool:

@@ -29,6 +29,8 @@ from pipeline_steps import tracking
 from pipeline_steps.errors import ParamError, SourceUnreachableError, TrackingUnreachableError
 from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder, write_test_set
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 NAME = "sketch-colorizer"
 
