@@ -68,7 +68,11 @@ def local_server(port: int) -> Iterator[str]:
         )
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST]
     process = subprocess.Popen(
-        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, start_new_session=True
+        [*command, "--port", str(port)],
+        # notifications link to the run's page, and only this tells the server where that is
+        env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _wait_until_up(process, url)
