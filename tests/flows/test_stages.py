@@ -75,9 +75,11 @@ def test_a_stage_that_failed_gives_its_own_reason() -> None:
 
 
 @pytest.mark.slow
-def test_a_held_dvc_lock_may_pass(repository: Path) -> None:
-    wait = "python -c \"import os,time\nwhile not os.path.exists('go'): time.sleep(0.1)\""
-    stage = {"cmd": wait, "outs": ["never"]}
+def test_a_held_dvc_lock_may_pass(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    wait = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)\n"
+    (repository / "wait.py").write_text(wait)
+    stage = {"cmd": "python wait.py", "outs": ["never"]}
     (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"hold": stage}}))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     holder = subprocess.Popen(

@@ -236,7 +236,7 @@ def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
         check=False,
         environment={"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"},
     )
-    assert failed.returncode == 1
+    assert failed.returncode == 75  # another try may do
     assert time.monotonic() - started_s < 60
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: no MLflow server answers at http://127.0.0.1:9")

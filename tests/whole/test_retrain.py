@@ -111,10 +111,9 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
         url = stack.enter_context(postgres_cluster(folder))
         bare = stack.enter_context(prefect_server(folder, url))
         receiver = stack.enter_context(webhook_receiver())
-        kept = {k: v for k, v in clone.environment.items() if not k.startswith("PREFECT")}
-        environment = kept | bare.environment | {"PWD": str(clone.folder)}
-        environment |= {"PATH": clone.environment["PATH"], "PYTHONPATH": str(clone.folder)}
-        environment |= {"OMP_NUM_THREADS": "1"}
+        of_prefect = {k: v for k, v in bare.environment.items() if k.startswith("PREFECT")}
+        others = {k: v for k, v in clone.environment.items() if not k.startswith("PREFECT")}
+        environment = others | of_prefect | {"PWD": str(clone.folder), "NO_PROXY": "127.0.0.1"}
         server = dataclasses.replace(bare, environment=environment)
         server.run("-c", BLOCK, receiver.url, cwd=clone.folder)
         options = ("--notify", "custom-webhook/ops", "--silence", str(SILENCE_S))
