@@ -1,6 +1,5 @@
 """Our flows on a real, temporary Prefect: approval by a person, the data trigger, retries."""
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from flows.retrain import may_pass
 from flows.rollback import rollback
 from pipeline_steps import tracking
 from pipeline_steps.errors import ParamError, SourceUnreachableError, TrackingUnreachableError
-from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder, write_test_set
+from tests.flows.tiny_model import make_registry
 
 pytestmark = pytest.mark.slow
 
@@ -43,14 +42,7 @@ def prefect() -> Iterator[None]:
 
 @pytest.fixture
 def registry(in_folder: Path) -> Path:
-    """A folder with params, test pairs, and two registered models, the second better."""
-    shutil.copy(REPOSITORY / "params.yaml", in_folder)
-    write_test_set(in_folder / "data" / "prepared")
-    client = tracking.connect()
-    for off in (0.1, 0.02):
-        folder = make_folder(in_folder / f"model_{off}", [gain + off for gain in TRUE_GAINS])
-        register_folder(client, NAME, folder)
-    return in_folder
+    return make_registry(in_folder, NAME)
 
 
 def answer_when_asked(**answer: Any) -> threading.Thread:

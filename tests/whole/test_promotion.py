@@ -4,7 +4,6 @@ import fcntl
 import itertools
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from flows.promotion import ledger
 from flows.promotion.versions import find_aliases
 from pipeline_steps import tracking
-from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder, write_test_set
+from tests.flows.tiny_model import make_registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,14 +31,7 @@ LOCKED_S = 0.8
 
 @pytest.fixture
 def registry(in_folder: Path) -> Path:
-    """A folder with params, test pairs, and a registry of two tiny models."""
-    shutil.copy(REPOSITORY / "params.yaml", in_folder)
-    write_test_set(in_folder / "data" / "prepared")
-    client = tracking.connect()
-    for off in (0.1, 0.02):
-        folder = make_folder(in_folder / f"model_{off}", [gain + off for gain in TRUE_GAINS])
-        register_folder(client, NAME, folder)
-    return in_folder
+    return make_registry(in_folder, NAME)
 
 
 def promote(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
