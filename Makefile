@@ -49,10 +49,10 @@ summary: setup ## print what the last run made, and where it is
 	@$(RUN) python -m pipeline_steps.summary
 
 test: setup ## the fast tests
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest -n 2
 
-test-slow: setup ## the slow tests: the whole pipeline, a real browser
-	$(RUN) python -m pytest -m slow
+test-slow: setup ## the slow tests: the whole pipeline, a real Prefect server
+	$(RUN) python -m pytest -m slow -n 2 --dist loadfile
 
 check: setup ## ruff, ruff format and mypy, as CI runs them
 	$(RUN) ruff check .

@@ -6,6 +6,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 TIMEOUT_S = 3 * 24 * 3600
+POLL_S = 5
 NO_ANSWER = "nobody answered"
 
 
@@ -17,10 +18,13 @@ class Approval(RunInput):
     reason: str = Field(default="", description="Why; goes into the ledger.")
 
 
-def ask_person(report: str, *, timeout_s: int = TIMEOUT_S) -> Approval:
-    """Show the comparison and wait for an answer; no answer in time is a no."""
+def ask_person(report: str) -> Approval:
+    """Show the comparison and wait for an answer; none in ``TIMEOUT_S`` is a no.
+
+    Prefect ends a run that nobody answered as failed, whatever it does after.
+    """
     question = Approval.with_initial_data(description=report)
     try:
-        return pause_flow_run(wait_for_input=question, timeout=timeout_s, poll_interval=5)
+        return pause_flow_run(wait_for_input=question, timeout=TIMEOUT_S, poll_interval=POLL_S)
     except FlowPauseTimeout:
-        return Approval(approve=False, name="nobody", reason=f"{NO_ANSWER} in {timeout_s:.0f} s")
+        return Approval(approve=False, name="nobody", reason=f"{NO_ANSWER} in {TIMEOUT_S} s")

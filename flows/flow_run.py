@@ -2,11 +2,8 @@
 
 import functools
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import ParamSpec, TypeVar, cast
 
 from prefect import runtime
@@ -25,7 +22,8 @@ T = TypeVar("T")
 def told_in_one_line(body: Callable[P, T]) -> Callable[P, T]:
     """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
 
-    Raised, Prefect would log it with its traceback. Whoever asks for the result gets it raised.
+    Raised, Prefect would log it with its traceback. ``task.submit(…).result()`` raises it; a plain
+    call of such a task would return the state.
     """
 
     @functools.wraps(body)
@@ -51,27 +49,15 @@ def flow_run_url() -> str:
 
 
 @contextmanager
-def ending_with_worker() -> Iterator[None]:
+def ending_stages() -> Iterator[None]:
     """While inside: a cancelled run, or one whose worker was killed, takes its stages with it.
 
-    Prefect cancels by SIGTERM to this process, which alone would leave the stages running.
+    Prefect's own handler turns SIGTERM into an exception here. It must stay installed: the runner
+    asks for it before it calls an end a cancellation.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker or by serve()
         die_with_parent()
-    before = signal.getsignal(signal.SIGTERM)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        end_all()
-        if callable(before):
-            before(number, frame)
-        else:
-            raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        end_all()

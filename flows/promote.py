@@ -31,6 +31,7 @@ from flows.promotion.champion import (
 )
 from flows.promotion.judgement import Judgement, TestSet, open_test_set
 from flows.promotion.ledger import Row
+from flows.workspace import HOME as WORKSPACES
 from pipeline_steps import tracking
 from pipeline_steps.params import PromotionParams, read_params
 from pipeline_steps.register import CANDIDATE
@@ -62,7 +63,7 @@ def promote(version: str = CANDIDATE, ask: bool = False, unjudged: str | None = 
             flow_run=flow_run_url(),
         )
         return Completed(message=describe(name, row))
-    test_set = open_test_set(PREPARED)
+    test_set = open_test_set(find_prepared())
     row = judge_in_flow(client, name, version, test_set, params.promotion, ask=ask)
     return Completed(message=describe(name, row), name=row.action.capitalize())
 
@@ -104,6 +105,13 @@ def _answer(judgement: Judgement, by: str) -> tuple[str, str | None]:
     return name, f"not approved: {answer.reason or 'no reason given'}"
 
 
+def find_prepared() -> Path:
+    """This checkout's prepared pairs; where it has none, those of the retrainings' clone."""
+    retrained = WORKSPACES / "clone" / PREPARED
+    has_own = (PREPARED / "test.npy").exists() or not (retrained / "test.npy").exists()
+    return PREPARED if has_own else retrained
+
+
 def describe(name: str, row: Row) -> str:
     """What a decision did, on one line."""
     if row.action == "refused":
@@ -124,7 +132,7 @@ def main() -> None:
             client, name, arguments.version, action="promoted", reason=reason, by=who()
         )
     else:
-        test_set, rule = open_test_set(arguments.prepared), params.promotion
+        test_set, rule = open_test_set(arguments.prepared or find_prepared()), params.promotion
         if arguments.dry_run:
             judgement = judge_version(client, name, arguments.version, test_set, rule)
             print(judgement.report)
@@ -155,9 +163,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--prepared",
         type=Path,
-        default=PREPARED,
         metavar="FOLDER",
-        help="where the packed test pairs are (default: %(default)s)",
+        help=f"where the packed test pairs are (default: {PREPARED}, else the retrainings')",
     )
     return parser.parse_args()
 

@@ -23,7 +23,7 @@ from prefect.tasks import Task, exponential_backoff
 from colorizer.model_folder import ONNX_FILE, sha256_of
 from flows.artifacts import show_links, show_metrics, show_picture
 from flows.errors import StageError, run_command
-from flows.flow_run import ending_with_worker, told_in_one_line
+from flows.flow_run import ending_stages, told_in_one_line
 from flows.promote import describe, judge_in_flow
 from flows.promotion import ledger
 from flows.promotion.champion import settle
@@ -82,16 +82,16 @@ def retrain(
         repository: where the git repository is.
     """
     source = Path(repository)
-    with ending_with_worker(), claim_workspace(source) as folder:
-        workspace = open_workspace(folder, source, ref, overrides or {})
+    with ending_stages(), claim_workspace(source) as folder:
+        workspace = open_workspace.submit(folder, source, ref, overrides or {}).result()
         outcomes = run_stages(workspace, force=force)
-        version = register(workspace)
-        show_results(workspace, version)
+        version = register.submit(workspace).result()
+        show_results.submit(workspace, version).result()
         changed = [name for name, outcome in outcomes.items() if outcome == "ran"]
         told = f"ran {', '.join(changed) or 'nothing'}"
         if promote == "no":
             return Completed(message=f"{told}; candidate is version {version}, not judged")
-        if is_judged(workspace, version):
+        if is_judged.submit(workspace, version).result():
             return Completed(name="Unchanged", message=f"{told}; {unchanged(workspace, version)}")
         return challenge(workspace, version, told, ask=promote == "ask")
 

@@ -7,6 +7,7 @@ and runs what is scheduled or triggered until it's stopped.
 import argparse
 import importlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 DEPLOYMENTS = Path("prefect.yaml")
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 180
-ENVIRONMENT = {
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
 
 
 def main() -> None:
@@ -43,8 +39,6 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=4200, help="of the server (default: 4200)")
     arguments = parser.parse_args()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     url = os.environ.get("PREFECT_API_URL")
     if url:
         serve_deployments()
@@ -67,14 +61,18 @@ def local_server(port: int) -> Iterator[str]:
     Raises :class:`ServerError` if the port is taken or the server doesn't come up.
     """
     url = f"http://{HOST}:{port}/api"
-    if _answers(url):
+    if _is_taken(port):
         raise ServerError(
             f"port {port} is taken: set PREFECT_API_URL={url} if that is your Prefect server, or"
             " choose another --port"
         )
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST]
     process = subprocess.Popen(
-        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, start_new_session=True
+        [*command, "--port", str(port)],
+        # notifications link to the run's page, and only this tells the server where that is
+        env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _wait_until_up(process, url)
@@ -123,6 +121,11 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str) -> None:
                 f"the Prefect server at {url} didn't come up; its own words: `prefect server start`"
             )
         time.sleep(0.5)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _answers(url: str) -> bool:

@@ -9,7 +9,6 @@ refused. Equal weights give equal bytes. Registering is a command of its own: ``
 """
 
 import dataclasses
-import json
 import shutil
 import warnings
 from pathlib import Path
@@ -35,11 +34,12 @@ from colorizer.pixels import to_model_range
 from colorizer.runtime import Colorizer
 from pipeline_steps import tracking
 from pipeline_steps.atomic import write_json, write_text
-from pipeline_steps.errors import DataError, ExportError, run_stage
+from pipeline_steps.errors import ExportError, run_stage
 from pipeline_steps.gan.generator import Generator, load_generator
 from pipeline_steps.model_card import write_card
 from pipeline_steps.pairs import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import Params, read_params
+from pipeline_steps.stage_files import read_json
 
 if TYPE_CHECKING:
     import onnx
@@ -156,15 +156,6 @@ def describe(params: Params, generator: Generator) -> dict[str, Any]:
         "evaluation": read_json(METRICS / "evaluation.json"),
         "data_licence": params.export.data_licence,
     }
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what an earlier stage wrote. Raises :class:`DataError` if it is missing or damaged."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: unreadable ({error}); `dvc repro` makes it") from None
-    return value
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 Reads metrics/evaluation.json, metrics/training.json, data/prepared/dataset.json
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
-from pipeline_steps.errors import DataError, run_stage
+from pipeline_steps.errors import run_stage
 from pipeline_steps.evaluation_table import format_evaluation
+from pipeline_steps.stage_files import read_json
 
 EVALUATION = Path("metrics/evaluation.json")
 TRAINING = Path("metrics/training.json")
@@ -17,7 +16,7 @@ DATASET = Path("data/prepared/dataset.json")
 
 def main() -> None:
     """Print the summary."""
-    evaluation, training, dataset = (read(path) for path in (EVALUATION, TRAINING, DATASET))
+    evaluation, training, dataset = (read_json(path) for path in (EVALUATION, TRAINING, DATASET))
     pairs = dataset["pairs"]
     print(
         f"\n{(dataset['source'] or {}).get('origin', 'unknown source')}: {pairs['train']} train,"
@@ -30,15 +29,6 @@ def main() -> None:
         "\ncolour    python -m colorizer sketch.png coloured.png"
         "\nbrowse    make mlflow (runs and registered versions), make plots (curves and pictures)"
     )
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a stage's JSON. Raises :class:`DataError` if it isn't there."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: unreadable ({error}); run `make repro`") from None
-    return value
 
 
 if __name__ == "__main__":

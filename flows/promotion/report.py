@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 
 def write_report(judgement: "Judgement") -> str:
     """Render a judgement."""
-    verdict = "promote" if judgement.decision.promote else "keep the champion"
-    champion = judgement.champion or "none"
+    against = (
+        f"against the champion, version {judgement.champion}"
+        if judgement.champion
+        else "where there is no champion yet"
+    )
+    keep = "keep the champion" if judgement.champion else "no champion yet"
+    verdict = "promote" if judgement.decision.promote else keep
     lines = [
-        f"# Version {judgement.version.number} against the champion (version {champion})",
+        f"# Version {judgement.version.number} {against}",
         "",
         f"**Verdict: {verdict}**",
         "",

@@ -12,6 +12,7 @@ import pytest
 
 from flows.errors import PromotionError
 from flows.history import format_table, write_csv
+from flows.promote import find_prepared
 from flows.promotion import champion, ledger
 from flows.promotion.champion import (
     ChampionMovedError,
@@ -305,6 +306,15 @@ def test_history_is_a_table_and_a_csv_with_everything(
     assert "improvement_l1_low" in run.data.metrics
     artifacts = {item.path for item in client.list_artifacts(rows[1].row_id)}
     assert artifacts == {"report.md", "comparison.json", "per_picture.csv"}
+
+
+def test_the_test_set_is_the_checkouts_or_else_the_retrainings(in_folder: Path) -> None:
+    retrained = Path(".work/retrain/clone/data/prepared")
+    assert find_prepared() == Path("data/prepared")
+    write_test_set(retrained)
+    assert find_prepared() == retrained
+    write_test_set(Path("data/prepared"))
+    assert find_prepared() == Path("data/prepared")
 
 
 def test_no_test_set_says_how_to_get_one(in_folder: Path) -> None:

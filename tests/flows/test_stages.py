@@ -1,14 +1,16 @@
 """Stages come from ``dvc.yaml`` alone; what happened to one is read from DVC's own words."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows.errors import WorkspaceError
-from flows.stages import explain, read_outcome, read_stages
+from flows.errors import StageError, WorkspaceError
+from flows.stages import explain, read_outcome, read_stages, run_stage
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -70,6 +72,33 @@ def test_a_stage_that_failed_gives_its_own_reason() -> None:
     error = explain("train", 255, lines)
     assert str(error) == "train: train.batch_size: must be ≥ 1, got 0"
     assert not error.may_pass
+
+
+@pytest.mark.slow
+def test_a_held_dvc_lock_may_pass(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    wait = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)\n"
+    (repository / "wait.py").write_text(wait)
+    stage = {"cmd": "python wait.py", "outs": ["never"]}
+    (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"hold": stage}}))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    holder = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=repository,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert any("Running stage" in line for line in iter(holder.stdout.readline, ""))
+        with pytest.raises(StageError, match="hold: ") as caught:
+            run_stage("hold", repository, force=True, on_line=print)
+    finally:
+        (repository / "go").touch()
+        holder.communicate(timeout=60)
+    assert caught.value.may_pass
 
 
 def test_what_may_pass_by_itself_is_told_from_what_may_not() -> None:

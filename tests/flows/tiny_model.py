@@ -1,6 +1,7 @@
 """A model that takes no time: one 1×1 convolution as ONNX, in a real exported folder."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +24,14 @@ from colorizer.model_folder import (
     open_model_folder,
     sha256_of,
 )
+from pipeline_steps import tracking
 from pipeline_steps.pairs import pack, write_pairs
 from pipeline_steps.register import log_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+REPOSITORY = Path(__file__).parents[2]
 SIZE = 16
 TRUE_GAINS = (0.2, 0.5, 0.9)
 """The colour of a test pair is its sketch times these."""
@@ -69,6 +72,17 @@ def register_folder(client: "MlflowClient", name: str, folder: Path) -> int:
         uri = log_model(open_model_folder(folder))
     tags = {"model_sha256": sha256_of(folder / ONNX_FILE), "git_commit": "c0ffee"}
     return int(mlflow.register_model(uri, name, tags=tags).version)
+
+
+def make_registry(folder: Path, name: str) -> Path:
+    """Our params, test pairs, and a registry (SQLite) of two models, the second better."""
+    shutil.copy(REPOSITORY / "params.yaml", folder)
+    write_test_set(folder / "data" / "prepared")
+    client = tracking.connect()
+    for off in (0.1, 0.02):
+        made = make_folder(folder / f"model_{off}", [gain + off for gain in TRUE_GAINS])
+        register_folder(client, name, made)
+    return folder
 
 
 def write_test_set(prepared: Path, num_pairs: int = 24, *, seed: int = 1) -> Path:

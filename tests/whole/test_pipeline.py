@@ -1,132 +1,25 @@
 """The whole pipeline as a user runs it: a clone, real DVC, real MLflow on SQLite, tiny."""
 
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+
+from tests.whole.clone import Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-REPOSITORY = Path(__file__).parents[2]
-SMALL: dict[str, Any] = {
-    "download": {"sample_train_pairs": 24, "sample_test_pairs": 6},
-    "prepare": {"image_size": 32, "val_fraction": 0.2},
-    "train": {
-        "epochs": 2,
-        "generator_width": 4,
-        "discriminator_width": 4,
-        "load_size": 36,
-        "sample_every_epochs": 1,
-        "sample_pairs": 2,
-    },
-    "evaluate": {"grid_pairs": 2},
-}
-
-
-class Clone:
-    """A clone with small params, and what a user does in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def run(
-        self, *command: str, check: bool = True, environment: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone, our Python first on the path."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment | (environment or {}),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        if check and done.returncode:
-            raise AssertionError(f"{command} gave {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    @property
-    def environment(self) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "GIT"))}
-        return kept | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.folder)}
-
-    def dvc(self, *arguments: str) -> str:
-        return self.run("dvc", *arguments).stdout
-
-    def set_params(self, changes: dict[str, Any]) -> None:
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        for section, values in changes.items():
-            params[section].update(values)
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
-
-    def commit(self) -> None:
-        self.run("git", "add", "-A")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "work")
-
-    def sha256(self, path: str) -> str:
-        return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
-
-    def json(self, path: str) -> Any:
-        return json.loads((self.folder / path).read_text())
-
-    def copy_to(self, folder: Path) -> "Clone":
-        """The committed files alone, as another person's clone has them."""
-        self.run("git", "clone", "-q", str(self.folder), str(folder))
-        return Clone(folder)
-
-    def versions(self) -> list[dict[str, Any]]:
-        """All versions of the registered model, as plain values."""
-        script = """
-import json
-from pipeline_steps.tracking import connect
-client = connect()
-found = client.search_model_versions("name = 'sketch-colorizer'")
-versions = [client.get_model_version(v.name, str(v.version)) for v in found]
-print(json.dumps([{"version": v.version, "tags": v.tags, "aliases": v.aliases} for v in versions]))
-"""
-        done = self.run(sys.executable, "-c", script)
-        versions: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-        return versions
 
 
 @pytest.fixture(scope="module")
 def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clone]:
-    """A repository of its own with the files as they are here, committed, params small."""
-
-    def make(name: str) -> Clone:
-        folder = tmp_path_factory.mktemp(name) / "repository"
-        folder.mkdir()
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for file in filter(None, listed.split("\0")):
-            if (REPOSITORY / file).is_file():
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(REPOSITORY / file, folder / file)
-        clone = Clone(folder)
-        clone.run("git", "init", "-q", "-b", "main")
-        clone.set_params(SMALL)
-        clone.commit()
-        return clone
-
-    return make
+    return lambda name: make_small_clone(tmp_path_factory.mktemp(name) / "repository")
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +236,7 @@ def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
         check=False,
         environment={"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"},
     )
-    assert failed.returncode == 1
+    assert failed.returncode == 75  # another try may do
     assert time.monotonic() - started_s < 60
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: no MLflow server answers at http://127.0.0.1:9")

@@ -1,0 +1,212 @@
+"""Our flows on a real, temporary Prefect: approval by a person, the data trigger, retries."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from prefect.testing.utilities import prefect_test_harness
+from prefect.variables import Variable
+
+from flows import approval, watch
+from flows.errors import StageError, WorkspaceError
+from flows.flow_run import told_in_one_line
+from flows.promote import promote
+from flows.promotion import ledger
+from flows.promotion.versions import find_aliases
+from flows.retrain import may_pass
+from flows.rollback import rollback
+from pipeline_steps import tracking
+from pipeline_steps.errors import ParamError, SourceUnreachableError, TrackingUnreachableError
+from tests.flows.tiny_model import make_registry
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+NAME = "sketch-colorizer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture
+def registry(in_folder: Path) -> Path:
+    return make_registry(in_folder, NAME)
+
+
+def answer_when_asked(**answer: Any) -> threading.Thread:
+    """In a thread: wait for a paused run, and answer as a person does in the UI."""
+
+    def answer_it() -> None:
+        deadline_s = time.monotonic() + 60
+        wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}})
+        with get_client(sync_client=True) as client:
+            while time.monotonic() < deadline_s:
+                for run in client.read_flow_runs(flow_run_filter=wanted):
+                    client.resume_flow_run(run.id, run_input=answer)
+                    return
+                time.sleep(0.2)
+
+    thread = threading.Thread(target=answer_it)
+    thread.start()
+    return thread
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_persons_yes_promotes_and_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "POLL_S", 1)
+    person = answer_when_asked(approve=True, name="Ann", reason="good hair")
+    state: State[Any] = promote(version="1", ask=True, return_state=True)
+    person.join()
+    assert state.name == "Promoted", state
+    client = tracking.connect()
+    assert find_aliases(client, NAME)["champion"] == 1
+    (row,) = ledger.read_rows(client, NAME)
+    assert row.by.startswith("Ann, flow run ")
+    assert row.flow_run
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_persons_no_refuses_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "POLL_S", 1)
+    person = answer_when_asked(approve=False, name="Ann", reason="too pink")
+    state: State[Any] = promote(version="1", ask=True, return_state=True)
+    person.join()
+    assert state.name == "Refused"
+    assert "not approved: too pink" in (state.message or "")
+    assert find_aliases(tracking.connect(), NAME) == {}
+
+
+@pytest.mark.usefixtures("registry")
+def test_no_answer_in_time_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "TIMEOUT_S", 2)
+    monkeypatch.setattr(approval, "POLL_S", 1)
+    promote(version="1", ask=True, return_state=True)
+    # Prefect itself ends such a run, as failed; the ledger has the refusal
+    (row,) = ledger.read_rows(tracking.connect(), NAME)
+    assert row.action == "refused"
+    assert "nobody answered" in row.reason
+
+
+@pytest.mark.usefixtures("registry")
+def test_rollback_is_a_flow_too_and_its_errors_are_one_line() -> None:
+    failed: State[Any] = rollback(return_state=True)
+    assert failed.is_failed()
+    assert failed.message == (f"{NAME} has no alias previous; it has versions 1 to 2, aliases none")
+    promote(version="1", unjudged="for the test", return_state=True)
+    promote(version="2", unjudged="for the test", return_state=True)
+    state: State[Any] = rollback(return_state=True)
+    assert state.is_completed()
+    assert find_aliases(tracking.connect(), NAME) == {"champion": 1, "previous": 2}
+
+
+def test_what_may_pass_is_tried_again_and_nothing_else() -> None:
+    def verdict(error: Exception) -> bool:
+        return may_pass(None, None, Failed(data=error))  # type: ignore[arg-type]
+
+    for passing in (
+        StageError("train: server away", may_pass=True),
+        TrackingUnreachableError("no server"),
+        SourceUnreachableError("no network"),
+    ):
+        assert verdict(passing)
+    for lasting in (ParamError("bad"), StageError("train: bad"), WorkspaceError("x"), KeyError()):
+        assert not verdict(lasting)
+
+
+def test_a_task_that_may_pass_runs_again_until_it_does() -> None:
+    tries: list[int] = []
+
+    @task(retries=3, retry_delay_seconds=0.1, retry_condition_fn=may_pass)
+    @told_in_one_line
+    def flaky() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise StageError("the server is away", may_pass=True)
+        return "done"
+
+    @flow
+    def body() -> str:
+        return flaky.submit().result()
+
+    assert body() == "done"
+    assert len(tries) == 3
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the trigger starts, instead of starting it."""
+    runs: list[str] = []
+
+    def start(deployment: str) -> str:
+        runs.append(deployment)
+        return "00000000-0000-0000-0000-000000000001"
+
+    monkeypatch.setattr(watch, "start", start)
+    Variable.unset(watch.SEEN)
+    return runs
+
+
+@pytest.fixture
+def set_archive(in_folder: Path) -> Callable[[bytes], None]:
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["download"] |= {"source": "archive", "path": str(in_folder / "pairs.zip")}
+    (in_folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+    def write(content: bytes) -> None:
+        (in_folder / "pairs.zip").write_bytes(content)
+
+    return write
+
+
+def watched() -> str:
+    state: State[Any] = watch.watch(return_state=True)
+    return str(state.name)
+
+
+def test_the_trigger_fires_on_a_change_and_only_then(
+    set_archive: Callable[[bytes], None], started: list[str]
+) -> None:
+    set_archive(b"first")
+    assert [watched(), watched()] == ["Triggered", "Unchanged"]
+    set_archive(b"first")  # touched, not changed
+    assert watched() == "Unchanged"
+    set_archive(b"other")
+    assert [watched(), watched()] == ["Triggered", "Unchanged"]
+    assert started == ["retrain/retrain"] * 2
+
+
+def test_a_change_whose_run_was_cancelled_fires_again(
+    set_archive: Callable[[bytes], None], started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_archive(b"first")
+    assert watched() == "Triggered"
+    monkeypatch.setattr(watch, "was_cancelled", lambda run: True)
+    assert watched() == "Triggered"
+
+
+def test_a_missing_source_fails_in_one_line(
+    set_archive: Callable[[bytes], None], started: list[str], in_folder: Path
+) -> None:
+    state: State[Any] = watch.watch(return_state=True)
+    assert state.message == f"{in_folder}/pairs.zip: no such file or folder; correct download.path"
+    assert not started
+
+
+def test_states_pass_through_untouched() -> None:
+    @told_in_one_line
+    def body() -> State[Any]:
+        return Completed(message="fine")
+
+    assert body().message == "fine"

@@ -1,0 +1,131 @@
+"""Promotions as real processes: many at once, and killed at any moment."""
+
+import fcntl
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from flows.promotion import ledger
+from flows.promotion.versions import find_aliases
+from pipeline_steps import tracking
+from tests.flows.tiny_model import make_registry
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+REPOSITORY = Path(__file__).parents[2]
+NAME = "sketch-colorizer"
+AT_ONCE = 20
+KILLS = int(os.environ.get("COLORIZER_KILLS", "6"))
+"""A run of the command each; 20 take five minutes."""
+LOCKED_S = 0.8
+"""About as long as a promotion holds the lock here; more only means a kill that comes late."""
+
+
+@pytest.fixture
+def registry(in_folder: Path) -> Path:
+    return make_registry(in_folder, NAME)
+
+
+def promote(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.promote", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def assert_one_truth(rows: list[ledger.Row]) -> None:
+    """The ledger is whole, and the aliases are what its last row says."""
+    assert [row.sequence for row in rows] == list(range(1, len(rows) + 1))
+    assert {row.state for row in rows} <= {"done"}
+    for earlier, later in itertools.pairwise(rows):
+        assert later.champion_before == earlier.champion
+    aliases = find_aliases(tracking.connect(), NAME)
+    assert aliases.get("champion") == (rows[-1].champion if rows else None)
+    assert aliases.get("previous") == (rows[-1].previous if rows else None)
+
+
+def test_many_promotions_at_once_leave_one_champion_and_a_row_each(registry: Path) -> None:
+    processes = [
+        promote(registry, str(1 + index % 2), "--unjudged", f"race {index}")
+        for index in range(AT_ONCE)
+    ]
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
+    assert {process.returncode for process in processes} <= {0, 3}, outputs
+    rows = ledger.read_rows(tracking.connect(), NAME)
+    assert len(rows) == AT_ONCE
+    assert_one_truth(rows)
+
+
+def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
+    processes = [promote(registry, str(version)) for version in (1, 2, 1, 2)]
+    for process in processes:
+        output = process.communicate(timeout=600)[0]
+        assert process.returncode in (0, 3), output
+    rows = ledger.read_rows(tracking.connect(), NAME)
+    assert len(rows) == 4
+    assert rows[-1].champion == 2
+    assert_one_truth(rows)
+
+
+def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> None:
+    started_s = time.monotonic()
+    process = promote(registry, "1", "--unjudged", "first")
+    process.communicate(timeout=300)
+    run_s = time.monotonic() - started_s
+    moments = random.Random(1)
+    outcomes: Counter[str] = Counter()
+    for kill in range(KILLS):
+        client = tracking.connect()
+        before = len(ledger.read_rows(client, NAME))
+        process = promote(registry, str(1 + (kill + 1) % 2), "--unjudged", f"kill {kill}")
+        if kill % 2:
+            time.sleep(run_s * moments.uniform(0.5, 1.0))  # the first half is imports
+        else:
+            wait_for_lock(registry / "mlflow.db.lock", process)
+            time.sleep(LOCKED_S * moments.random())
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        rows = ledger.read_rows(client, NAME)
+        outcomes[what_is_left(rows, before)] += 1
+        history = subprocess.run(
+            [sys.executable, "-m", "flows.history"],
+            cwd=registry,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert "(intent)" not in history.stdout
+        assert_one_truth(ledger.read_rows(client, NAME))
+    print(f"killed {KILLS} times: {dict(outcomes)}")
+    assert sum(outcomes.values()) == KILLS
+
+
+def wait_for_lock(path: Path, process: "subprocess.Popen[str]") -> None:
+    """Wait until the promotion holds the registry's lock: all that changes anything is inside."""
+    while process.poll() is None:
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        time.sleep(0.01)
+
+
+def what_is_left(rows: list[ledger.Row], before: int) -> str:
+    if len(rows) == before:
+        return "never was"
+    return "completed by the next" if rows[-1].state == "intent" else "was done"
