@@ -8,13 +8,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline_steps.atomic import atomic_path
 from pipeline_steps.errors import DataError
+from pipeline_steps.gan.convolution import Convolution, TransposedConvolution, concatenate
 
 MAX_WIDTH_FACTOR = 8  # 64-128-256-512-512-… at width 64
 NUM_DROPOUT_BLOCKS = 3
@@ -74,7 +74,7 @@ class Generator(nn.Module):
         if level > 0:
             block.append(nn.LeakyReLU(0.2))
         biased = self.architecture.normalization == "instance"
-        block.append(nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=biased))
+        block.append(Convolution(channels, width, bias=biased))
         if normalized:
             block.append(normalization_layer(self.architecture.normalization, width))
         return block
@@ -84,7 +84,7 @@ class Generator(nn.Module):
         biased = outermost or self.architecture.normalization == "instance"
         block = nn.Sequential(
             nn.ReLU(),
-            nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, bias=biased),
+            TransposedConvolution(channels, width, bias=biased),
         )
         if outermost:
             return block.append(nn.Tanh())
@@ -102,7 +102,7 @@ class Generator(nn.Module):
             skips.append(x)
         x = self.up[0](skips.pop())
         for up in self.up[1:]:
-            x = up(torch.cat([skips.pop(), x], dim=1))
+            x = up(concatenate(skips.pop(), x))
         assert isinstance(x, Tensor)
         return x
 

@@ -1,0 +1,137 @@
+"""The 4×4 convolutions of stride 2 of pix2pix, that step on a CPU without waste.
+
+Shape legend: N pictures, C channels, h and w = size of the smaller map in pixels.
+
+Near its bottleneck the U-Net has maps of a few pixels and weights of millions. A convolution there
+is a matrix product whose cost is reading its weights once, and the CPU library's convolutions read
+and reorder them several times; so small maps are multiplied. Larger maps and other devices take
+torch's own convolutions. Both ways are the same sums, and the same weights under the same names.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional
+
+KERNEL, STRIDE, PADDING = 4, 2, 1
+MAX_ROWS = 256
+"""N·h·w up to which the product is faster."""
+
+
+class Convolution(nn.Conv2d):
+    """N×C×2h×2w → N×C'×h×w."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, KERNEL, STRIDE, PADDING, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve; on a CPU in training, small maps by a matrix product."""
+        if not self.training or not is_small(x, rows=x[:, 0].numel() // STRIDE**2):
+            return super().forward(x)
+        patches: Tensor = GatherPatches.apply(x.permute(0, 2, 3, 1))
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
+        return functional.linear(patches.flatten(3), weight, self.bias).permute(0, 3, 1, 2)
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """N×C×h×w → N×C'×2h×2w."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, KERNEL, STRIDE, PADDING, bias=bias)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve; on a CPU in training, small maps by a matrix product."""
+        if not self.training or not is_small(x, rows=x[:, 0].numel()):
+            return super().forward(x, output_size)
+        weight = self.weight.permute(0, 2, 3, 1)
+        patches = x.permute(0, 2, 3, 1) @ weight.flatten(1)
+        patches = patches.unflatten(3, weight.shape[1:])
+        picture: Tensor = AddPatches.apply(patches)
+        if self.bias is not None:
+            picture = picture + self.bias
+        return picture.permute(0, 3, 1, 2)
+
+
+def is_small(x: Tensor, rows: int) -> bool:
+    """Whether a map with this many pixels in the batch is one to multiply."""
+    return x.device.type == "cpu" and rows <= MAX_ROWS
+
+
+class GatherPatches(Function):
+    """N×2h×2w×C → N×h×w×4×4×C: what each output pixel sees, 0 beyond the border."""
+
+    @staticmethod
+    def forward(ctx: Any, picture: Tensor) -> Tensor:
+        """Gather."""
+        return gather_patches(picture)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Add what each pixel gave to several patches."""
+        return add_patches(gradient)
+
+
+class AddPatches(Function):
+    """N×h×w×4×4×C → N×2h×2w×C: overlapping patches summed; the adjoint of gathering."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor) -> Tensor:
+        """Add."""
+        return add_patches(patches)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Gather: each patch had its share of a sum."""
+        return gather_patches(gradient)
+
+
+def gather_patches(picture: Tensor) -> Tensor:
+    """What :class:`GatherPatches` does, on plain tensors."""
+    padded = functional.pad(picture, (0, 0, PADDING, PADDING, PADDING, PADDING))
+    patches = padded.unfold(1, KERNEL, STRIDE).unfold(2, KERNEL, STRIDE)
+    return patches.permute(0, 1, 2, 4, 5, 3).contiguous()
+
+
+def add_patches(patches: Tensor) -> Tensor:
+    """What :class:`AddPatches` does, on plain tensors; bfloat16 is summed in float32."""
+    n, height, width, _, _, channels = patches.shape
+    shape = (n, STRIDE * (height + PADDING), STRIDE * (width + PADDING), channels)
+    padded = patches.new_zeros(shape, dtype=torch.promote_types(patches.dtype, torch.float32))
+    for row in range(KERNEL):
+        for column in range(KERNEL):
+            rows = slice(row, row + STRIDE * height, STRIDE)
+            columns = slice(column, column + STRIDE * width, STRIDE)
+            padded[:, rows, columns] += patches[:, :, :, row, column]
+    picture = padded[:, PADDING:-PADDING, PADDING:-PADDING]
+    return picture.to(patches.dtype, memory_format=torch.contiguous_format)
+
+
+def concatenate(first: Tensor, second: Tensor) -> Tensor:
+    """Join N×?×H×W maps in channels; gradients come back whole, not as strided views.
+
+    Batch normalization's backward pass on a CPU is forty times slower on such a view.
+    """
+    if not torch.is_grad_enabled():
+        return torch.cat([first, second], dim=1)
+    joined: Tensor = Concatenation.apply(first, second)
+    return joined
+
+
+class Concatenation(Function):
+    """See :func:`concatenate`."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        """Join, and keep the numbers of channels."""
+        ctx.sizes = (first.shape[1], second.shape[1])
+        return torch.cat([first, second], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        """Split into copies, channels last."""
+        return tuple(
+            part.contiguous(memory_format=torch.channels_last)
+            for part in gradient.split(ctx.sizes, dim=1)
+        )
