@@ -109,9 +109,10 @@ def add_patches(patches: Tensor) -> Tensor:
 
 
 def concatenate(first: Tensor, second: Tensor) -> Tensor:
-    """Join N×?×H×W maps in channels; gradients come back whole, not as strided views.
+    """Join N×?×H×W maps in channels; gradients come back whole, laid out as the maps are.
 
-    Batch normalization's backward pass on a CPU is forty times slower on such a view.
+    torch's own come back as strided views, on which batch normalization's backward pass on a CPU
+    is forty times slower.
     """
     if not torch.is_grad_enabled():
         return torch.cat([first, second], dim=1)
@@ -123,15 +124,24 @@ class Concatenation(Function):
     """See :func:`concatenate`."""
 
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
-        """Join, and keep the numbers of channels."""
-        ctx.sizes = (first.shape[1], second.shape[1])
-        return torch.cat([first, second], dim=1)
+    def forward(ctx: Any, *maps: Tensor) -> Tensor:
+        """Join, and keep what it takes to part again."""
+        ctx.sizes = [part.shape[1] for part in maps]
+        ctx.formats = [memory_format_of(part) for part in maps]
+        return torch.cat(maps, dim=1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        """Split into copies, channels last."""
-        return tuple(
-            part.contiguous(memory_format=torch.channels_last)
-            for part in gradient.split(ctx.sizes, dim=1)
-        )
+        """Part into copies.
+
+        The layout matters: given another than its input's, torch 2.15's instance normalization of a
+        single picture computes a wrong gradient.
+        """
+        parts = zip(gradient.split(ctx.sizes, dim=1), ctx.formats, strict=True)
+        return tuple(part.contiguous(memory_format=layout) for part, layout in parts)
+
+
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """How a map lies in memory: channels last or channels first."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format

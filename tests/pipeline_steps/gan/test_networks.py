@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline_steps.errors import DataError
 from pipeline_steps.gan.discriminator import Discriminator
@@ -110,3 +111,37 @@ def test_l1_is_the_mean_absolute_difference() -> None:
 def test_an_unknown_loss_is_refused() -> None:
     with pytest.raises(ValueError, match="gan_loss"):
         adversarial_loss("wgan", torch.zeros(1))
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+@pytest.mark.parametrize("normalization", ["batch", "instance"])
+@pytest.mark.parametrize("num_pictures", [1, 2])
+def test_the_gradient_is_the_slope(network: str, normalization: str, num_pictures: int) -> None:
+    torch.manual_seed(0)
+    architecture = GeneratorArchitecture(
+        image_size=32, width=4, normalization=normalization, dropout=0.0
+    )
+    generator = Generator(architecture)
+    discriminator = Discriminator(width=4, num_layers=2, normalization=normalization)
+    for each in (generator, discriminator):
+        each.double().to(memory_format=torch.channels_last)
+    sketch = torch.rand(num_pictures, 1, 32, 32, dtype=torch.float64) * 2 - 1
+    colour = torch.rand(num_pictures, 3, 32, 32, dtype=torch.float64) * 2 - 1
+
+    def output() -> Tensor:
+        y = generator(sketch) if network == "generator" else discriminator(sketch, colour)
+        total: Tensor = (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)).sum()
+        return total
+
+    output().backward()
+    learner = generator if network == "generator" else discriminator
+    weight = next(learner.parameters())  # the gradient has come through everything
+    assert weight.grad is not None
+    direction = torch.randn(weight.shape, dtype=torch.float64)
+    expected, step, outputs = (weight.grad * direction).sum().item(), 1e-8, []
+    with torch.no_grad():
+        for sign in (1, -1):
+            weight.add_(direction, alpha=sign * step)
+            outputs.append(output().item())
+            weight.sub_(direction, alpha=sign * step)
+    assert (outputs[0] - outputs[1]) / (2 * step) == pytest.approx(expected, rel=1e-5)
