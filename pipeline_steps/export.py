@@ -55,7 +55,7 @@ SECTIONS = ("download", "prepare", "train")
 def main() -> None:
     """Export the best generator."""
     params = read_params()
-    tracking.connect()  # registering comes next: better told now than after the work
+    tracking.require_reachable()  # registering comes next: better told now than after the work
     generator = load_generator(MODELS / "generator.safetensors")
     test_pairs = read_pairs(PREPARED / "test.npy")
 

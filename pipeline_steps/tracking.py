@@ -64,6 +64,16 @@ def public_uri(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def require_reachable() -> None:
+    """Check that the server at hand answers, at the cost of one request: MLflow isn't imported.
+
+    Raises :class:`TrackingUnreachableError` if it does not; an embedded one is always there.
+    """
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        _require_answer(uri)
+
+
 def connect() -> "MlflowClient":
     """Check that the server at hand answers, within seconds, and return its client.
 
@@ -72,8 +82,7 @@ def connect() -> "MlflowClient":
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri = tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        _require_answer(uri)
+    require_reachable()
 
     import mlflow
     from mlflow.exceptions import MlflowException

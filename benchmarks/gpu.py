@@ -1,0 +1,164 @@
+"""All there is to measure on a GPU, in one command that ends in about eight minutes.
+
+    python -m benchmarks.gpu --peer ~/pytorch-CycleGAN-and-pix2pix
+
+The step beside the peer's; the profile of what is left; then epochs over a packed set as large as
+the Kaggle one (drawn sample pairs, repeated), and the evaluation of as many test pairs as it has.
+Needs torch, torchvision, torchmetrics, safetensors, numpy, pillow, pyyaml and tqdm: no DVC, MLflow
+or Prefect.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.timing import matmul_peak, synchronize
+from benchmarks.training_step import (
+    IMAGE_SIZE,
+    MATMUL,
+    build_ours,
+    check_equality,
+    count_flops,
+    paper_params,
+    print_machine,
+    random_pairs,
+    report,
+    start_sides,
+    time_interleaved,
+)
+from pipeline_steps.evaluate import score_pairs
+from pipeline_steps.gan import trainer
+from pipeline_steps.pairs import PackedPairs, UInt8Array, pack, read_pairs, write_pairs
+from pipeline_steps.sources.character import draw_pair
+
+KAGGLE_TRAIN_PAIRS, KAGGLE_TEST_PAIRS = 14_224, 3_545
+DRAWN_PAIRS = 64
+EPOCHS = 15
+PROFILED_STEPS = 10
+
+
+def main() -> None:
+    """Measure; the whole run is cut to the epochs that fit in the time, and says so."""
+    arguments = parse_arguments()
+    deadline_s = time.monotonic() + 60 * arguments.minutes
+    device = trainer.choose_device("auto")
+    print_machine(arguments.peer, device)
+    for dtype in (torch.float64, torch.float32):
+        check_equality(arguments.peer, device, dtype)
+    flops = count_flops(device)
+    peaks = {name: matmul_peak(dtype, device) for name, dtype in MATMUL.items()}
+    print(", ".join(f"{name} peak {peak / 1e12:.3g} TFLOP/s" for name, peak in peaks.items()))
+    with start_sides(["peer", "ours", "ours-compiled"], arguments.peer) as workers:
+        for batch_size in arguments.batch_sizes:
+            times = time_interleaved(workers, batch_size, rounds=5, turn_s=1.0)
+            report(times, batch_size, flops, peaks, run_images=None)
+    show_profile(arguments.batch_sizes[-1], device)
+    run_whole(arguments, device, deadline_s)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", type=Path, required=True, help="a checkout of the peer")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--minutes", type=float, default=8.0, help="about how long it may take")
+    parser.add_argument("--train-pairs", type=int, default=KAGGLE_TRAIN_PAIRS)
+    parser.add_argument("--test-pairs", type=int, default=KAGGLE_TEST_PAIRS)
+    return parser.parse_args()
+
+
+def show_profile(batch_size: int, device: torch.device) -> None:
+    """Where the time of a step goes, as it is without compiling."""
+    params = paper_params(batch_size=batch_size)
+    state, pairs = build_ours(params, device), random_pairs(batch_size, device)
+    dtype = trainer.choose_autocast_dtype(params.precision, device)
+    trainer.update(state, pairs, params, dtype)
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiled:
+        for _ in range(PROFILED_STEPS):
+            trainer.update(state, pairs, params, dtype)
+        synchronize(device)
+    key = f"self_{device.type}_time_total"
+    print(profiled.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=48))
+
+
+def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: float) -> None:
+    """Train over a set of the Kaggle one's size and evaluate; seconds an epoch and altogether."""
+    batch_size = arguments.batch_sizes[-1]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sizes = {"train": arguments.train_pairs, "val": 64, "test": arguments.test_pairs}
+        train_pairs, val_pairs, test_pairs = repeat_drawn(folder, sizes)
+        start_s = time.monotonic()
+        ends_s: list[float] = []
+
+        def on_epoch(row: trainer.EpochRow) -> None:
+            ends_s.append(time.monotonic())
+            print(f"epoch {row['epoch']:.0f}: {row['images_per_s']:.0f} images/s", flush=True)
+            longest_s = max(b - a for a, b in zip([start_s, *ends_s], ends_s, strict=False))
+            if ends_s[-1] + 2 * longest_s > deadline_s:
+                raise OutOfTimeError
+
+        params = paper_params(batch_size=batch_size, epochs=EPOCHS, load_size=286)
+        observer = trainer.TrainingObserver(on_samples=lambda *_: None, on_epoch=on_epoch)
+        try:
+            trainer.train(
+                train_pairs,
+                val_pairs,
+                params,
+                panel_sketches=torch.ones(1, 1, IMAGE_SIZE, IMAGE_SIZE),
+                work_folder=folder / "work",
+                fingerprint="benchmark",
+                observer=observer,
+            )
+        except OutOfTimeError:
+            print(f"out of time after {len(ends_s)} of {EPOCHS} epochs")
+        trained_s = time.monotonic() - start_s
+        generator = trainer.build_state(params, IMAGE_SIZE, device).generator.eval()
+        start_s = time.monotonic()
+        mean = torch.zeros(3, IMAGE_SIZE, IMAGE_SIZE)
+        score_pairs(generator, test_pairs, mean, batch_size=batch_size)
+        evaluated_s = time.monotonic() - start_s
+    print(
+        f"{len(ends_s)} epochs of {arguments.train_pairs} pairs at {IMAGE_SIZE} px in"
+        f" {trained_s:.1f} s, {trained_s / len(ends_s):.2f} s each with warm-up;"
+        f" evaluation of {arguments.test_pairs}: {evaluated_s:.1f} s"
+    )
+    if device.type == "cuda":
+        print(f"peak GPU memory {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB")
+
+
+class OutOfTimeError(Exception):
+    """The next epoch might not end in time."""
+
+
+def repeat_drawn(folder: Path, sizes: dict[str, int]) -> list[PackedPairs]:
+    """Packed splits of drawn pairs, the same few again and again: speed doesn't see that."""
+    drawn = [draw_row(number) for number in range(DRAWN_PAIRS)]
+
+    def rows(num_pairs: int) -> Iterator[UInt8Array]:
+        return (drawn[number % DRAWN_PAIRS] for number in range(num_pairs))
+
+    for name, size in sizes.items():
+        path = folder / f"{name}.npy"
+        write_pairs(path, rows(size), num_pairs=size, image_size=IMAGE_SIZE)
+    return [read_pairs(folder / f"{name}.npy") for name in sizes]
+
+
+def draw_row(number: int) -> UInt8Array:
+    """A drawn pair as a packed row, S×S×4."""
+    halves = draw_pair(1, number)
+    colour, sketch = (np.asarray(half.resize((IMAGE_SIZE, IMAGE_SIZE))) for half in halves)
+    return pack(colour, sketch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Images a second of one process and of two that share a batch, over gloo on this machine.
+
+    python -m benchmarks.processes --batch-size 16
+
+Two cores can't show more than that sharing costs little: one process with two threads has the same
+cores as two processes with one thread each.
+"""
+
+import argparse
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.multiprocessing as torch_processes
+
+from benchmarks.timing import ratios, spread
+from benchmarks.training_step import build_ours, paper_params, random_pairs
+from pipeline_steps.gan import trainer
+from pipeline_steps.gan.processes import Processes, join_processes
+from pipeline_steps.process import keep_freed_memory
+
+ROUNDS = 5
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How many processes, and how many threads each."""
+
+    processes: int
+    threads: int
+
+
+WAYS = {
+    "1 process, 1 thread": Way(1, 1),
+    "1 process, 2 threads": Way(1, 2),
+    "2 processes, 1 thread each": Way(2, 1),
+}
+
+
+def main() -> None:
+    """Time each way in turns."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=16, help="over all processes")
+    parser.add_argument("--steps", type=int, default=3, help="a turn")
+    arguments = parser.parse_args()
+    rates: dict[str, list[float]] = {name: [] for name in WAYS}
+    context = torch_processes.get_context("spawn")
+    for _ in range(ROUNDS):
+        for name, way in WAYS.items():
+            answers = context.SimpleQueue()
+            torch_processes.start_processes(  # type: ignore[no-untyped-call, attr-defined]
+                run_turn,
+                (way, arguments.batch_size, arguments.steps, free_port(), answers),
+                nprocs=way.processes,
+            )
+            rates[name].append(answers.get())
+    print(f"the paper's networks at 256 px, global batch {arguments.batch_size}, {ROUNDS} rounds")
+    reference = next(iter(rates.values()))
+    for name, values in rates.items():
+        print(f"  {name:<28}{spread(values)!s:<24} images/s  {ratios(values, reference)}×")
+
+
+def run_turn(rank: int, way: Way, batch_size: int, steps: int, port: int, answers: Any) -> None:
+    """One of the processes of a turn; the first answers in images a second."""
+    keep_freed_memory()
+    torch.set_num_threads(way.threads)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(way.processes)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    params = paper_params(batch_size=batch_size)
+    trainer.make_deterministic()
+    with join_processes() as processes:
+        state = build_ours(params, CPU)
+        pairs = random_pairs(batch_size // processes.count, CPU)
+        dtype = trainer.choose_autocast_dtype(params.precision, CPU)
+
+        def step(processes: Processes = processes) -> None:
+            trainer.update(state, pairs, params, dtype, processes=processes)
+
+        step()
+        processes.wait()
+        start_s = time.perf_counter()
+        for _ in range(steps):
+            step()
+        processes.wait()
+        if processes.leads:
+            answers.put(steps * batch_size / (time.perf_counter() - start_s))
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

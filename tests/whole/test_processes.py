@@ -1,0 +1,72 @@
+"""Training in two processes as a user starts it: torchrun, gloo, one of them killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.whole.clone import Clone, make_small_clone
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+LONGER = {"train": {"epochs": 40, "checkpoint_interval_s": 0.2, "sample_every_epochs": 20}}
+TORCHRUN = [
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+    *("--nproc-per-node", "2", "--max-restarts", "1", "-m", "pipeline_steps.train"),
+]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = make_small_clone(tmp_path_factory.mktemp("processes") / "repository")
+    clone.set_params(LONGER)
+    clone.dvc("repro", "prepare")
+    return clone
+
+
+def test_a_killed_process_is_restarted_and_the_training_goes_on(
+    prepared: Clone, tmp_path: Path
+) -> None:
+    unbroken = prepared.copy_to(tmp_path / "unbroken")
+    for clone in (unbroken, killed := prepared.copy_to(tmp_path / "killed")):
+        clone.set_params(LONGER)
+        clone.run("cp", "-r", str(prepared.folder / "data"), ".")
+    unbroken.run(*TORCHRUN)
+
+    process = subprocess.Popen(
+        TORCHRUN,
+        cwd=killed.folder,
+        env=killed.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        follower = wait_for_follower(process, killed.folder / ".work" / "train")
+        follower.kill()
+        printed, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, printed
+    assert "goes on from the newest checkpoint" in printed
+    for file in ("models/generator.safetensors", "reports/train/history.csv"):
+        assert killed.sha256(file) == unbroken.sha256(file)
+
+
+def wait_for_follower(process: subprocess.Popen[str], work: Path) -> psutil.Process:
+    """The process that doesn't lead, once there are checkpoints to go on from."""
+    deadline_s = time.monotonic() + 300
+    while len(list(work.glob("*/checkpoint-*"))) < 2:
+        assert time.monotonic() < deadline_s, "no checkpoint came"
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.02)
+    for child in psutil.Process(process.pid).children():
+        if child.environ().get("RANK") == "1":
+            return child
+    raise AssertionError("torchrun started no second process")
