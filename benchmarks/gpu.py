@@ -4,8 +4,7 @@
 
 The step beside the peer's; the profile of what is left; then epochs over a packed set as large as
 the Kaggle one (drawn sample pairs, repeated), and the evaluation of as many test pairs as it has.
-Needs torch, torchvision, torchmetrics, safetensors, numpy, pillow, pyyaml and tqdm: no DVC, MLflow
-or Prefect.
+Needs torch, safetensors, numpy, pillow, pyyaml and tqdm: no DVC, MLflow or Prefect.
 """
 
 import argparse

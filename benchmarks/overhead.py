@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from benchmarks.timing import spread
 
-ROUNDS = 5
 TINY: dict[str, dict[str, Any]] = {
     "download": {"sample_train_pairs": 12, "sample_test_pairs": 4},
     "prepare": {"image_size": 32, "val_fraction": 0.25},
@@ -41,6 +40,7 @@ def main() -> None:
     """Time both checkouts in turns."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", type=Path, help="another checkout of this repository")
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     checkouts = {"here": Path.cwd()}
     if arguments.against:
@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         copies = {name: copy(path, Path(folder) / name) for name, path in checkouts.items()}
         seconds: dict[tuple[str, str], list[float]] = {}
-        for _ in tqdm(range(ROUNDS), mininterval=10):
+        for _ in tqdm(range(arguments.rounds), mininterval=10):
             for name, path in copies.items():
                 for stage, commands in commands_of(path).items():
                     took_s = sum(run(path, command) for command in commands)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from colorizer.pixels import to_pixel_range
 
@@ -14,6 +15,7 @@ DATA_RANGE = 2.0
 """Largest difference of two values in −1..1."""
 SMALLEST_MSE = 1e-10
 """Bounds PSNR at 106 dB, so that equal pictures don't make a mean infinite."""
+SSIM_WINDOW_PX, SSIM_SIGMA_PX = 11, 1.5
 METRICS = ("l1", "psnr", "ssim", "chroma")
 
 # linear sRGB to CIE XYZ (IEC 61966-2-1), rows divided by the white point D65
@@ -57,18 +59,34 @@ def psnr(generated: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(generated: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004), 11×11 Gaussian of σ 1.5; higher is better.
+    """Structural similarity (Wang et al. 2004, eq. 13), 11×11 Gaussian of σ 1.5; higher is better.
 
-    Taken on −1..1 with data range 2. Its luminance term is not blind to the offset, so values lie
-    below those on 0..1: copying 114 sketches of emoji scores 0.806 here and 0.906 there.
+    The mean over all pixels, mirrored at the border, and channels. On −1..1 with data range 2. Its
+    luminance term is not blind to the offset, so values lie below those on 0..1: copying 114
+    sketches of emoji scores 0.806 here and 0.906 there.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    # written out: torchmetrics gives the same and takes six seconds to import
+    x, y = (pictures.flatten(0, 1)[:, None] for pictures in (generated, truth))
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = window_means(
+        torch.cat([x, y, x * x, y * y, x * y])
+    ).chunk(5)
+    variances = (mean_xx - mean_x**2).clamp_min(0) + (mean_yy - mean_y**2).clamp_min(0)
+    covariance = mean_xy - mean_x * mean_y
+    c1, c2 = (0.01 * DATA_RANGE) ** 2, (0.03 * DATA_RANGE) ** 2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+    return similarity.reshape(len(generated), -1).mean(dim=1)
 
-    similarity = structural_similarity_index_measure(
-        generated, truth, data_range=DATA_RANGE, kernel_size=11, sigma=1.5, reduction="none"
-    )
-    assert isinstance(similarity, Tensor)
-    return similarity.reshape(len(generated))
+
+def window_means(maps: Tensor) -> Tensor:
+    """Gaussian-weighted means of M×1×H×W over the 11×11 window around each pixel → M×1×H×W."""
+    distances = torch.arange(SSIM_WINDOW_PX, device=maps.device) - SSIM_WINDOW_PX // 2
+    weights = torch.exp(-(distances**2) / (2 * SSIM_SIGMA_PX**2))
+    weights = (weights / weights.sum()).to(maps.dtype)
+    border = SSIM_WINDOW_PX // 2
+    maps = functional.pad(maps, (border, border, border, border), mode="reflect")
+    columns = functional.conv2d(maps, weights.view(1, 1, -1, 1))
+    return functional.conv2d(columns, weights.view(1, 1, 1, -1))
 
 
 def chroma(generated: Tensor, truth: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PIPELINE_FILES = ("params.yaml", "dvc.yaml", "dvc.lock")
-PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "pillow", "mlflow", "dvc")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "mlflow", "dvc")
 
 
 class TrainingLog:

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from pipeline_steps.metrics import chroma, l1, psnr, rgb_to_lab, score, ssim
 
@@ -27,6 +29,19 @@ def test_ssim_is_one_for_equal_pictures_and_one_value_a_picture() -> None:
     assert torch.allclose(ssim(pictures, pictures), torch.ones(3))
     assert ssim(pictures, torch.rand(3, 3, 16, 16) * 2 - 1).max() < 0.5
     assert ssim(pictures[:1], pictures[:1]).shape == (1,)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 48)])
+def test_ssim_agrees_with_torchmetrics(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    coarse = torch.rand(3, 3, 4, 4) * 2 - 1
+    truth = functional.interpolate(coarse, size=size, mode="bicubic").clamp(-1, 1)
+    noise = torch.randn(truth.shape) * torch.tensor([0.0, 0.05, 0.5]).view(3, 1, 1, 1)
+    theirs = structural_similarity_index_measure(
+        truth + noise, truth, data_range=2.0, kernel_size=11, sigma=1.5, reduction="none"
+    )
+    assert isinstance(theirs, torch.Tensor)
+    torch.testing.assert_close(ssim(truth + noise, truth), theirs, rtol=0, atol=1e-5)
 
 
 # CIELAB under D65, as published for the sRGB primaries (Lindbloom's calculator, 2° observer)
