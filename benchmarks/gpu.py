@@ -21,6 +21,7 @@ from benchmarks.timing import matmul_peak, synchronize
 from benchmarks.training_step import (
     IMAGE_SIZE,
     MATMUL,
+    SIDES,
     build_ours,
     check_equality,
     count_flops,
@@ -40,6 +41,7 @@ KAGGLE_TRAIN_PAIRS, KAGGLE_TEST_PAIRS = 14_224, 3_545
 DRAWN_PAIRS = 64
 EPOCHS = 15
 PROFILED_STEPS = 10
+DEFAULT_SIDES = ["peer", "ours", "ours-compiled"]
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
     flops = count_flops(device)
     peaks = {name: matmul_peak(dtype, device) for name, dtype in MATMUL.items()}
     print(", ".join(f"{name} peak {peak / 1e12:.3g} TFLOP/s" for name, peak in peaks.items()))
-    with start_sides(["peer", "ours", "ours-compiled"], arguments.peer) as workers:
+    with start_sides(arguments.sides, arguments.peer) as workers:
         for batch_size in arguments.batch_sizes:
             times = time_interleaved(workers, batch_size, rounds=5, turn_s=1.0)
             report(times, batch_size, flops, peaks, run_images=None)
@@ -66,6 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of the peer")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=DEFAULT_SIDES)
     parser.add_argument("--minutes", type=float, default=8.0, help="about how long it may take")
     parser.add_argument("--train-pairs", type=int, default=KAGGLE_TRAIN_PAIRS)
     parser.add_argument("--test-pairs", type=int, default=KAGGLE_TEST_PAIRS)

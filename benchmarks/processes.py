@@ -22,7 +22,7 @@ from pipeline_steps.gan import trainer
 from pipeline_steps.gan.processes import Processes, join_processes
 from pipeline_steps.process import keep_freed_memory
 
-ROUNDS = 5
+ROUNDS = 3
 CPU = torch.device("cpu")
 
 

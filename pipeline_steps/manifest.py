@@ -1,8 +1,10 @@
 """What became of every member of the raw archive: one row each, and its counts."""
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from pipeline_steps.atomic import atomic_path
@@ -12,7 +14,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestRow:
     """A pair, or a member that makes none. Columns of ``manifest.csv``, in order."""
 
@@ -42,15 +44,16 @@ class ManifestRow:
         return self.reason.split(":", 1)[0]
 
 
+COLUMNS = tuple(field.name for field in fields(ManifestRow))
+
+
 def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
     """Write ``manifest.csv``, sorted by member, whole or not at all."""
-    import pandas as pd
-
-    table = pd.DataFrame([asdict(row) for row in sorted(rows, key=lambda row: row.member)])
-    for column in ("row", "width", "height"):
-        table[column] = table[column].astype("Int64")
-    with atomic_path(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        # one at a time: a table of a hundred thousand would be the stage's peak of memory
+        writer.writerows(map(attrgetter(*COLUMNS), sorted(rows, key=attrgetter("member"))))
 
 
 def count_pairs(rows: Sequence[ManifestRow]) -> dict[Split, int]:

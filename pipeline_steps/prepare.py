@@ -83,13 +83,10 @@ def prepare(
     _check_arguments(image_size, sketch_side, near_duplicate_distance)
     source = _read_source(raw / "source.json")
     archive_path = raw / "pairs.zip"
-    with _open_archive(archive_path) as archive:
-        listing = find_pairs(archive.namelist())
-        rules = PairRules(
-            image_size=image_size,
-            sketch_side=_resolve_side(archive, listing, sketch_side, max_picture_pixels),
-            max_picture_pixels=max_picture_pixels,
-        )
+    listing, side = _list_pairs(archive_path, sketch_side, max_picture_pixels)
+    rules = PairRules(
+        image_size=image_size, sketch_side=side, max_picture_pixels=max_picture_pixels
+    )
     (prepared / "dataset.json").unlink(missing_ok=True)
     with _work_folder(prepared) as work_folder:
         staged = stage_pairs(archive_path, listing.candidates, rules, work_folder, workers=workers)
@@ -140,6 +137,14 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
         raise DataError(f"{path}: no such file; `dvc repro download` makes it") from None
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: damaged ({error}); run `dvc repro -f download`") from None
+
+
+def _list_pairs(
+    archive_path: Path, sketch_side: str, max_picture_pixels: int
+) -> tuple[Listing, SketchSide | None]:
+    with _open_archive(archive_path) as archive:
+        listing = find_pairs(archive.namelist())
+        return listing, _resolve_side(archive, listing, sketch_side, max_picture_pixels)
 
 
 def _resolve_side(

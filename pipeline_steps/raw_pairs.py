@@ -68,7 +68,7 @@ class PairRules:
     max_picture_pixels: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ColourSums:
     """Sums over a picture's pixels, to be added up over many pictures."""
 
@@ -80,7 +80,7 @@ class ColourSums:
     """Coloured pixels by hue, ``HUE_BINS`` bins from 0° = +a*."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class RawPair:
     """What is known of a pair once it was read; ``reason`` is empty when it can be used."""
 
