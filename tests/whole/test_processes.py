@@ -58,6 +58,9 @@ def test_a_killed_process_is_restarted_and_the_training_goes_on(
     for file in ("models/generator.safetensors", "reports/train/history.csv"):
         assert killed.sha256(file) == unbroken.sha256(file)
 
+    killed.dvc("commit", "-f", "train")
+    assert "Stage 'train' didn't change" in killed.dvc("repro", "evaluate")
+
 
 def wait_for_follower(process: subprocess.Popen[str], work: Path) -> psutil.Process:
     """The process that doesn't lead, once there are checkpoints to go on from."""
