@@ -3,20 +3,22 @@
     python -m benchmarks.prepare_memory --pairs 1000 10000 100000
 
 Small pairs, so that a hundred thousand take minutes: what grows with their number does so all the
-same. Peaks are resident sets, of the stage's process and of the largest of its workers.
+same. Peaks are of anonymous memory, sampled ten times a second: pages of mapped files, which the
+system takes back when it needs them, don't count.
 """
 
 import argparse
 import io
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 from tqdm import tqdm
 
@@ -61,6 +63,8 @@ def draw_archive(path: Path, num_pairs: int) -> None:
 
 def prepare_and_tell(folder: Path) -> None:
     """Run the stage here; print how long it took and what it needed."""
+    peaks = Peaks()
+    peaks.start()
     start_s = time.perf_counter()
     prepare(
         folder / "raw",
@@ -74,11 +78,40 @@ def prepare_and_tell(folder: Path) -> None:
         max_picture_pixels=10**6,
     )
     elapsed_s = time.perf_counter() - start_s
-    own, workers = (
-        resource.getrusage(who).ru_maxrss / 1024
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print(f"{elapsed_s:.1f} s; peak {own:.0f} MiB, largest worker {workers:.0f} MiB", flush=True)
+    peaks.stop()
+    own, worker = f"{peaks.own_mib:.0f} MiB", f"{peaks.worker_mib:.0f} MiB"
+    print(f"{elapsed_s:.1f} s; peak {own}, largest worker {worker}", flush=True)
+
+
+class Peaks(threading.Thread):
+    """The most anonymous memory that this process and any of its children had, in MiB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.own_mib = self.worker_mib = 0.0
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Sample until stopped."""
+        me = psutil.Process()
+        while not self._ended.wait(0.1):
+            self.own_mib = max(self.own_mib, anonymous_mib(me))
+            workers = [anonymous_mib(child) for child in me.children()]
+            self.worker_mib = max(self.worker_mib, *workers, 0.0)
+
+    def stop(self) -> None:
+        """End sampling."""
+        self._ended.set()
+        self.join()
+
+
+def anonymous_mib(process: psutil.Process) -> float:
+    """Resident memory without mapped files; 0 for a process that is gone."""
+    try:
+        memory = process.memory_info()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(memory.rss - memory.shared) / 2**20
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto
+
+from benchmarks.inference import open_session, store_as
+from benchmarks.large_batches import scale
+from benchmarks.quality import make_plain
+from colorizer.model_folder import INPUT_NAME, OUTPUT_NAME
+from pipeline_steps.export import export_onnx
+from pipeline_steps.gan import convolution, trainer
+from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
+from pipeline_steps.gan.optimizer import MemoryOrderAdam
+from pipeline_steps.params import Params
+
+
+def test_rates_are_scaled_with_the_batch(params: Params) -> None:
+    before = params.train
+    linear, root = scale(before, 4 * before.batch_size, 1.0), scale(before, before.batch_size, 0.5)
+    assert linear.generator_lr == pytest.approx(4 * before.generator_lr)
+    assert linear.discriminator_lr == pytest.approx(4 * before.discriminator_lr)
+    assert root == before
+
+
+def test_plain_is_plain_only_while_it_lasts(params: Params) -> None:
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4))
+    with ExitStack() as stack:
+        plain = make_plain(params.train, stack)
+        assert plain.precision == "float32"
+        assert convolution.MAX_ROWS == 0
+        assert type(trainer.build_optimizer(generator, plain)) is torch.optim.Adam
+    assert convolution.MAX_ROWS > 0
+    assert isinstance(trainer.build_optimizer(generator, params.train), MemoryOrderAdam)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "difference"), [(TensorProto.FLOAT16, 0.01), (TensorProto.BFLOAT16, 0.1)]
+)
+def test_a_model_stored_in_16_bits_is_half_as_large_and_answers_the_same(
+    tmp_path: Path, dtype: int, difference: float
+) -> None:
+    whole = tmp_path / "whole.onnx"
+    export_onnx(Generator(GeneratorArchitecture(image_size=32, width=16)), whole)
+    half = store_as(whole, tmp_path / "half.onnx", dtype)
+    onnx.checker.check_model(onnx.load(half))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    sketch = np.random.default_rng(0).uniform(-1, 1, (1, 1, 32, 32)).astype(np.float32)
+    answers = [open_session(p).run([OUTPUT_NAME], {INPUT_NAME: sketch})[0] for p in (whole, half)]
+    assert 0 < np.abs(answers[0] - answers[1]).max() < difference
