@@ -1,6 +1,7 @@
 """What a flow run knows of itself, and how its failure is told: one line, no traceback."""
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,21 @@ def told_in_one_line(body: Callable[P, T]) -> Callable[P, T]:
             return cast(T, Failed(message=str(error), data=error))
 
     return told
+
+
+class ToldAlready(logging.Filter):
+    """Drop what Prefect's engine logs of an error once its message stands in the failed state.
+
+    The engine raises the data of a returned state, and logs that with its traceback.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be kept."""
+        return not (record.exc_info and isinstance(record.exc_info[1], PipelineError))
+
+
+for _logger in ("prefect.flow_runs", "prefect.engine"):
+    logging.getLogger(_logger).addFilter(ToldAlready())
 
 
 def who_runs() -> str:

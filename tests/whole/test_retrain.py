@@ -88,6 +88,17 @@ class Station:
                 continue
         return found
 
+    def run_processes(self, run_id: str) -> list[psutil.Process]:
+        """Whatever Prefect's worker started for a run."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == run_id:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
     def wait_for_checkpoint(self, *, after: int) -> int:
         """Wait until the training in the workspace has come further; return how far."""
 
@@ -172,7 +183,10 @@ def test_a_bad_param_fails_at_once_and_is_told_in_one_line(station: Station, fir
     state = station.finish(run)
     assert state == State("FAILED", "Failed", "train.batch_size: must be ≥ 1, got 0")
     assert station.tasks(run)["workspace"]["run_count"] == 1
+    # the run's process sends its last lines when it ends, after the state
+    wait_until(lambda: not station.run_processes(run), 60, lambda: "the run's process stays")
     assert "Traceback" not in station.log(run)
+    assert "unexpected exception" not in station.log(run)
     received = station.receiver.received
     wait_until(lambda: len(received) > before, 60, lambda: "nothing was told")
     assert "Reason: train.batch_size: must be ≥ 1, got 0" in received[-1][1]["text"]
