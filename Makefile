@@ -16,7 +16,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
-	serve retrain promote rollback history
+	serve retrain promote rollback history faults
 
 help: ## list the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -53,6 +53,9 @@ test: setup ## the fast tests
 
 test-slow: setup ## the slow tests: the whole pipeline, a real Prefect server
 	$(RUN) python -m pytest -m slow -n 2 --dist loadfile
+
+faults: setup ## every fault in full: kills, full disks, dead servers, hostile files (an hour)
+	$(RUN) FAULTS=full python -m pytest -m slow -n 2 --dist loadfile tests/faults
 
 check: setup ## ruff, ruff format and mypy, as CI runs them
 	$(RUN) ruff check .
