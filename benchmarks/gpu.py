@@ -34,6 +34,7 @@ from benchmarks.training_step import (
 )
 from pipeline_steps.evaluate import score_pairs
 from pipeline_steps.gan import trainer
+from pipeline_steps.gan.state import EpochRow, build_state
 from pipeline_steps.pairs import PackedPairs, UInt8Array, pack, read_pairs, write_pairs
 from pipeline_steps.sources.character import draw_pair
 
@@ -102,7 +103,7 @@ def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: f
         start_s = time.monotonic()
         ends_s: list[float] = []
 
-        def on_epoch(row: trainer.EpochRow) -> None:
+        def on_epoch(row: EpochRow) -> None:
             ends_s.append(time.monotonic())
             print(f"epoch {row['epoch']:.0f}: {row['images_per_s']:.0f} images/s", flush=True)
             longest_s = max(b - a for a, b in zip([start_s, *ends_s], ends_s, strict=False))
@@ -124,7 +125,7 @@ def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: f
         except OutOfTimeError:
             print(f"out of time after {len(ends_s)} of {EPOCHS} epochs")
         trained_s = time.monotonic() - start_s
-        generator = trainer.build_state(params, IMAGE_SIZE, device).generator.eval()
+        generator = build_state(params, IMAGE_SIZE, device).generator.eval()
         start_s = time.monotonic()
         mean = torch.zeros(3, IMAGE_SIZE, IMAGE_SIZE)
         score_pairs(generator, test_pairs, mean, batch_size=batch_size)

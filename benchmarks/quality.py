@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import torch
 
-from pipeline_steps.gan import convolution, trainer
+from pipeline_steps.gan import convolution, state, trainer
 from pipeline_steps.gan.batches import fetch
 from pipeline_steps.pairs import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import TrainParams, read_params
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     pairs = [read_pairs(arguments.prepared / f"{name}.npy") for name in ("train", "val")]
-    results: dict[str, list[trainer.EpochRow]] = {"plain": [], "fast": []}
+    results: dict[str, list[state.EpochRow]] = {"plain": [], "fast": []}
     for seed in arguments.seeds:
         for name, rows in results.items():
             params = dataclasses.replace(
@@ -58,7 +58,7 @@ def main() -> None:
 def make_plain(params: TrainParams, stack: ExitStack) -> TrainParams:
     """Switch everything off that is there for speed."""
     stack.enter_context(patch.object(convolution, "MAX_ROWS", 0))
-    stack.enter_context(patch.object(trainer, "build_optimizer", plain_adam))
+    stack.enter_context(patch.object(state, "build_optimizer", plain_adam))
     return dataclasses.replace(params, precision="float32", compile=False)
 
 
@@ -68,13 +68,11 @@ def plain_adam(network: torch.nn.Module, params: TrainParams) -> torch.optim.Opt
     return torch.optim.Adam(network.parameters(), lr=1.0, betas=betas)
 
 
-def train(
-    params: TrainParams, train_pairs: PackedPairs, val_pairs: PackedPairs
-) -> trainer.EpochRow:
+def train(params: TrainParams, train_pairs: PackedPairs, val_pairs: PackedPairs) -> state.EpochRow:
     """Train in a temporary folder; return the last epoch's row."""
     panel = fetch(val_pairs, torch.zeros(1, dtype=torch.int64), CPU)[:, SKETCH]
     with tempfile.TemporaryDirectory() as folder:
-        state = trainer.train(
+        trained = trainer.train(
             train_pairs,
             val_pairs,
             params,
@@ -83,7 +81,7 @@ def train(
             fingerprint="quality",
             observer=trainer.TrainingObserver(on_samples=lambda *_: None, on_epoch=lambda _: None),
         )
-    return state.history[-1]
+    return trained.history[-1]
 
 
 def show(row: dict[str, float]) -> str:

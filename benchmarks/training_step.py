@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import peer
 from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
 from pipeline_steps.gan import trainer
+from pipeline_steps.gan.state import TrainingState, build_state, compile_networks
 from pipeline_steps.params import TrainParams, read_params
 from pipeline_steps.process import keep_freed_memory
 
@@ -177,9 +178,9 @@ def paper_params(**changes: Any) -> TrainParams:
     return dataclasses.replace(read_params().train, **{**paper, **changes})
 
 
-def build_ours(params: TrainParams, device: torch.device) -> trainer.TrainingState:
+def build_ours(params: TrainParams, device: torch.device) -> TrainingState:
     """Our networks and optimizers at the paper's learning rate."""
-    state = trainer.build_state(params, IMAGE_SIZE, device)
+    state = build_state(params, IMAGE_SIZE, device)
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         trainer.set_learning_rate(optimizer, params.generator_lr)
     return state
@@ -210,7 +211,7 @@ def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int],
     params = paper_params(batch_size=batch_size, **side.changes)
     trainer.make_deterministic()
     state = build_ours(params, device)
-    trainer.compile_networks(state, params, device, run_images=0)
+    compile_networks(state, params, device, run_images=0)
     autocast_dtype = trainer.choose_autocast_dtype(params.precision, device)
     return repeat(lambda: trainer.update(state, pairs, params, autocast_dtype))
 

@@ -10,7 +10,7 @@ PipelineError
 from collections.abc import Callable
 
 from pipeline_steps import tracking
-from pipeline_steps.errors import TRY_LATER, PipelineError, run_stage
+from pipeline_steps.errors import TRY_LATER, PipelineError, run_told
 
 
 class WorkspaceError(PipelineError):
@@ -42,4 +42,4 @@ def run_command(command: Callable[[], None]) -> None:
         with tracking.plain_errors():
             command()
 
-    run_stage(run)
+    run_told(run)

@@ -1,12 +1,21 @@
-"""Files that appear whole or not at all: a temporary name in the same folder, fsync, rename."""
+"""Files that appear whole or not at all: a temporary name in the same folder, fsync, rename.
 
+A temporary file is locked while it's being written, and the kernel unlocks it when its writer is
+killed: so what killed writers left is known, and removed by the next.
+"""
+
+import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+_MARK = ".part"
+_PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\..+)?")
 
 
 @contextmanager
@@ -17,12 +26,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
     made. The temporary name keeps the suffix, since some writers choose their format by it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target.parent)
     handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}.", suffix=f".part{target.suffix}", dir=target.parent
+        prefix=f".{target.stem}.", suffix=f"{_MARK}{target.suffix}", dir=target.parent
     )
-    os.close(handle)
     partial = Path(name)
     try:
+        _try_lock(handle)
         yield partial
         sync(partial)
         partial.chmod(0o666 & ~_umask())
@@ -30,6 +40,30 @@ def atomic_path(target: Path) -> Iterator[Path]:
         sync(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in ``folder`` whose writers were killed."""
+    for partial in folder.glob(f".*{_MARK}*"):
+        if not _PARTIAL.fullmatch(partial.name) or not partial.is_file():
+            continue
+        with suppress(FileNotFoundError):
+            handle = os.open(partial, os.O_RDONLY)
+            try:
+                if _try_lock(handle):
+                    partial.unlink()
+            finally:
+                os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    """Lock a file; False if another has it, or where the file system knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_text(target: Path, text: str) -> None:

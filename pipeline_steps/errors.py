@@ -5,16 +5,21 @@ PipelineError            one line: what was wrong, where, and what to do
 ├── SourceError          the source of pairs can't be had, or is not what it should be
 │   └── SourceUnreachableError     … and that may pass by itself
 ├── DataError            the pairs, packed or raw, can't be used
+├── NoRoomError          the disk is full, or too full for what is to come
 ├── TrainingError        the training can't start, go on, or be resumed
 ├── ExportError          the exported generator is not the trained one
 └── TrackingError        the MLflow server at hand can't be used
     └── TrackingUnreachableError   … and that may pass by itself
 """
 
+import errno
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from pipeline_steps import interruption
 from pipeline_steps.process import die_with_parent
 
 TRY_LATER = 75
@@ -45,8 +50,12 @@ class DataError(PipelineError):
     """The pairs can't be used: none sane, halves ambiguous, a packed file damaged."""
 
 
+class NoRoomError(PipelineError):
+    """There is no room on the disk."""
+
+
 class TrainingError(PipelineError):
-    """The training can't go on: a non-finite loss, a checkpoint of another training."""
+    """The training can't go on: a non-finite loss, a collapse, a checkpoint of another training."""
 
 
 class ExportError(PipelineError):
@@ -64,23 +73,63 @@ class TrackingUnreachableError(TrackingError):
 
 
 def run_stage(stage: Callable[[], None]) -> None:
-    """Run a stage's ``main``; turn a failure into one line on stderr and an exit code.
+    """Run a stage's ``main`` as :func:`run_told`; SIGINT exits with 130, SIGTERM with 143.
 
-    A :class:`PipelineError` exits with its ``exit_code``, an interrupt with 130.
-    ``COLORIZER_TRACEBACK=1`` shows the traceback as well. Errors that are nobody's fault but ours
-    stay loud. A stage that DVC runs ends with it.
+    A stage that DVC runs ends with it.
     """
     if "DVC_STAGE" in os.environ:
         die_with_parent()
+    interruption.listen()
+    run_told(stage)
+
+
+def run_told(command: Callable[[], None]) -> None:
+    """Run a command; turn a failure into one line on stderr and an exit code.
+
+    A :class:`PipelineError` exits with its ``exit_code``. ``COLORIZER_TRACEBACK=1`` shows the
+    traceback as well. Errors that are nobody's fault but ours stay loud.
+    """
+    warnings.formatwarning = _format_warning  # type: ignore[assignment]
     try:
-        stage()
-    except (PipelineError, OSError) as error:
-        if os.environ.get("COLORIZER_TRACEBACK"):
+        command()
+    except Exception as error:
+        line = _told_in_one_line(error)
+        if line is None or os.environ.get("COLORIZER_TRACEBACK"):
             raise
-        if isinstance(error, OSError) and not error.strerror:
-            raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, PipelineError) else 1)
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as told:
+        print(str(told) or interruption.TOLD, file=sys.stderr)
+        sys.exit(told.exit_code if isinstance(told, interruption.Interruption) else 130)
+
+
+def _told_in_one_line(error: Exception) -> str | None:
+    """What a person is told of an error; None for one that is our own mistake."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    if any(map(_is_disk_full, _causes(error))):
+        names = [cause.filename for cause in _causes(error) if isinstance(cause, OSError)]
+        where = next((f"writing {name}" for name in names if name), f"working in {Path.cwd()}")
+        return f"the disk is full ({where}): make room and run the same command again"
+    return str(error) if isinstance(error, OSError) and error.strerror else None
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    # safetensors and SQLite have errors of their own for it
+    texts = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(text in str(error) for text in texts)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from, or while handling what."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _format_warning(message: Warning | str, *_: object) -> str:
+    """A warning as people are told it: which line of which file it came from is not theirs."""
+    return f"warning: {message}\n"

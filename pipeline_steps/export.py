@@ -33,12 +33,13 @@ from colorizer.model_folder import (
 from colorizer.pixels import to_model_range
 from colorizer.runtime import Colorizer
 from pipeline_steps import tracking
-from pipeline_steps.atomic import write_json, write_text
+from pipeline_steps.atomic import sync, write_json, write_text
 from pipeline_steps.errors import ExportError, run_stage
 from pipeline_steps.gan.generator import Generator, load_generator
 from pipeline_steps.model_card import write_card
 from pipeline_steps.pairs import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import Params, read_params
+from pipeline_steps.room import require_room
 from pipeline_steps.stage_files import read_json
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def main() -> None:
     generator = load_generator(MODELS / "generator.safetensors")
     test_pairs = read_pairs(PREPARED / "test.npy")
 
+    weights_bytes = (MODELS / "generator.safetensors").stat().st_size
+    require_room(MODELS, 2 * weights_bytes, "the exported folder")
+
     staging = FOLDER.with_name(".colorizer.part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -72,6 +76,8 @@ def main() -> None:
     require_small(difference, params.export.max_onnx_difference)
     write_json(staging / CONFIG_FILE, config)
     write_text(staging / CARD_FILE, write_card(config))
+    for name in (ONNX_FILE, WEIGHTS_FILE, GRID_FILE):
+        sync(staging / name)
     write_json(staging / CHECKSUMS_FILE, compute_checksums(staging))
     shutil.rmtree(FOLDER, ignore_errors=True)
     staging.rename(FOLDER)

@@ -91,6 +91,7 @@ class TrainParams:
     sample_every_epochs: Count
     sample_pairs: Annotated[int, Between(1, 64)]
     checkpoint_interval_s: Annotated[float, Between(0.0, 86_400.0)]
+    collapse_epochs: Annotated[int, Between(0, 1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, dataset
 """
 
 import hashlib
+import io
 import json
 import shutil
 import zipfile
@@ -28,8 +29,16 @@ from pipeline_steps.manifest import (
     count_verdicts,
     write_manifest,
 )
-from pipeline_steps.pairs import COLOUR, PackedPairs, UInt8Array, read_pairs, write_pairs
+from pipeline_steps.pairs import (
+    COLOUR,
+    NUM_CHANNELS,
+    PackedPairs,
+    UInt8Array,
+    read_pairs,
+    write_pairs,
+)
 from pipeline_steps.raw_pairs import ColourSums, PairRules, SketchSide, find_sketch_side
+from pipeline_steps.room import require_room
 from pipeline_steps.sources.pairing import Leftover, Listing, Split, find_pairs
 from pipeline_steps.splits import PlacedPairs, place_pairs
 from pipeline_steps.staging import StagedPairs, stage_pairs
@@ -87,6 +96,7 @@ def prepare(
     rules = PairRules(
         image_size=image_size, sketch_side=side, max_picture_pixels=max_picture_pixels
     )
+    require_room_for(len(listing.candidates), prepared, image_size)
     (prepared / "dataset.json").unlink(missing_ok=True)
     with _work_folder(prepared) as work_folder:
         staged = stage_pairs(archive_path, listing.candidates, rules, work_folder, workers=workers)
@@ -107,6 +117,15 @@ def prepare(
     write_json(prepared / "dataset.json", dataset)
     counts = ", ".join(f"{len(pairs)} {pairs.path.stem}" for pairs in packed)
     print(f"prepare: {counts}; {count_verdicts(rows)['rejected']} rejected, see {report}/report.md")
+
+
+def require_room_for(num_pairs: int, prepared: Path, image_size: int) -> None:
+    """Raise :class:`~pipeline_steps.errors.NoRoomError` if so many pairs have no room, packed.
+
+    They lie there twice for a moment: as they were read, and sorted into splits.
+    """
+    row_bytes = image_size**2 * NUM_CHANNELS
+    require_room(prepared, num_pairs * 2 * row_bytes, f"packing {num_pairs} pairs")
 
 
 # --- before any picture --------------------------------------------------------------------------
@@ -264,9 +283,16 @@ def _write_split(
         image_size=staged.image_size,
     )
     if split == "train":
-        with atomic_path(prepared / "train_mean.npy") as partial:
-            np.save(partial, mean.picture())
+        with atomic_path(prepared / "train_mean.npy") as partial, partial.open("wb") as file:
+            file.write(_npy_bytes(mean.picture()))
     return read_pairs(path)
+
+
+def _npy_bytes(picture: UInt8Array) -> bytes:
+    # numpy's own writing tells no reason when the disk is full
+    buffer = io.BytesIO()
+    np.save(buffer, picture)
+    return buffer.getvalue()
 
 
 class _MeanPicture:

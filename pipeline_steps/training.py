@@ -15,18 +15,16 @@ from torch import Tensor
 
 from colorizer.pixels import to_pixel_range
 from pipeline_steps import tracking
-from pipeline_steps.atomic import write_json, write_text
+from pipeline_steps.atomic import remove_abandoned, write_json, write_text
 from pipeline_steps.errors import DataError
 from pipeline_steps.gan.batches import fetch
 from pipeline_steps.gan.generator import save_generator
 from pipeline_steps.gan.processes import Processes, join_processes
+from pipeline_steps.gan.state import EpochRow, TrainingState, snapshot
 from pipeline_steps.gan.trainer import (
-    EpochRow,
     TrainingObserver,
-    TrainingState,
     choose_autocast_dtype,
     choose_device,
-    snapshot,
     train,
 )
 from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_pairs
@@ -142,7 +140,8 @@ def training_fingerprint(params: TrainParams, data: dict[str, str]) -> str:
     files = [*sorted((CODE / "gan").glob("*.py")), CODE / "metrics.py", CODE / "pairs.py"]
     code = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     facts = {"params": asdict(params), "data": data, "code": code}
-    del facts["params"]["checkpoint_interval_s"]
+    for name in ("checkpoint_interval_s", "collapse_epochs"):
+        del facts["params"][name]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -157,6 +156,7 @@ def open_work_folder(fingerprint: str) -> Path:
     elif any(folder.glob("checkpoint-*")):
         print(f"train: goes on from the newest checkpoint in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
     return folder
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline_steps.atomic import atomic_path
 from pipeline_steps.errors import TrainingError
+from pipeline_steps.room import require_room
 
 FORMAT_VERSION = 1
 NUM_KEPT = 2
@@ -32,8 +33,16 @@ class Checkpoint(NamedTuple):
     """JSON values: counters, history, what the training was started with."""
 
 
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder by their names, the newest first; nobody has looked inside."""
+    return sorted((path for path in folder.glob("*") if _NAME.fullmatch(path.name)), reverse=True)
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, seen_images: int) -> Path:
-    """Write a checkpoint, whole or not at all, then drop all but the last two."""
+    """Write a checkpoint, whole or not at all, then drop all but the last two.
+
+    Raises :class:`~pipeline_steps.errors.NoRoomError` before it begins if the disk has no room.
+    """
     facts = {"version": FORMAT_VERSION, **checkpoint.facts}
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()
@@ -41,9 +50,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, seen_images: int) -
     data = save(tensors, metadata={"checkpoint": json.dumps(facts)})
     digest = hashlib.sha256(data).hexdigest()[:16]
     path = folder / f"checkpoint-{seen_images:012d}-{digest}.safetensors"
+    require_room(folder, len(data), "a checkpoint")
     with atomic_path(path) as partial:
         partial.write_bytes(data)
-    for old in _newest_first(folder)[NUM_KEPT:]:
+    for old in list_checkpoints(folder)[NUM_KEPT:]:
         old.unlink()
     return path
 
@@ -54,20 +64,22 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     A damaged one is passed over with a warning that names it. Raises :class:`TrainingError` for
     one of a newer format.
     """
-    for path in _newest_first(folder):
+    for path in list_checkpoints(folder):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest()[:16] != _digest_in(path):
             warnings.warn(f"{path}: damaged checkpoint, passed over", stacklevel=2)
             continue
         try:
             facts = json.loads(_metadata(data)["checkpoint"])
+            version = int(facts["version"])
             tensors = load(data)
-        except (SafetensorError, KeyError, ValueError) as error:
-            warnings.warn(f"{path}: unreadable checkpoint ({error}), passed over", stacklevel=2)
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(f"{path}: unreadable checkpoint ({reason}), passed over", stacklevel=2)
             continue
-        if facts["version"] > FORMAT_VERSION:
+        if version > FORMAT_VERSION:
             raise TrainingError(
-                f"{path}: written by a newer version of this code (format {facts['version']}, known"
+                f"{path}: written by a newer version of this code (format {version}, known"
                 f" {FORMAT_VERSION}); update the code, or delete the file to train anew"
             )
         return Checkpoint(tensors, facts)
@@ -107,10 +119,6 @@ def tensors_under(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
     }
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("*") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def _digest_in(path: Path) -> str:

@@ -46,6 +46,12 @@ class Processes:
         if self.count > 1:
             distributed.barrier()
 
+    def any(self, is_so: bool, device: torch.device) -> bool:
+        """Whether it is so in one of the processes; all must ask at the same moment."""
+        if self.count == 1:
+            return is_so
+        return bool(self.average(torch.tensor(float(is_so), device=device)) > 0)
+
     def average(self, values: Tensor) -> Tensor:
         """Mean over the processes, in place; the host doesn't wait for it on CUDA."""
         if self.count > 1:

@@ -8,36 +8,43 @@ of the seed and of where the training stands, so nothing of it needs to be store
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline_steps import metrics
+from pipeline_steps import interruption, metrics
 from pipeline_steps.errors import TrainingError
 from pipeline_steps.gan.augment import jitter, mix_seed, plan_epoch
 from pipeline_steps.gan.batches import fetch, make_resident, read_batches
-from pipeline_steps.gan.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-    tensors_under,
+from pipeline_steps.gan.collapse import VarietyMeter
+from pipeline_steps.gan.generator import Generator
+from pipeline_steps.gan.health import (
+    is_finite,
+    require_finite,
+    require_finite_weights,
+    require_no_collapse,
 )
-from pipeline_steps.gan.compilation import choose_compile, compile_network
-from pipeline_steps.gan.discriminator import Discriminator
-from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
 from pipeline_steps.gan.losses import adversarial_loss, discriminator_loss, l1_loss
-from pipeline_steps.gan.optimizer import MemoryOrderAdam
 from pipeline_steps.gan.processes import ALONE, Processes
+from pipeline_steps.gan.state import (
+    EpochRow,
+    Losses,
+    TrainingState,
+    build_state,
+    compile_networks,
+    require_room_for_checkpoints,
+    resume,
+    save,
+    snapshot,
+)
 from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.params import TrainParams
 
@@ -45,47 +52,6 @@ STEPS_BETWEEN_LOSS_CHECKS = 20  # reading a loss waits for the GPU
 VAL_BATCH_SIZE = 16
 RECALIBRATION_PAIRS = 128
 BATCH_NORM_MOMENTUM = 0.1
-SELECTION_METRIC = "l1"
-
-EpochRow = dict[str, float]
-"""One line of the history: epoch, seen_images, losses, val metrics, learning rate, speed."""
-
-
-class Losses(NamedTuple):
-    """One step's losses, scalars on the device."""
-
-    discriminator: Tensor
-    adversarial: Tensor
-    l1: Tensor
-
-
-@dataclass
-class TrainingState:
-    """Everything a training is at one moment; what a checkpoint holds."""
-
-    generator: Generator
-    discriminator: Discriminator
-    generator_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
-    run_generator: Callable[[Tensor], Tensor]
-    """The generator as a training step calls it: itself, or compiled."""
-    run_discriminator: Callable[[Tensor, Tensor], Tensor]
-    loss_sums: Tensor
-    """Sums of :class:`Losses` over the running epoch: 3 float32 on the device."""
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    epoch: int = 0
-    """Finished epochs."""
-    step: int = 0
-    """Finished steps of the running epoch."""
-    seen_images: int = 0
-    history: list[EpochRow] = field(default_factory=list)
-
-    @property
-    def best_epoch(self) -> int:
-        """The epoch (from 1) with the best val score; 0 before the first."""
-        if not self.history:
-            return 0
-        return int(min(self.history, key=lambda row: row[f"val_{SELECTION_METRIC}"])["epoch"])
 
 
 @dataclass(frozen=True)
@@ -97,6 +63,7 @@ class TrainingObserver:
     on_epoch: Callable[[EpochRow], None]
 
 
+@interruption.deferrable()
 def train(
     train_pairs: PackedPairs,
     val_pairs: PackedPairs,
@@ -113,8 +80,9 @@ def train(
     ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
     ``sample_every_epochs``. ``work_folder`` keeps the checkpoints; ``fingerprint`` says what they
     were made from. With several ``processes`` each calls this and takes its share of every batch.
-    Raises :class:`TrainingError` on a non-finite loss, on a checkpoint of another training, when
-    memory runs out, and where the device asked for is not there.
+    Raises :class:`TrainingError` on a non-finite loss, a collapse, a checkpoint of another
+    training, when memory runs out, and where the device asked for is not there; on SIGINT and
+    SIGTERM :class:`~pipeline_steps.interruption.Interruption`, once a checkpoint is written.
     """
     image_size = train_pairs.image_size
     device = choose_device(params.device)
@@ -122,6 +90,8 @@ def train(
     make_deterministic()
     state = build_state(params, image_size, device)
     resume(state, work_folder, fingerprint)
+    if processes.leads:
+        require_room_for_checkpoints(state, work_folder)
     steps_per_epoch = max(1, len(train_pairs) // params.batch_size)
     batch_size = min(params.batch_size, len(train_pairs))
     if batch_size % processes.count:
@@ -173,6 +143,7 @@ def train(
             due_s = last_checkpoint_s + params.checkpoint_interval_s
             if processes.leads and time.monotonic() >= due_s:
                 require_finite(state, params)
+                require_finite_weights(state)
                 save(state, work_folder, fingerprint)
                 last_checkpoint_s = time.monotonic()
 
@@ -191,6 +162,9 @@ def train(
             state.seen_images += batch_size
             # ---------------------------------------------------------------------------------
 
+            interruption.defer()  # from now on there is something to lose
+            with saved_when_interrupted(state, work_folder, fingerprint, processes):
+                raise_if_told(state, processes)
             progress.update()
             if state.step % STEPS_BETWEEN_LOSS_CHECKS == 0:
                 require_finite(state, params)
@@ -199,8 +173,9 @@ def train(
         row: EpochRow = {"epoch": state.epoch + 1, "seen_images": state.seen_images}
         names = ("loss_discriminator", "loss_adversarial", "loss_l1")
         row |= zip(names, (state.loss_sums / steps_per_epoch).tolist(), strict=True)
-        recalibrate_batch_norm(state.generator, train_pairs)
-        row |= validate(state.generator, val_pairs)
+        with saved_when_interrupted(state, work_folder, fingerprint, processes):
+            recalibrate_batch_norm(state.generator, train_pairs)
+            row |= validate(state.generator, val_pairs)
         row["learning_rate"] = params.generator_lr * lr_scale
         elapsed_s = time.monotonic() - epoch_start_s
         row["images_per_s"] = (state.seen_images - epoch_start_images) / elapsed_s
@@ -221,6 +196,7 @@ def train(
         observer.on_epoch(row)
         if state.epoch % params.sample_every_epochs == 0 or state.epoch == params.epochs:
             observer.on_samples(state.epoch, colour_sketches(state.generator, panel_sketches))
+        require_no_collapse(state, params, work_folder)
 
     progress.close()
     if processes.leads:
@@ -297,57 +273,45 @@ def share_of(batch: slice, processes: Processes) -> slice:
 
 @contextmanager
 def explained_out_of_memory() -> Iterator[None]:
-    """Turn torch's out-of-memory error into a :class:`TrainingError` that says what to do."""
+    """Turn torch's out-of-memory errors into a :class:`TrainingError` that says what to do."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        is_on_gpu = isinstance(error, torch.OutOfMemoryError)
+        if not is_on_gpu and "can't allocate memory" not in str(error):
+            raise
         raise TrainingError(
-            f"train: the GPU's memory ran out ({str(error).splitlines()[0]}); raise"
-            " train.accumulation_steps, or lower train.batch_size"
+            f"train: {'the GPU' if is_on_gpu else 'the machine'}'s memory ran out"
+            f" ({str(error).splitlines()[0]}); raise train.accumulation_steps, or lower"
+            " train.batch_size; what was trained is kept up to the last checkpoint"
         ) from None
 
 
-def build_state(params: TrainParams, image_size: int, device: torch.device) -> TrainingState:
-    """Both networks, freshly drawn from the seed, and their optimizers."""
-    torch.manual_seed(params.seed)
-    architecture = GeneratorArchitecture(
-        image_size=image_size,
-        width=params.generator_width,
-        normalization=params.normalization,
-        dropout=params.dropout,
-    )
-    discriminator = Discriminator(
-        width=params.discriminator_width,
-        num_layers=params.discriminator_layers,
-        normalization=params.normalization,
-    )
-    generator = Generator(architecture)
-    for network in (generator, discriminator):
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainingState(
-        generator=generator,
-        discriminator=discriminator,
-        generator_optimizer=build_optimizer(generator, params),
-        discriminator_optimizer=build_optimizer(discriminator, params),
-        run_generator=generator,
-        run_discriminator=discriminator,
-        loss_sums=torch.zeros(3, device=device),
-    )
+def raise_if_told(state: TrainingState, processes: Processes) -> None:
+    """Raise :class:`Interruption` if this process, or one it trains with, was told to stop.
+
+    Several processes on GPUs ask each other only now and then: it waits for the GPUs.
+    """
+    device = state.loss_sums.device
+    if processes.count > 1 and device.type == "cuda" and state.step % STEPS_BETWEEN_LOSS_CHECKS:
+        return
+    if processes.any(interruption.is_told(), device):
+        interruption.raise_if_told()
+        raise interruption.Interruption(signal.SIGTERM)
 
 
-def compile_networks(
-    state: TrainingState, params: TrainParams, device: torch.device, *, run_images: int
-) -> None:
-    """Have training steps call compiled networks, where params say so or the run is long enough."""
-    if choose_compile(params.compile, device, run_images):
-        state.run_generator = compile_network(state.generator)
-        state.run_discriminator = compile_network(state.discriminator)
-
-
-def build_optimizer(network: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
-    """Adam over all of a network; the learning rate is set anew every epoch."""
-    betas = (params.adam_beta1, params.adam_beta2)
-    return MemoryOrderAdam(network.parameters(), lr=1.0, betas=betas)
+@contextmanager
+def saved_when_interrupted(
+    state: TrainingState, work_folder: Path, fingerprint: str, processes: Processes
+) -> Iterator[None]:
+    """Write a checkpoint when what is inside is interrupted, between two steps or in validation."""
+    try:
+        yield
+    except interruption.Interruption as told:
+        if processes.leads and is_finite(state):
+            save(state, work_folder, fingerprint)
+        kept = f"checkpoint kept at epoch {state.epoch + 1}, step {state.step}"
+        raise interruption.Interruption(told.number, kept) from None
 
 
 @torch.inference_mode()
@@ -382,6 +346,7 @@ def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> No
     count = min(RECALIBRATION_PAIRS, len(train_pairs))
     indices = torch.linspace(0, len(train_pairs) - 1, count).long()
     for batch in indices.split(VAL_BATCH_SIZE):
+        interruption.raise_if_told()
         generator(fetch(train_pairs, batch, device)[:, SKETCH])
     for norm in norms:
         norm.momentum = BATCH_NORM_MOMENTUM
@@ -390,22 +355,24 @@ def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> No
 
 @torch.inference_mode()
 def validate(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
-    """Mean metrics of the generator, in evaluation mode, over the val pairs: ``{"val_l1": …}``."""
+    """Mean metrics of the generator, in evaluation mode, over the val pairs: ``{"val_l1": …}``.
+
+    ``val_variety`` is :class:`VarietyMeter`'s. Raises :class:`Interruption` between batches.
+    """
     device = next(generator.parameters()).device
     sums = dict.fromkeys(metrics.METRICS, 0.0)
+    variety = VarietyMeter()
     generator.eval()
     for indices in torch.arange(len(val_pairs)).split(VAL_BATCH_SIZE):
+        interruption.raise_if_told()
         pairs = fetch(val_pairs, indices, device)
-        scores = metrics.score(generator(pairs[:, SKETCH]), pairs[:, COLOUR])
-        for name, values in scores.items():
+        generated = generator(pairs[:, SKETCH])
+        for name, values in metrics.score(generated, pairs[:, COLOUR]).items():
             sums[name] += values.sum().item()
+        variety.add(generated, pairs[:, COLOUR])
     generator.train()
-    return {f"val_{name}": total / len(val_pairs) for name, total in sums.items()}
-
-
-def snapshot(generator: Generator) -> dict[str, Tensor]:
-    """A copy of a generator's weights, on CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in generator.state_dict().items()}
+    means = {f"val_{name}": total / len(val_pairs) for name, total in sums.items()}
+    return {**means, "val_variety": variety.variety()}
 
 
 def learning_rate_scale(epoch: int, params: TrainParams) -> float:
@@ -455,62 +422,3 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-
-
-def require_finite(state: TrainingState, params: TrainParams) -> None:
-    """Raise :class:`TrainingError` if a loss of the running epoch was NaN or infinite."""
-    if torch.isfinite(state.loss_sums).all():
-        return
-    names = Losses._fields
-    broken = [
-        name
-        for name, total in zip(names, state.loss_sums.tolist(), strict=True)
-        if total - total != 0
-    ]
-    raise TrainingError(
-        f"train: {' and '.join(broken)} loss is not finite in epoch {state.epoch + 1}, step"
-        f" {state.step}; lower train.generator_lr ({params.generator_lr:g}) or"
-        f" train.discriminator_lr ({params.discriminator_lr:g}), or set train.precision to float32"
-    )
-
-
-def save(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
-    """Write a checkpoint of ``state``."""
-    tensors = {"loss_sums": state.loss_sums}
-    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
-        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
-    tensors |= {f"best.{key}": value for key, value in state.best_weights.items()}
-    tensors |= optimizer_tensors(state.generator_optimizer, "generator_adam")
-    tensors |= optimizer_tensors(state.discriminator_optimizer, "discriminator_adam")
-    facts: dict[str, Any] = {
-        "fingerprint": fingerprint,
-        "epoch": state.epoch,
-        "step": state.step,
-        "seen_images": state.seen_images,
-        "history": state.history,
-    }
-    save_checkpoint(work_folder, Checkpoint(tensors, facts), seen_images=state.seen_images)
-
-
-def resume(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
-    """Bring ``state`` to the newest checkpoint in ``work_folder``, if there is one.
-
-    Raises :class:`TrainingError` if it is of another training.
-    """
-    checkpoint = load_checkpoint(work_folder)
-    if checkpoint is None:
-        return
-    tensors, facts = checkpoint
-    if facts["fingerprint"] != fingerprint:
-        raise TrainingError(
-            f"{work_folder}: holds the checkpoints of a training with other params, data or code;"
-            " move it away to train anew"
-        )
-    state.generator.load_state_dict(tensors_under(tensors, "generator"))
-    state.discriminator.load_state_dict(tensors_under(tensors, "discriminator"))
-    restore_optimizer(state.generator_optimizer, "generator_adam", tensors)
-    restore_optimizer(state.discriminator_optimizer, "discriminator_adam", tensors)
-    state.best_weights = tensors_under(tensors, "best")
-    state.loss_sums.copy_(tensors["loss_sums"])
-    state.epoch, state.step = facts["epoch"], facts["step"]
-    state.seen_images, state.history = facts["seen_images"], facts["history"]

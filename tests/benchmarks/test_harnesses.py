@@ -12,7 +12,7 @@ from benchmarks.large_batches import scale
 from benchmarks.quality import make_plain
 from colorizer.model_folder import INPUT_NAME, OUTPUT_NAME
 from pipeline_steps.export import export_onnx
-from pipeline_steps.gan import convolution, trainer
+from pipeline_steps.gan import convolution, state
 from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
 from pipeline_steps.gan.optimizer import MemoryOrderAdam
 from pipeline_steps.params import Params
@@ -32,9 +32,9 @@ def test_plain_is_plain_only_while_it_lasts(params: Params) -> None:
         plain = make_plain(params.train, stack)
         assert plain.precision == "float32"
         assert convolution.MAX_ROWS == 0
-        assert type(trainer.build_optimizer(generator, plain)) is torch.optim.Adam
+        assert type(state.build_optimizer(generator, plain)) is torch.optim.Adam
     assert convolution.MAX_ROWS > 0
-    assert isinstance(trainer.build_optimizer(generator, params.train), MemoryOrderAdam)
+    assert isinstance(state.build_optimizer(generator, params.train), MemoryOrderAdam)
 
 
 @pytest.mark.parametrize(

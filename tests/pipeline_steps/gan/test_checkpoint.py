@@ -1,8 +1,10 @@
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save as safetensors_bytes
 
 from pipeline_steps.errors import TrainingError
 from pipeline_steps.gan import checkpoint as checkpoint_module
@@ -45,6 +47,18 @@ def test_a_damaged_one_is_passed_over_by_name(tmp_path: Path, damage: str) -> No
     broken = {"truncated": content[:-5], "flipped": content, "emptied": bytearray()}
     path.write_bytes(broken[damage])
     with pytest.warns(UserWarning, match=path.name):
+        loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.facts["epoch"] == 1
+
+
+@pytest.mark.parametrize("facts", ["[]", "{}", '{"version": "x"}', "null", "no JSON"])
+def test_one_with_crafted_facts_is_passed_over(tmp_path: Path, facts: str) -> None:
+    save(tmp_path, 1.0, 1)
+    data = safetensors_bytes({"x": torch.zeros(1)}, metadata={"checkpoint": facts})
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    (tmp_path / f"checkpoint-000000000002-{digest}.safetensors").write_bytes(data)
+    with pytest.warns(UserWarning, match="unreadable checkpoint"):
         loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded.facts["epoch"] == 1

@@ -11,7 +11,8 @@ import torch.multiprocessing as torch_processes
 
 from pipeline_steps.errors import TrainingError
 from pipeline_steps.gan.processes import ALONE, Processes, join_processes
-from pipeline_steps.gan.trainer import TrainingObserver, TrainingState, share_of, train
+from pipeline_steps.gan.state import TrainingState
+from pipeline_steps.gan.trainer import TrainingObserver, share_of, train
 from pipeline_steps.pairs import PackedPairs, read_pairs
 from pipeline_steps.params import Params, TrainParams
 

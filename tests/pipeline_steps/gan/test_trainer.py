@@ -1,21 +1,23 @@
 import dataclasses
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
-from pipeline_steps.errors import TrainingError
+from pipeline_steps import room
+from pipeline_steps.errors import NoRoomError, TrainingError
 from pipeline_steps.gan import trainer
 from pipeline_steps.gan.batches import fetch
-from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
+from pipeline_steps.gan.checkpoint import Checkpoint, save_checkpoint
+from pipeline_steps.gan.generator import Generator, GeneratorArchitecture, load_generator
+from pipeline_steps.gan.state import EpochRow, Losses, TrainingState, build_state
 from pipeline_steps.gan.trainer import (
-    EpochRow,
     TrainingObserver,
-    TrainingState,
-    build_state,
     choose_autocast_dtype,
     choose_device,
     learning_rate_scale,
@@ -23,6 +25,7 @@ from pipeline_steps.gan.trainer import (
     train,
     update,
 )
+from pipeline_steps.interruption import Interruption
 from pipeline_steps.pairs import SKETCH, PackedPairs
 from pipeline_steps.params import Params, TrainParams
 
@@ -32,10 +35,13 @@ class StopError(Exception):
 
 
 class Recorder:
-    def __init__(self, stop_after_epoch: int | None = None) -> None:
+    def __init__(
+        self, stop_after_epoch: int | None = None, signal_after_epoch: int | None = None
+    ) -> None:
         self.samples: list[int] = []
         self.rows: list[EpochRow] = []
         self.stop_after_epoch = stop_after_epoch
+        self.signal_after_epoch = signal_after_epoch
 
     def observer(self) -> TrainingObserver:
         return TrainingObserver(on_samples=self.on_samples, on_epoch=self.on_epoch)
@@ -48,6 +54,8 @@ class Recorder:
         self.rows.append(row)
         if row["epoch"] == self.stop_after_epoch:
             raise StopError
+        if row["epoch"] == self.signal_after_epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(
@@ -122,6 +130,123 @@ def test_a_broken_off_training_ends_as_an_unbroken_one(
     for row, expected in zip(resumed.history, unbroken.history, strict=True):
         row.pop("images_per_s"), expected.pop("images_per_s")
         assert list(row.items()) == list(expected.items())
+
+
+def test_told_to_stop_it_keeps_all_it_has_learned(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    longer = dataclasses.replace(small, epochs=3)
+    unbroken = run(pairs, longer, tmp_path / "unbroken")
+    with pytest.raises(Interruption, match="checkpoint kept at epoch 2, step 1") as told:
+        run(pairs, longer, tmp_path / "stopped", Recorder(signal_after_epoch=1))
+    assert told.value.exit_code == 143
+    recorder = Recorder()
+    resumed = run(pairs, longer, tmp_path / "stopped", recorder)
+    # one step after the signal, although the next checkpoint was an hour away
+    assert [row["epoch"] for row in recorder.rows] == [2, 3]
+    assert same(weights_of(unbroken), weights_of(resumed))
+
+
+def test_told_to_stop_in_validation_it_validates_again(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unbroken = run(pairs, small, tmp_path / "unbroken")
+    real, calls = trainer.validate, 0
+
+    def told_in_the_second(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(generator, val_pairs)
+
+    monkeypatch.setattr(trainer, "validate", told_in_the_second)
+    with pytest.raises(Interruption, match="checkpoint kept at epoch 2, step 4"):
+        run(pairs, small, tmp_path / "stopped")
+    resumed = run(pairs, small, tmp_path / "stopped")
+    assert same(weights_of(unbroken), weights_of(resumed))
+    assert [row["val_l1"] for row in resumed.history] == [row["val_l1"] for row in unbroken.history]
+
+
+@pytest.mark.parametrize("fault", ["nan", "out of memory"])
+def test_a_passing_fault_costs_no_more_than_a_checkpoint_interval(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    eager = dataclasses.replace(small, checkpoint_interval_s=0.0)
+    unbroken = run(pairs, eager, tmp_path / "unbroken")
+    real, calls = trainer.update, 0
+
+    def faulty(state: TrainingState, *arguments: Any) -> Losses:
+        nonlocal calls
+        calls += 1
+        if calls == 6 and fault == "out of memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        losses = real(state, *arguments)
+        if calls == 6:  # the loss is still fine, a weight is not
+            with torch.no_grad():
+                next(state.generator.parameters()).fill_(float("nan"))
+        return losses
+
+    monkeypatch.setattr(trainer, "update", faulty)
+    with pytest.raises(TrainingError, match="the last checkpoint"):
+        run(pairs, eager, tmp_path / "broken")
+    monkeypatch.undo()
+    resumed = run(pairs, eager, tmp_path / "broken")
+    assert same(weights_of(unbroken), weights_of(resumed))
+
+
+def test_a_collapse_stops_with_a_diagnosis_and_the_best_generator(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = trainer.update, 0
+
+    def dying(state: TrainingState, *arguments: Any) -> Losses:
+        nonlocal calls
+        calls += 1
+        losses = real(state, *arguments)
+        if calls > 4:  # from the second epoch on it answers grey to everything
+            with torch.no_grad():
+                for weight in state.generator.parameters():
+                    weight.zero_()
+        return losses
+
+    monkeypatch.setattr(trainer, "update", dying)
+    watched = dataclasses.replace(small, epochs=9, collapse_epochs=2)
+    with pytest.raises(TrainingError, match=r"after epoch 3: .*nearly constant for 2") as told:
+        run(pairs, watched, tmp_path)
+    best = tmp_path / "generator_best.safetensors"
+    assert str(best) in str(told.value)
+    assert any(weight.abs().max() > 0 for weight in load_generator(best).parameters())
+
+
+def test_a_crafted_checkpoint_is_told_not_loaded(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    facts = {"fingerprint": "f", "epoch": 1, "step": 0, "seen_images": 8, "history": []}
+    save_checkpoint(tmp_path, Checkpoint({"x": torch.zeros(1)}, facts), seen_images=8)
+    with pytest.raises(TrainingError, match="doesn't fit this training"):
+        run(pairs, small, tmp_path)
+
+
+def test_a_training_that_has_no_room_for_checkpoints_does_not_begin(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(NoRoomError, match="checkpoints needs"):
+        run(pairs, small, tmp_path)
 
 
 def test_a_finished_training_is_not_trained_again(

@@ -1,0 +1,110 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline_steps import interruption
+from pipeline_steps.interruption import Interruption
+
+STAGE = """
+import os, signal, sys, time
+from pipeline_steps.errors import run_stage
+def work():
+    print("working", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # as make and DVC pass theirs on
+        print("cleaned up", flush=True)
+run_stage(work)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stage_ends_with_one_line_and_the_usual_code(number: signal.Signals, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAGE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert errors == "interrupted: run the same command again to go on\n"
+    assert printed == "cleaned up\n"
+
+
+@contextmanager
+def deferring() -> Iterator[None]:
+    with interruption.deferrable():
+        interruption.defer()
+        yield
+
+
+def tell(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_deferred_signal_is_raised_where_it_is_asked_for(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+
+    def work() -> None:
+        with deferring():
+            tell(number)
+            interruption.raise_if_told("epoch 3 kept")
+            pytest.fail("went on")
+
+    with pytest.raises(Interruption, match="interrupted, epoch 3 kept: run"):
+        work()
+    assert signal.getsignal(number) == before
+    assert not interruption.is_told()
+
+
+def test_what_was_noted_and_never_asked_for_is_raised_at_the_end() -> None:
+    reached = False
+
+    def work() -> None:
+        nonlocal reached
+        with deferring():
+            tell(signal.SIGTERM)
+            reached = True
+
+    with pytest.raises(Interruption):
+        work()
+    assert reached
+
+
+def test_before_there_is_something_to_lose_a_signal_is_raised_at_once() -> None:
+    def work() -> None:
+        with interruption.deferrable():
+            tell(signal.SIGTERM)
+            pytest.fail("went on")
+
+    with pytest.raises(Interruption):
+        work()
+
+
+def test_in_other_threads_nothing_happens() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    during: list[object] = []
+
+    def work() -> None:
+        with interruption.deferrable():
+            during.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert during == [before]

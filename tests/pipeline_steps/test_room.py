@@ -1,0 +1,77 @@
+import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline_steps import room
+from pipeline_steps.errors import NoRoomError, run_told
+from pipeline_steps.room import require_room
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+def test_what_fits_is_let_through_and_what_does_not_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(path: Path) -> Usage:
+        asked.append(path)
+        return Usage(100_000_000 + room.SPARE_BYTES)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    require_room(tmp_path / "not" / "yet", 100_000_000, "a checkpoint")
+    with pytest.raises(NoRoomError, match=r"a checkpoint needs 167 MB in .*not/yet, where 167 MB"):
+        require_room(tmp_path / "not" / "yet", 100_000_001, "a checkpoint")
+    assert set(asked) == {tmp_path}
+
+
+def test_a_relative_folder_is_asked_for_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    require_room(Path("not/yet"), 0, "nothing")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        f"OSError({errno.ENOSPC}, 'No space left on device', 'models/x.npy')",
+        f"OSError({errno.EDQUOT}, 'Disk quota exceeded', 'models/x.npy')",
+        "RuntimeError('Error while serializing: I/O error: No space left on device (os error 28)')",
+        "RuntimeError('(sqlite3.OperationalError) database or disk is full')",
+    ],
+)
+def test_a_full_disk_is_one_line_whoever_found_it(raised: str, tmp_path: Path) -> None:
+    code = f"""
+from pipeline_steps.errors import run_stage
+def work():
+    try:
+        raise {raised}
+    except Exception as error:
+        raise RuntimeError("while saving") from error
+run_stage(work)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the disk is full (")
+    assert ("models/x.npy" in line) == ("models/x.npy" in raised)
+    assert line.endswith("): make room and run the same command again")
+
+
+def test_our_own_mistakes_stay_loud() -> None:
+    def mistake() -> None:
+        raise RuntimeError("no such thing")
+
+    with pytest.raises(RuntimeError, match="no such thing"):
+        run_told(mistake)
