@@ -96,9 +96,11 @@ def run_told(command: Callable[[], None]) -> None:
         line = _told_in_one_line(error)
         if line is None or os.environ.get("COLORIZER_TRACEBACK"):
             raise
+        _end_progress_bars()
         print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, PipelineError) else 1)
     except KeyboardInterrupt as told:
+        _end_progress_bars()
         print(str(told) or interruption.TOLD, file=sys.stderr)
         sys.exit(told.exit_code if isinstance(told, interruption.Interruption) else 130)
 
@@ -128,6 +130,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _end_progress_bars() -> None:
+    """Let what comes next begin a line of its own."""
+    if "tqdm" in sys.modules:
+        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+            bar.close()
 
 
 def _format_warning(message: Warning | str, *_: object) -> str:

@@ -85,3 +85,16 @@ def raise_if_told(kept: str = "") -> None:
     """Raise :class:`Interruption` if a signal has come; ``kept`` says what was saved."""
     if _signals.told is not None:
         raise Interruption(_signals.told, kept)
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Processes started inside never get SIGINT: from their start on it is their parent's.
+
+    What comes meanwhile reaches this process at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,7 +6,6 @@ nor rows pass between processes, and what comes out doesn't depend on how many t
 
 import multiprocessing
 import os
-import signal
 import threading
 import zipfile
 from collections import deque
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from pipeline_steps import interruption
 from pipeline_steps.duplicates import THUMB_PX, thumbnail
 from pipeline_steps.errors import DataError
 from pipeline_steps.pairs import NUM_CHANNELS, UInt8Array
@@ -144,7 +144,8 @@ def _stage_in_pool(
     try:
         while True:
             while len(in_flight) < num_workers * CHUNKS_A_WORKER and (chunk := next(waiting, None)):
-                in_flight.append((chunk, pool.submit(_stage, chunk)))
+                with interruption.kept_from_children():  # the first one starts them
+                    in_flight.append((chunk, pool.submit(_stage, chunk)))
             if not in_flight:
                 return
             yield in_flight[0][1].result()
@@ -197,8 +198,6 @@ _worker: _Worker | None = None
 
 def _start_worker(order: _Order) -> None:
     global _worker
-    # an interrupt is the parent's to handle; its death is ours to notice
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     _worker = _Worker(order)
 

@@ -1,0 +1,146 @@
+"""Commands that are killed at a chosen moment, and what they leave behind."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import psutil
+
+from tests.whole.clone import Clone
+
+LIMIT_S = 300.0
+Victim = Literal["all", "dvc", "stage"]
+_RUNNING = re.compile(r"Running stage '(\w+)'|^> python -m pipeline_steps\.(register)")
+COMPARED = (
+    "data/prepared/train.npy",
+    "models/generator.safetensors",
+    "models/generator_last.safetensors",
+    "models/colorizer/generator.onnx",
+    "models/colorizer/checksums.json",
+    "metrics/training.json",
+    "metrics/evaluation.json",
+    "reports/train/history.csv",
+    "reports/evaluate/per_picture.csv",
+)
+
+
+@dataclass
+class Watched:
+    """A command under way, and when each phase of the pipeline began."""
+
+    process: "subprocess.Popen[str]"
+    began_s: dict[str, float] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Take the command's lines to its end; run in a thread."""
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line)
+                if match := _RUNNING.search(line):
+                    self.began_s[match[1] or match[2]] = time.monotonic()
+
+    def wait_for(self, phase: str) -> bool:
+        """Wait until a phase has begun; False if the command ended before."""
+        deadline_s = time.monotonic() + LIMIT_S
+        while phase not in self.began_s:
+            if self.process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline_s, f"{phase} didn't begin\n{''.join(self.lines)}"
+            time.sleep(0.01)
+        return True
+
+    def lives(self, seconds: float) -> bool:
+        """Wait; whether it's still running then."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def kill(self, victim: Victim) -> None:
+        """SIGKILL the whole session, DVC alone, or what DVC has started alone."""
+        group = self.process.pid
+        if victim == "all":
+            targets = [p.pid for p in psutil.process_iter() if _session(p.pid) == group]
+        elif victim == "dvc":
+            targets = [group]
+        else:
+            targets = [p.pid for p in psutil.Process(group).children(recursive=True)]
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def start(clone: Clone, command: Sequence[str]) -> tuple[Watched, threading.Thread]:
+    """Start a command in a session of its own, its lines read as they come."""
+    process = subprocess.Popen(
+        command,
+        cwd=clone.folder,
+        env=clone.environment | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    watched = Watched(process)
+    reader = threading.Thread(target=watched.read, daemon=True)
+    reader.start()
+    return watched, reader
+
+
+def run_and_kill(
+    clone: Clone, command: Sequence[str], *, phase: str, after_s: float, victim: Victim
+) -> bool:
+    """Kill a command so many seconds into a phase; False if the phase was over before."""
+    watched, reader = start(clone, command)
+    is_killed = watched.wait_for(phase) and watched.lives(after_s)
+    if is_killed:
+        watched.kill(victim)
+    watched.process.wait(LIMIT_S)
+    reader.join(LIMIT_S)
+    wait_for_session_end(watched.process.pid)
+    return is_killed
+
+
+def run_to_end(clone: Clone, command: Sequence[str]) -> Watched:
+    """Run a command to its end, which must be a good one."""
+    watched, reader = start(clone, command)
+    watched.process.wait(LIMIT_S)
+    reader.join(LIMIT_S)
+    assert watched.process.returncode == 0, "".join(watched.lines)
+    return watched
+
+
+def wait_for_session_end(session: int) -> None:
+    """What lost its parent must end by itself, within seconds."""
+    deadline_s = time.monotonic() + 20
+    while left := [p for p in psutil.process_iter() if _session(p.pid) == session]:
+        assert time.monotonic() < deadline_s, f"still running: {[p.cmdline() for p in left]}"
+        time.sleep(0.05)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def hashes(clone: Clone) -> dict[str, str]:
+    """The sha256 of everything that must not depend on what was broken off."""
+    return {file: clone.sha256(file) for file in COMPARED}
+
+
+REPRO = ("dvc", "repro")
+TRAIN = (sys.executable, "-m", "pipeline_steps.train")

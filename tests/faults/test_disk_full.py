@@ -1,0 +1,144 @@
+"""The disk fills up: it's told in one line, old files stay whole, with room again it goes on."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.killing import REPRO, hashes, run_to_end, start
+from tests.faults.report import tell
+from tests.whole.clone import Clone, make_small_clone
+
+FULL = os.environ.get("FAULTS") == "full"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
+
+PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
+ROUNDS = 4 if FULL else 1
+DISK_MB = 400
+PARAMS = {"train": {"epochs": 20, "checkpoint_interval_s": 0.3}}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, *, free_bytes: int = 0) -> Path:
+    """Take all room but so much."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        while room := max(0, free(disk) - free_bytes):
+            try:
+                file.write(b"\0" * min(room, 1 << 20))
+            except OSError:
+                break
+    return filler
+
+
+def free(disk: Path) -> int:
+    status = os.statvfs(disk)
+    return status.f_bavail * status.f_frsize
+
+
+def repro_refused(clone: Clone) -> str:
+    """Run the pipeline, which must fail; what it printed."""
+    done = clone.run(*REPRO, check=False)
+    printed = done.stdout + done.stderr
+    assert done.returncode, printed
+    assert "Traceback" not in printed, printed
+    return printed
+
+
+def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, tmp_path: Path) -> None:
+    unbroken = make_small_clone(tmp_path / "unbroken")
+    unbroken.set_params(PARAMS)
+    unbroken.commit()
+    watched = run_to_end(unbroken, REPRO)
+    ends_s = [*list(watched.began_s.values())[1:], time.monotonic()]
+    durations_s = {
+        phase: end_s - began_s
+        for (phase, began_s), end_s in zip(watched.began_s.items(), ends_s, strict=True)
+    }
+    expected = hashes(unbroken)
+
+    draw = random.Random(3)
+    num_failed, num_told = 0, 0
+    for number in range(ROUNDS):
+        clone = unbroken.copy_to(disk / f"run-{number}")
+        for phase in PHASES:
+            watched, reader = start(clone, REPRO)
+            if not (watched.wait_for(phase) and watched.lives(draw.uniform(0, durations_s[phase]))):
+                continue
+            filler = fill(disk)
+            watched.process.wait(300)
+            reader.join()
+            printed = "".join(watched.lines)
+            filler.unlink()
+            if watched.process.returncode:
+                num_failed += 1
+                assert "Traceback" not in printed, printed
+                is_told = "disk is full" in printed or "No space left" in printed
+                num_told += is_told or "needs" in printed
+        run_to_end(clone, REPRO)
+        assert hashes(clone) == expected
+        assert len(clone.versions()) == 1
+        clone.run("rm", "-rf", str(clone.folder))
+    assert num_failed
+    assert num_told == num_failed
+    tell(
+        f"disk filled in mid-stage: {num_failed} failures in {ROUNDS} runs, {num_told} told;"
+        f" finished {ROUNDS}, hashes equal {ROUNDS}, runs with one version {ROUNDS}"
+    )
+
+
+def test_what_will_not_fit_is_refused_before_it_begins(disk: Path) -> None:
+    clone = make_small_clone(disk / "clone")
+    clone.set_params(PARAMS)
+    clone.dvc("repro", "download")
+    filler = fill(disk, free_bytes=40_000_000)
+    assert "error: packing 30 pairs needs" in repro_refused(clone)
+    filler.unlink()
+
+    clone.dvc("repro", "prepare")
+    filler = fill(disk, free_bytes=40_000_000)
+    assert "error: checkpoints needs" in repro_refused(clone)
+    filler.unlink()
+
+    clone.dvc("repro", "evaluate")
+    filler = fill(disk, free_bytes=40_000_000)
+    assert "error: the exported folder needs" in repro_refused(clone)
+    filler.unlink()
+    clone.dvc("repro")
+
+
+def test_a_full_disk_leaves_the_checkpoints_that_were_there(disk: Path) -> None:
+    clone = make_small_clone(disk / "clone")
+    clone.set_params({"train": {"epochs": 1000, "checkpoint_interval_s": 0.2}})
+    clone.dvc("repro", "prepare")
+    watched, reader = start(clone, [sys.executable, "-m", "pipeline_steps.train"])
+    try:
+        while len(list(clone.folder.glob(".work/train/*/checkpoint-*"))) < 2:
+            assert watched.process.poll() is None, "".join(watched.lines)
+            time.sleep(0.02)
+        fill(disk)
+        watched.process.wait(60)
+    finally:
+        watched.process.kill()
+        reader.join()
+    printed = "".join(watched.lines)
+    assert watched.process.returncode == 1, printed
+    assert "Traceback" not in printed, printed
+    assert len(list(clone.folder.glob(".work/train/*/checkpoint-*"))) == 2
+    assert not list(clone.folder.glob(".work/train/*/.checkpoint-*"))

@@ -1,0 +1,121 @@
+"""kill -9 at random moments: the same command goes on, and what comes out is what it would be."""
+
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline_steps.gan.checkpoint import list_checkpoints
+from tests.faults.killing import (
+    REPRO,
+    TRAIN,
+    Victim,
+    hashes,
+    run_and_kill,
+    run_to_end,
+    start,
+    wait_for_session_end,
+)
+from tests.faults.report import tell
+from tests.whole.clone import Clone, make_small_clone
+
+FULL = os.environ.get("FAULTS") == "full"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
+
+PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
+KILLS = 50 if FULL else 6
+KILLS_A_RUN = 6
+CHECKPOINT_INTERVAL_S = 0.3
+PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": CHECKPOINT_INTERVAL_S}}
+
+
+def test_the_whole_pipeline(tmp_path: Path) -> None:
+    unbroken = make_small_clone(tmp_path / "unbroken")
+    unbroken.set_params(PARAMS)
+    unbroken.commit()
+    watched = run_to_end(unbroken, REPRO)
+    ends_s = [*list(watched.began_s.values())[1:], time.monotonic()]
+    durations_s = {
+        phase: end_s - began_s
+        for (phase, began_s), end_s in zip(watched.began_s.items(), ends_s, strict=True)
+    }
+    assert tuple(durations_s) == PHASES
+    expected = hashes(unbroken)
+
+    draw = random.Random(1)
+    num_kills, num_runs, in_phase = 0, 0, dict.fromkeys(PHASES, 0)
+    while num_kills < KILLS:
+        num_runs += 1
+        clone = unbroken.copy_to(tmp_path / f"run-{num_runs}")
+        # a run can be killed once in each phase, twice where luck has it, but only forward
+        for phase in sorted(draw.choices(PHASES, k=KILLS_A_RUN), key=PHASES.index):
+            victim: Victim = draw.choices(("all", "dvc", "stage"), weights=(4, 1, 1))[0]
+            after_s = draw.uniform(0, durations_s[phase])
+            if num_kills < KILLS and run_and_kill(
+                clone, REPRO, phase=phase, after_s=after_s, victim=victim
+            ):
+                num_kills += 1
+                in_phase[phase] += 1
+        run_to_end(clone, REPRO)
+        assert hashes(clone) == expected, f"run {num_runs}"
+        assert len(clone.versions()) == 1, f"run {num_runs}"
+        assert not list(clone.folder.glob("**/.*.part*")), "temporary files are left"
+        shutil.rmtree(clone.folder)
+    kinds = ", ".join(f"{phase} {count}" for phase, count in in_phase.items())
+    tell(
+        f"kill -9, dvc repro: {num_kills} kills ({kinds}) in {num_runs} runs; finished {num_runs},"
+        f" hashes equal {num_runs}, runs with one version {num_runs}"
+    )
+
+
+def test_training_alone(tmp_path: Path) -> None:
+    """A checkpoint before every step, of a wide network: most kills meet a half written one."""
+    train = {"epochs": 60, "checkpoint_interval_s": 0.0, "generator_width": 24}
+    unbroken = make_small_clone(tmp_path / "unbroken")
+    unbroken.set_params({"train": train})
+    unbroken.commit()
+    run_to_end(unbroken, [*REPRO, "prepare"])
+    killed = Clone(shutil.copytree(unbroken.folder, tmp_path / "killed", symlinks=True))
+    run_to_end(unbroken, TRAIN)
+
+    draw = random.Random(2)
+    lost_s: list[float] = []
+    num_half_written = 0
+    while len(lost_s) < KILLS:
+        watched, reader = start(killed, TRAIN)
+        seen = newest(killed)
+        while newest(killed) == seen and watched.process.poll() is None:
+            time.sleep(0.002)  # until this process has added a checkpoint of its own
+        if not watched.lives(draw.uniform(0, 1.0)):
+            break
+        watched.kill("all")
+        killed_at_s = time.time()
+        watched.process.wait()
+        reader.join()
+        wait_for_session_end(watched.process.pid)
+        checkpoint = newest(killed)
+        assert checkpoint is not None
+        lost_s.append(killed_at_s - checkpoint.stat().st_mtime)
+        num_half_written += bool(list(killed.folder.glob(".work/train/*/.checkpoint-*")))
+    assert len(lost_s) == KILLS, "the training ended before it was killed often enough"
+    run_to_end(killed, TRAIN)
+    for file in ("models/generator.safetensors", "models/generator_last.safetensors"):
+        assert killed.sha256(file) == unbroken.sha256(file)
+    assert killed.sha256("reports/train/history.csv") == unbroken.sha256(
+        "reports/train/history.csv"
+    )
+    assert not list(killed.folder.glob(".work/train/*/.checkpoint-*"))
+    tell(
+        f"kill -9, training, a checkpoint every step: {len(lost_s)} kills,"
+        f" {num_half_written} met a half written checkpoint; finished, hashes equal; lost at most"
+        f" {max(lost_s):.2f} s, median {sorted(lost_s)[len(lost_s) // 2]:.2f} s"
+    )
+
+
+def newest(clone: Clone) -> Path | None:
+    """The newest checkpoint of the clone's training."""
+    found = [path for f in clone.folder.glob(".work/train/*") for path in list_checkpoints(f)]
+    return max(found, default=None)

@@ -1,0 +1,75 @@
+"""What else happens: two at once, a clock that jumps. Each ends in a clear state."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.killing import REPRO, hashes, run_to_end, start
+from tests.faults.report import tell
+from tests.whole.clone import Clone, make_small_clone
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PARAMS = {"train": {"epochs": 40, "checkpoint_interval_s": 0.3}}
+FAKETIME = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = make_small_clone(tmp_path_factory.mktemp("world") / "unbroken")
+    clone.set_params(PARAMS)
+    clone.commit()
+    run_to_end(clone, REPRO)
+    return clone
+
+
+@pytest.mark.parametrize("phase", ["prepare", "train", "export"])
+def test_a_second_repro_is_refused_and_harms_nothing(
+    unbroken: Clone, tmp_path: Path, phase: str
+) -> None:
+    clone = unbroken.copy_to(tmp_path / "clone")
+    first, reader = start(clone, REPRO)
+    assert first.wait_for(phase)
+    second = clone.run(*REPRO, check=False)
+    assert second.returncode
+    told = second.stdout + second.stderr
+    assert "blocked by" in told or "is busy" in told or "Unable to acquire lock" in told, told
+    assert "Traceback" not in told
+    first.process.wait(300)
+    reader.join()
+    assert first.process.returncode == 0, "".join(first.lines)
+    assert hashes(clone) == hashes(unbroken)
+    assert len(clone.versions()) == 1
+    tell(f"second dvc repro during {phase}: refused, the first finished, hashes equal")
+
+
+@pytest.mark.parametrize("jump", ["-400d", "+400d"])
+def test_a_clock_that_jumps_changes_nothing(unbroken: Clone, tmp_path: Path, jump: str) -> None:
+    if FAKETIME is None:
+        pytest.skip("needs libfaketime (Debian: faketime)")
+    clone = unbroken.copy_to(tmp_path / "clone")
+    control = tmp_path / "faketime"
+    control.write_text("+0")
+    clone_environment = clone.environment
+
+    class Jumping(Clone):
+        @property
+        def environment(self) -> dict[str, str]:
+            return clone_environment | {
+                "LD_PRELOAD": FAKETIME or "",
+                "FAKETIME_TIMESTAMP_FILE": str(control),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+
+    jumping = Jumping(clone.folder)
+    watched, reader = start(jumping, REPRO)
+    assert watched.wait_for("train")
+    assert watched.lives(6)
+    control.write_text(jump)
+    watched.process.wait(300)
+    reader.join()
+    assert watched.process.returncode == 0, "".join(watched.lines)
+    assert hashes(clone) == hashes(unbroken)
+    assert "Running stage" not in clone.dvc("repro")
+    tell(f"clock jumps by {jump} in mid-training: finished, hashes equal")
