@@ -41,6 +41,7 @@ endif
 	@touch $@
 
 repro: setup ## run every stage that is not up to date, register the model, print a summary
+	@$(RUN) python -m pipeline_steps.params
 	@$(RUN) dvc repro
 	@$(RUN) python -m pipeline_steps.register
 	@$(RUN) python -m pipeline_steps.summary

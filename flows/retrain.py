@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
@@ -33,6 +32,7 @@ from flows.stages import Outcome, Stage, read_stages, run_in, run_stage
 from flows.workspace import Workspace, claim_workspace, count_uncommitted, prepare_workspace
 from pipeline_steps import tracking
 from pipeline_steps.errors import ParamError, PipelineError
+from pipeline_steps.overrides import parse_value
 from pipeline_steps.register import find_version
 
 RETRIES = 3
@@ -236,7 +236,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ParamError(f"{text}: must be key=value")
-    return key, yaml.safe_load(value)
+    return key, parse_value(key, value)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from pipeline_steps.errors import ParamError, run_stage
-from pipeline_steps.params import PARAMS_FILE, check_params, flatten, load_yaml
+from pipeline_steps.params import PARAMS_FILE, check_params, flatten, load_yaml, parse_yaml
 
 
 def main() -> None:
@@ -35,9 +35,17 @@ def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ParamError(f"{assignment}: must be key=value")
-        overrides[key] = yaml.safe_load(value)
+        overrides[key] = parse_value(key, value)
     apply_overrides(load_yaml(PARAMS_FILE), overrides)
     return overrides
+
+
+def parse_value(key: str, text: str) -> Any:
+    """The value of a ``key=value`` word. Raises :class:`ParamError` if it is no YAML."""
+    try:
+        return parse_yaml(text)
+    except (ValueError, RecursionError):
+        raise ParamError(f"{key}: not a YAML value, got {text[:80]!r}") from None
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""``params.yaml``, typed and checked at the door: a bad key or value is refused by name."""
+"""``params.yaml``, typed and checked at the door: a bad key or value is refused by name.
+
+``python -m pipeline_steps.params`` checks it alone, before DVC reads it.
+"""
 
 import dataclasses
 import math
+import reprlib
 import types
 import typing
 from dataclasses import dataclass
@@ -10,9 +14,14 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from pipeline_steps.errors import ParamError
+from pipeline_steps.errors import ParamError, run_stage
 
 PARAMS_FILE = Path("params.yaml")
+MAX_FILE_BYTES = 1 << 20
+MAX_SHOWN_CHARS = 80
+"""Of a refused value; it may be long, and hold itself many times over."""
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = MAX_SHOWN_CHARS
 
 
 @dataclass(frozen=True)
@@ -194,23 +203,81 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def load_yaml(path: Path) -> Any:
-    """Read a YAML file. Raises :class:`ParamError` if it is missing or no YAML."""
+    """Read a YAML file of params.
+
+    Raises :class:`ParamError` if it is missing, no YAML, larger than any params need, names a key
+    twice, or has aliases: a page of those can stand for more values than memory holds.
+    """
+    if not path.exists():
+        raise ParamError(f"{path}: no such file; run from the repository's root")
+    if not path.is_file():
+        raise ParamError(f"{path}: not a file; put the repository's params.yaml there again")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ParamError(f"{path}: larger than {MAX_FILE_BYTES} bytes, which no params need")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamError(f"{path}: no such file; run from the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ParamError(f"{path}: not YAML as params are written ({_reason(error)})") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML as params are written.
+
+    Raises :class:`ValueError` or :class:`RecursionError` on anything else.
+    """
+    try:
+        return yaml.load(text, _ParamsLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(_reason(error)) from None
+
+
+class _ParamsLoader(yaml.SafeLoader):
+    """YAML's plain values, without aliases and without a key said twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose as YAML says, but for aliases."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"an alias in line {mark.line + 1}: write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Construct as YAML says, but for keys said twice."""
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"key {_short(key.value)} in line {line} is said twice")
+        return super().construct_mapping(node, deep)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return _shorten(" ".join(str(error).split()), 200)
+
+
+def _key(key: Any) -> str:
+    return _shorten(str(key) if isinstance(key, str) else _REPR.repr(key), MAX_SHOWN_CHARS)
+
+
+def _short(value: Any) -> str:
+    """A value as it's written, fit for one line."""
+    return _shorten(_REPR.repr(value), MAX_SHOWN_CHARS)
+
+
+def _shorten(text: str, num_chars: int) -> str:
+    return text if len(text) <= num_chars else f"{text[: num_chars - 1]}…"
 
 
 def _parse_section(section: Any, tree: Any, name: str) -> Any:
     where = name.rstrip(".") or "params.yaml"
     if not isinstance(tree, dict):
-        raise ParamError(f"{where}: must be a section of keys, got {tree!r}")
+        raise ParamError(f"{where}: must be a section of keys, got {_short(tree)}")
     hints = typing.get_type_hints(section, include_extras=True)
     for key in tree:
         if key not in hints:
-            raise ParamError(f"{name}{key}: unknown key; {where} takes {', '.join(hints)}")
+            raise ParamError(f"{name}{_key(key)}: unknown key; {where} takes {', '.join(hints)}")
     for key in hints:
         if key not in tree:
             raise ParamError(f"{name}{key}: missing")
@@ -230,7 +297,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
         choices = typing.get_args(hint)
         if not any(value == choice and type(value) is type(choice) for choice in choices):
             names = " or ".join(str(choice).lower() for choice in choices)
-            raise ParamError(f"{name}: must be {names}, got {value!r}")
+            raise ParamError(f"{name}: must be {names}, got {_short(value)}")
         return value
     return _parse_plain(hint, value, name)
 
@@ -241,17 +308,26 @@ def _parse_plain(hint: Any, value: Any, name: str) -> Any:
         return float(value)
     if type(value) not in kinds:
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ParamError(f"{name}: must be {wanted}, got {value!r}")
+        raise ParamError(f"{name}: must be {wanted}, got {_short(value)}")
     return value
 
 
 def _check_rule(rule: Any, value: Any, name: str) -> None:
     if isinstance(rule, Between) and not (math.isfinite(value) and rule.low <= value <= rule.high):
         bound = f"≥ {rule.low:g}" if value < rule.low else f"≤ {rule.high:g}"
-        raise ParamError(f"{name}: must be {bound}, got {value}")
+        raise ParamError(f"{name}: must be {bound}, got {_short(value)}")
     if isinstance(rule, PowerOfTwo) and not (
         value.bit_count() == 1 and rule.low <= value <= rule.high
     ):
         raise ParamError(
             f"{name}: must be a power of two from {rule.low} to {rule.high}, got {value}"
         )
+
+
+def main() -> None:
+    """Check ``params.yaml``."""
+    read_params()
+
+
+if __name__ == "__main__":
+    run_stage(main)

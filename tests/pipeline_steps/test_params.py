@@ -1,3 +1,5 @@
+import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,72 @@ def test_a_file_that_is_no_params_file_is_refused(tmp_path: Path, content: str) 
     path.write_text(content)
     with pytest.raises(ParamError):
         read_params(path)
+
+
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (BOMB, "an alias in line 2"),
+        ("a: " + "[" * 50_000, "nested too deeply"),
+        ("a: " + "9" * 5000, "not YAML as params are written"),
+        ("a: 2024-99-99", "not YAML as params are written"),
+        ("a: !!python/object/apply:os.system ['exit 3']", "could not determine a constructor"),
+        ("train:\n  epochs: 1\n  epochs: 2", "key 'epochs' in line 2 is said twice"),
+        ("a: \x00", "special characters are not allowed"),
+        ("", "must be a section of keys, got None"),
+        ("#" * (1 << 20) + "\n", "larger than"),
+    ],
+    ids=["bomb", "deep", "long number", "bad date", "code", "twice", "binary", "empty", "large"],
+)
+def test_a_hostile_file_is_refused_in_one_short_line(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    with pytest.raises(ParamError) as refused:
+        read_params(path)
+    assert reason in str(refused.value)
+    assert len(str(refused.value)) < 400 + len(str(path))
+    assert "\n" not in str(refused.value)
+
+
+def test_latin_1_folders_and_fifos_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("a: ü".encode("latin-1"))
+    os.mkfifo(tmp_path / "fifo.yaml")
+    for path in (tmp_path / "latin.yaml", tmp_path / "fifo.yaml", tmp_path):
+        with pytest.raises(ParamError, match=path.name):
+            read_params(path)
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, ["x" * 1000] * 1000, {"a": ["b"] * 10_000}])
+def test_a_long_value_is_shown_short(tree: Any, value: object) -> None:
+    for name in ("epochs", "gan_loss", "generator_lr"):
+        broken = copy.deepcopy(tree)
+        broken["train"][name] = value
+        with pytest.raises(ParamError, match=f"train.{name}: must be") as refused:
+            check_params(broken)
+        assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("key", [3, None, "x" * 10_000, ("a", "b")])
+def test_a_key_that_is_no_word_is_refused(tree: Any, key: object) -> None:
+    tree["train"][key] = 1
+    with pytest.raises(ParamError, match="unknown key") as refused:
+        check_params(tree)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("word", ["train.epochs=[", "train.epochs=!!python/name:os.system", "a=*b"])
+def test_an_override_that_is_no_yaml_is_refused(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(ParamError, match="not a YAML value"):
+        read_overrides(Path("params/kaggle.yaml"), [word])
 
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
