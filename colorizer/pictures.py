@@ -7,6 +7,8 @@ import io
 import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from colorizer.errors import PictureError
+from colorizer.png_checksums import check_png
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -51,26 +54,38 @@ def open_picture(
 
     PNG, JPEG, WEBP, BMP, TIFF and GIF are taken. Deeper grey is scaled to 8 bits, transparency
     lies on white, an animation gives its first frame, and EXIF orientation is applied. Colour
-    profiles and gamma are not applied. The size is read from the header, before the pixels are;
-    Pillow's own bound of 179 million pixels stands whatever ``max_pixels`` says.
+    profiles and gamma are not applied. A PNG's checksums must be right. The size is read from the
+    header, before the pixels are; Pillow's own bound of 179 million pixels stands whatever
+    ``max_pixels`` says.
 
     Raises :class:`PictureError`, one line without the file's name, on anything else.
     """
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be ≥ 1, got {max_pixels}")
-    source = io.BytesIO(file) if isinstance(file, bytes) else file
     # the filters of warnings are the whole process's: one thread at a time may bend them
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(source, formats=FORMATS) as picture:
-                _check_size(picture, max_pixels)
-                return _decode(picture)
+            with _opened(file) as source:
+                start = source.tell()
+                with Image.open(source, formats=FORMATS) as picture:
+                    _check_size(picture, max_pixels)
+                    _check_checksums(source, start)
+                    return _decode(picture)
         except PictureError:
             raise
         # a hostile file can make Pillow raise nearly anything
         except Exception as error:
             raise PictureError(_reason(error)) from None
+
+
+@contextmanager
+def _opened(file: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            yield opened
+    else:
+        yield io.BytesIO(file) if isinstance(file, bytes) else file
 
 
 def to_grey(rgb: UInt8Array) -> UInt8Array:
@@ -118,6 +133,13 @@ def _check_size(picture: Image.Image, max_pixels: int) -> None:
         raise PictureError(f"empty: {width}×{height} px")
     if width * height > max_pixels:
         raise PictureError(f"too large: {width}×{height} px, at most {max_pixels} px are taken")
+
+
+def _check_checksums(source: BinaryIO, start: int) -> None:
+    position = source.tell()
+    source.seek(start)
+    check_png(source)
+    source.seek(position)
 
 
 def _decode(picture: ImageFile.ImageFile) -> Image.Image:

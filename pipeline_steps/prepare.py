@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from colorizer.guard import PictureGuard
 from pipeline_steps.atomic import atomic_path, write_json
 from pipeline_steps.data_report import SHEET_PAIRS, spread, write_data_report
 from pipeline_steps.errors import DataError, run_stage
@@ -175,11 +176,8 @@ def _resolve_side(
     if sketch_side != "auto":
         return "left" if sketch_side == "left" else "right"
     order = _evenly(len(side_by_side))
-    return find_sketch_side(
-        archive,
-        (side_by_side[number] for number in order),
-        max_picture_pixels=max_picture_pixels,
-    )
+    with PictureGuard(max_pixels=max_picture_pixels) as guard:
+        return find_sketch_side(archive, (side_by_side[number] for number in order), guard)
 
 
 def _evenly(num_items: int) -> Iterator[int]:

@@ -5,10 +5,12 @@ Shape legend: S = image size in pixels, square; 4 channels as in ``pairs.py``.
 
 import hashlib
 import lzma
+import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from colorizer.errors import PictureError
+from colorizer.guard import PictureGuard
 from colorizer.pictures import fit_sketch, fit_square, open_picture
 from pipeline_steps.duplicates import Fingerprint, fingerprint
 from pipeline_steps.errors import DataError
@@ -107,7 +110,8 @@ def read_pair(
     """
     facts = RawPair()
     try:
-        halves = _read_halves(archive, candidate, rules, facts)
+        decode = partial(open_picture, max_pixels=rules.max_picture_pixels)
+        halves = _read_halves(archive, candidate, rules, facts, decode)
         facts.width, facts.height = halves.colour.size
         _check_shapes(halves)
         _check_chroma(halves)
@@ -116,24 +120,27 @@ def read_pair(
     except (_RejectedError, PictureError) as error:
         facts.reason = str(error)
         return facts, None
+    except MemoryError:
+        facts.reason = "too large: not enough memory"
+        return facts, None
     facts.fingerprint = fingerprint(halves.colour, halves.sketch, row)
     facts.colours = _colour_sums(row)
     return facts, row
 
 
 def find_sketch_side(
-    archive: zipfile.ZipFile, candidates: Iterable[Candidate], *, max_picture_pixels: int
+    archive: zipfile.ZipFile, candidates: Iterable[Candidate], guard: PictureGuard
 ) -> SketchSide:
     """Tell which half is the sketch from the chroma of the halves.
 
     Looks at the first ``SIDE_PROBES`` sane pictures of ``candidates``. Raises :class:`DataError`
     unless a quarter of them differ clearly, and four fifths of these agree.
     """
-    rules = PairRules(image_size=1, sketch_side="right", max_picture_pixels=max_picture_pixels)
+    rules = PairRules(image_size=1, sketch_side="right", max_picture_pixels=guard.max_pixels)
     num_probes, differences = 0, []
     for candidate in candidates:
         try:
-            left, right = _read_halves(archive, candidate, rules, RawPair())
+            left, right = _read_halves(archive, candidate, rules, RawPair(), guard.open)
             _check_shapes(_Halves(left, right))
         except (_RejectedError, PictureError):
             continue
@@ -168,18 +175,21 @@ def _decide_side(num_probes: int, differences: Float64Array) -> SketchSide:
 
 
 def _read_halves(
-    archive: zipfile.ZipFile, candidate: Candidate, rules: PairRules, facts: RawPair
+    archive: zipfile.ZipFile,
+    candidate: Candidate,
+    rules: PairRules,
+    facts: RawPair,
+    decode: Callable[[bytes], Image.Image],
 ) -> _Halves:
     data = _read_member(archive, candidate.member, rules.max_picture_pixels)
     facts.sha256 = hashlib.sha256(data).hexdigest()
     if candidate.sketch_member is None:
-        picture = open_picture(data, max_pixels=rules.max_picture_pixels)
-        return _split_halves(picture, rules.sketch_side)
+        return _split_halves(decode(data), rules.sketch_side)
     sketch_data = _read_member(archive, candidate.sketch_member, rules.max_picture_pixels)
     facts.sketch_sha256 = hashlib.sha256(sketch_data).hexdigest()
-    colour = open_picture(data, max_pixels=rules.max_picture_pixels)
+    colour = decode(data)
     try:
-        sketch = open_picture(sketch_data, max_pixels=rules.max_picture_pixels)
+        sketch = decode(sketch_data)
     except PictureError as error:
         raise _RejectedError(f"sketch {error}") from None
     return _Halves(colour, sketch)
@@ -187,6 +197,9 @@ def _read_halves(
 
 def _read_member(archive: zipfile.ZipFile, member: Member, max_pixels: int) -> bytes:
     info = archive.infolist()[member.position]
+    mode = info.external_attr >> 16
+    if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
+        raise _RejectedError("no plain file: a link or a device")
     max_bytes = max_pixels * BYTES_PER_PIXEL + HEADER_ROOM_BYTES
     if info.file_size > max_bytes:
         raise _RejectedError(

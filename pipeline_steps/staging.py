@@ -2,6 +2,9 @@
 
 Each worker opens the archive by itself and writes its rows where they belong, so neither pictures
 nor rows pass between processes, and what comes out doesn't depend on how many there are.
+
+A worker may die of a picture (``colorizer.guard``), or be killed. What was in flight is then read
+again apart from the rest, and only a pair that kills its worker again is rejected.
 """
 
 import multiprocessing
@@ -9,9 +12,10 @@ import os
 import threading
 import zipfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from colorizer.guard import DECODING_LIMIT_S, decoding_bytes, limit_memory, time_limit
 from pipeline_steps import interruption
 from pipeline_steps.duplicates import THUMB_PX, thumbnail
-from pipeline_steps.errors import DataError
 from pipeline_steps.pairs import NUM_CHANNELS, UInt8Array
 from pipeline_steps.raw_pairs import PairRules, RawPair, read_pair
 from pipeline_steps.sources.pairing import Candidate
@@ -29,6 +33,7 @@ from pipeline_steps.sources.pairing import Candidate
 CHUNK_PAIRS = 8
 CHUNKS_A_WORKER = 3
 """In flight at once: enough to keep a worker busy, few enough to bound memory."""
+CRASHES = "crashes or stalls its decoder"
 THUMB_SHAPE = (THUMB_PX, THUMB_PX, NUM_CHANNELS)
 
 
@@ -38,11 +43,15 @@ class _Chunk(NamedTuple):
     candidates: Sequence[Candidate]
 
 
+PairReader = Callable[[zipfile.ZipFile, Candidate, PairRules], tuple[RawPair, UInt8Array | None]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Order:
     """What every worker needs to know."""
 
     archive: Path
+    read: PairReader
     rules: PairRules
     rows: Path
     thumbs: Path
@@ -80,15 +89,16 @@ def stage_pairs(
     work_folder: Path,
     *,
     workers: int | None = None,
+    read: PairReader = read_pair,
 ) -> StagedPairs:
     """Read, judge and pack every candidate; ``workers`` processes, by default one a core.
 
-    One worker, or few pairs, are read in this process. The calling program must be importable
-    (``if __name__ == "__main__"``), since workers are spawned. Raises :class:`DataError` when a
-    worker dies, :class:`OSError` when the disk is full.
+    The calling program must be importable (``if __name__ == "__main__"``), and so must ``read``,
+    since workers are spawned. Raises :class:`OSError` when the disk is full.
     """
     order = _Order(
         archive=archive,
+        read=read,
         rules=rules,
         rows=work_folder / "rows",
         thumbs=work_folder / "thumbs",
@@ -102,10 +112,7 @@ def stage_pairs(
     num_workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
     facts: list[RawPair] = []
     with tqdm(total=len(candidates), desc="prepare", unit="pair", mininterval=1) as bar:
-        staged = _stage_here(order, chunks)
-        if num_workers > 1:
-            staged = _stage_in_pool(order, chunks, num_workers)
-        for chunk_facts in staged:
+        for chunk_facts in _stage_in_pools(order, chunks, num_workers):
             facts.extend(chunk_facts)
             bar.update(len(chunk_facts))
     return StagedPairs(
@@ -121,45 +128,69 @@ def _make_sparse(path: Path, num_bytes: int) -> None:
         file.truncate(num_bytes)
 
 
-def _stage_here(order: _Order, chunks: Sequence[_Chunk]) -> Iterator[list[RawPair]]:
-    worker = _Worker(order)
-    try:
-        for chunk in chunks:
-            yield worker.stage(chunk)
-    finally:
-        worker.close()
+def _stage_in_pools(
+    order: _Order, chunks: Sequence[_Chunk], num_workers: int
+) -> Iterator[list[RawPair]]:
+    """Yield the facts of each chunk, in order; a pool whose worker died is followed by another."""
+    waiting = deque(chunks)
+    while waiting:
+        in_flight: deque[_Chunk] = deque()
+        try:
+            yield from _stage_in_pool(order, waiting, in_flight, num_workers)
+        except BrokenProcessPool:
+            for chunk in in_flight:
+                yield _stage_apart(order, chunk)
 
 
 def _stage_in_pool(
-    order: _Order, chunks: Sequence[_Chunk], num_workers: int
+    order: _Order, waiting: deque[_Chunk], in_flight: deque[_Chunk], num_workers: int
 ) -> Iterator[list[RawPair]]:
+    """Work off ``waiting``; ``in_flight`` holds what was begun and not yielded."""
+    with _pool(order, num_workers) as pool:
+        futures: deque[Future[list[RawPair]]] = deque()
+        while waiting or futures:
+            while waiting and len(futures) < num_workers * CHUNKS_A_WORKER:
+                chunk = waiting.popleft()
+                in_flight.append(chunk)
+                with interruption.kept_from_children():  # the first one starts them
+                    futures.append(pool.submit(_stage, chunk))
+            facts = futures[0].result()
+            futures.popleft()
+            in_flight.popleft()
+            yield facts
+
+
+def _stage_apart(order: _Order, chunk: _Chunk) -> list[RawPair]:
+    """Stage a chunk in a worker of its own; if that dies too, pair by pair."""
+    alone = deque([chunk])
+    try:
+        (facts,) = _stage_in_pool(order, alone, deque(), 1)
+    except BrokenProcessPool:
+        if len(chunk.candidates) == 1:
+            return [RawPair(reason=CRASHES)]
+        singles = [
+            _Chunk(number, [candidate])
+            for number, candidate in enumerate(chunk.candidates, chunk.start)
+        ]
+        return [_stage_apart(order, single)[0] for single in singles]
+    return facts
+
+
+@contextmanager
+def _pool(order: _Order, num_workers: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(order,),
     )
-    in_flight: deque[tuple[_Chunk, Future[list[RawPair]]]] = deque()
-    waiting = iter(chunks)
     try:
-        while True:
-            while len(in_flight) < num_workers * CHUNKS_A_WORKER and (chunk := next(waiting, None)):
-                with interruption.kept_from_children():  # the first one starts them
-                    in_flight.append((chunk, pool.submit(_stage, chunk)))
-            if not in_flight:
-                return
-            yield in_flight[0][1].result()
-            in_flight.popleft()
+        yield pool
     except BrokenProcessPool:
         # a worker that was just being spawned is not told, and the pool would wait for it for ever
         for child in multiprocessing.active_children():
             child.kill()
-        suspects = [candidate for chunk, _ in in_flight for candidate in chunk.candidates]
-        raise DataError(
-            f"{order.archive}: a worker died among {suspects[0].member.name!r} to"
-            f" {suspects[-1].member.name!r} (out of memory, or a picture that crashes its decoder);"
-            " lower prepare.max_picture_pixels or take the picture out"
-        ) from None
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -171,21 +202,17 @@ class _Worker:
     """An open archive and the files that rows go to."""
 
     def __init__(self, order: _Order) -> None:
-        self.rules = order.rules
+        self.order = order
         self.archive = zipfile.ZipFile(order.archive)
         self.rows = order.rows.open("r+b", buffering=0)
         self.thumbs = order.thumbs.open("r+b", buffering=0)
-
-    def close(self) -> None:
-        """Close all files; a worker process leaves that to its end."""
-        for file in (self.archive, self.rows, self.thumbs):
-            file.close()
 
     def stage(self, chunk: _Chunk) -> list[RawPair]:
         """Write the rows of a chunk; return the facts of each pair."""
         facts = []
         for number, candidate in enumerate(chunk.candidates, chunk.start):
-            raw_pair, row = read_pair(self.archive, candidate, self.rules)
+            with time_limit(2 * DECODING_LIMIT_S):  # a pair may be two pictures
+                raw_pair, row = self.order.read(self.archive, candidate, self.order.rules)
             if row is not None:
                 _write_at(self.rows.fileno(), number, row)
                 _write_at(self.thumbs.fileno(), number, thumbnail(row))
@@ -199,6 +226,8 @@ _worker: _Worker | None = None
 def _start_worker(order: _Order) -> None:
     global _worker
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    # a pair's two pictures are there at once
+    limit_memory(2 * decoding_bytes(order.rules.max_picture_pixels))
     _worker = _Worker(order)
 
 

@@ -2,19 +2,22 @@
 
 import io
 import multiprocessing
+import os
+import signal
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from pipeline_steps.errors import DataError
-from pipeline_steps.raw_pairs import PairRules
-from pipeline_steps.sources.pairing import find_pairs
-from pipeline_steps.staging import CHUNK_PAIRS, stage_pairs
+from pipeline_steps.pairs import UInt8Array
+from pipeline_steps.raw_pairs import PairRules, RawPair, read_pair
+from pipeline_steps.sources.pairing import Candidate, find_pairs
+from pipeline_steps.staging import CHUNK_PAIRS, CRASHES, StagedPairs, stage_pairs
 
 RULES = PairRules(image_size=32, sketch_side="right", max_picture_pixels=10_000)
 
@@ -31,24 +34,46 @@ def write_archive(path: Path, num_pairs: int) -> None:
 
 
 def test_rows_come_back_by_their_numbers(tmp_path: Path) -> None:
-    write_archive(tmp_path / "pairs.zip", 5)
-    with zipfile.ZipFile(tmp_path / "pairs.zip") as archive:
-        listing = find_pairs(archive.namelist())
-    staged = stage_pairs(tmp_path / "pairs.zip", listing.candidates, RULES, tmp_path, workers=1)
+    staged = stage(tmp_path, 5, workers=1)
     assert [row[10, 10, 1] for row in staged.rows([4, 0, 2])] == [4, 0, 2]
     assert staged.thumbs()[3, 10, 10, 1] == 3
 
 
-def test_a_lost_worker_is_told_at_once(tmp_path: Path) -> None:
-    write_archive(tmp_path / "pairs.zip", 20 * CHUNK_PAIRS)
-    with zipfile.ZipFile(tmp_path / "pairs.zip") as archive:
+def stage(folder: Path, num_pairs: int, **options: Any) -> StagedPairs:
+    archive_path = folder / "pairs.zip"
+    write_archive(archive_path, num_pairs)
+    with zipfile.ZipFile(archive_path) as archive:
         listing = find_pairs(archive.namelist())
+    return stage_pairs(archive_path, listing.candidates, RULES, folder, **options)
+
+
+def test_a_worker_killed_from_outside_costs_no_pair(tmp_path: Path) -> None:
     killer = threading.Thread(target=_kill_a_worker, daemon=True)
     killer.start()
-    with pytest.raises(DataError, match=r"a worker died among '000\.png'"):
-        stage_pairs(tmp_path / "pairs.zip", listing.candidates, RULES, tmp_path, workers=2)
+    staged = stage(tmp_path, 10 * CHUNK_PAIRS, workers=2)
     killer.join(timeout=10)
     assert not multiprocessing.active_children()
+    assert {facts.reason for facts in staged.facts} == {""}
+    numbers = [0, 3, 10 * CHUNK_PAIRS - 1]
+    assert [row[10, 10, 1] for row in staged.rows(numbers)] == numbers
+
+
+def test_a_pair_that_kills_its_worker_is_rejected_and_the_rest_go_on(tmp_path: Path) -> None:
+    staged = stage(tmp_path, 3 * CHUNK_PAIRS, workers=2, read=read_or_die)
+    reasons = {number: facts.reason for number, facts in enumerate(staged.facts) if facts.reason}
+    assert reasons == {5: CRASHES, 9: "too large: not enough memory"}
+    assert [row[10, 10, 1] for row in staged.rows([4, 6])] == [4, 6]
+
+
+def read_or_die(
+    archive: zipfile.ZipFile, candidate: Candidate, rules: PairRules
+) -> tuple[RawPair, UInt8Array | None]:
+    """As a decoder would, were there a picture that it can't stand."""
+    if candidate.id == "005":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if candidate.id == "009":
+        rules = replace(rules, image_size=1 << 20)
+    return read_pair(archive, candidate, rules)
 
 
 def _kill_a_worker() -> None:
