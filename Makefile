@@ -41,13 +41,13 @@ endif
 	@touch $@
 
 repro: setup ## run every stage that is not up to date, register the model, print a summary
-	@$(RUN) python -m pipeline_steps.params
+	@$(RUN) python -m pipeline_steps params
 	@$(RUN) dvc repro
-	@$(RUN) python -m pipeline_steps.register
-	@$(RUN) python -m pipeline_steps.summary
+	@$(RUN) python -m pipeline_steps register
+	@$(RUN) python -m pipeline_steps summary
 
 summary: setup ## print what the last run made, and where it is
-	@$(RUN) python -m pipeline_steps.summary
+	@$(RUN) python -m pipeline_steps summary
 
 test: setup ## the fast tests
 	$(RUN) python -m pytest -n 2
@@ -104,6 +104,6 @@ history: setup ## every decision about the champion
 # one option a line, then NULs: a path may hold spaces
 experiment: setup
 	@mkdir -p .work
-	@$(RUN) python -m pipeline_steps.overrides $(PARAMS) $(SET) > .work/overrides
+	@$(RUN) python -m pipeline_steps overrides $(PARAMS) $(SET) > .work/overrides
 	@tr '\n' '\0' < .work/overrides | $(RUN) xargs -0 dvc exp run
-	@$(RUN) python -m pipeline_steps.summary
+	@$(RUN) python -m pipeline_steps summary

@@ -149,7 +149,7 @@ def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | O
 def register(workspace: Workspace) -> int:
     """Have the model in the registry, as ``candidate``; return its version. Idempotent."""
     log = get_run_logger()
-    command = [sys.executable, "-m", "pipeline_steps.register"]
+    command = [sys.executable, "-m", "pipeline_steps", "register"]
     run_in(workspace.folder, command, "register", log.info)
     client, name = tracking.connect(), workspace.params.tracking.registered_model
     model = workspace.folder / "models" / "colorizer" / ONNX_FILE

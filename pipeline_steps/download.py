@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_steps.atomic import atomic_path, write_json
-from pipeline_steps.errors import SourceError, run_stage
+from pipeline_steps.errors import SourceError
 from pipeline_steps.params import DownloadParams, read_params
 from pipeline_steps.sources.archive import repack_tar, take_archive
 from pipeline_steps.sources.kaggle import download_kaggle
@@ -78,7 +78,3 @@ def sha256_of(path: Path) -> str:
     """Hash a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if __name__ == "__main__":
-    run_stage(main)

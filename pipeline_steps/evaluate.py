@@ -17,7 +17,7 @@ from torch import Tensor
 from colorizer.pixels import to_model_range
 from pipeline_steps import tracking
 from pipeline_steps.atomic import atomic_path, write_json
-from pipeline_steps.errors import DataError, run_stage
+from pipeline_steps.errors import DataError
 from pipeline_steps.evaluation_table import GENERATOR, format_evaluation
 from pipeline_steps.gan.generator import Generator, load_generator
 from pipeline_steps.grids import save_grid
@@ -168,7 +168,3 @@ def log_evaluation(client: Any, params: Params, evaluation: dict[str, Any]) -> N
         print("evaluate: the training's run is not on this MLflow server; registering imports it")
         return
     tracking.log_evaluation(client, run.info.run_id, evaluation, REPORT)
-
-
-if __name__ == "__main__":
-    run_stage(main)

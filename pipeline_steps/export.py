@@ -32,9 +32,8 @@ from colorizer.model_folder import (
 )
 from colorizer.pixels import to_model_range
 from colorizer.runtime import Colorizer
-from pipeline_steps import tracking
 from pipeline_steps.atomic import sync, write_json, write_text
-from pipeline_steps.errors import ExportError, run_stage
+from pipeline_steps.errors import ExportError
 from pipeline_steps.gan.generator import Generator, load_generator
 from pipeline_steps.model_card import write_card
 from pipeline_steps.pairs import SKETCH, PackedPairs, read_pairs
@@ -56,7 +55,6 @@ SECTIONS = ("download", "prepare", "train")
 def main() -> None:
     """Export the best generator."""
     params = read_params()
-    tracking.require_reachable()  # registering comes next: better told now than after the work
     generator = load_generator(MODELS / "generator.safetensors")
     test_pairs = read_pairs(PREPARED / "test.npy")
 
@@ -162,7 +160,3 @@ def describe(params: Params, generator: Generator) -> dict[str, Any]:
         "evaluation": read_json(METRICS / "evaluation.json"),
         "data_licence": params.export.data_licence,
     }
-
-
-if __name__ == "__main__":
-    run_stage(main)

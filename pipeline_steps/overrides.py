@@ -1,4 +1,4 @@
-"""``python -m pipeline_steps.overrides FILE [key=value …]``: options for ``dvc exp run``.
+"""``python -m pipeline_steps overrides FILE [key=value …]``: options for ``dvc exp run``.
 
 Prints the params in FILE as ``--set-param`` options, so that a tuned set of them is one file and
 one command. Each is checked against params.yaml first, so that nothing starts with a wrong one.
@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from pipeline_steps.errors import ParamError, run_stage
+from pipeline_steps.errors import ParamError
 from pipeline_steps.params import PARAMS_FILE, check_params, flatten, load_yaml, parse_yaml
 
 
 def main() -> None:
     """Print the options on one line each."""
     if len(sys.argv) < 2:
-        raise ParamError("say which file: python -m pipeline_steps.overrides params/kaggle.yaml")
+        raise ParamError("say which file: python -m pipeline_steps overrides params/kaggle.yaml")
     overrides = read_overrides(Path(sys.argv[1]), sys.argv[2:])
     for key, value in overrides.items():
         print(f"--set-param={key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}")
@@ -64,7 +64,3 @@ def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[
         branch[name] = value
     check_params(tree)
     return tree
-
-
-if __name__ == "__main__":
-    run_stage(main)

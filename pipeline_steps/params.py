@@ -1,6 +1,6 @@
 """``params.yaml``, typed and checked at the door: a bad key or value is refused by name.
 
-``python -m pipeline_steps.params`` checks it alone, before DVC reads it.
+``python -m pipeline_steps params`` checks it alone, before DVC reads it.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from pipeline_steps.errors import ParamError, run_stage
+from pipeline_steps.errors import ParamError
 
 PARAMS_FILE = Path("params.yaml")
 MAX_FILE_BYTES = 1 << 20
@@ -327,7 +327,3 @@ def _check_rule(rule: Any, value: Any, name: str) -> None:
 def main() -> None:
     """Check ``params.yaml``."""
     read_params()
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from colorizer.guard import PictureGuard
 from pipeline_steps.atomic import atomic_path, write_json
 from pipeline_steps.data_report import SHEET_PAIRS, spread, write_data_report
-from pipeline_steps.errors import DataError, run_stage
+from pipeline_steps.errors import DataError
 from pipeline_steps.manifest import (
     SPLITS,
     ManifestRow,
@@ -331,7 +331,3 @@ def _describe(
         "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
         "source": source,
     }
-
-
-if __name__ == "__main__":
-    run_stage(main)

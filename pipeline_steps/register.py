@@ -25,7 +25,7 @@ from colorizer.model_folder import (
 )
 from colorizer.pixels import to_model_range
 from pipeline_steps import tracking
-from pipeline_steps.errors import DataError, run_stage
+from pipeline_steps.errors import DataError
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.registry_lock import registry_lock
 from pipeline_steps.run_file import TrainingRun, read_run_file
@@ -174,7 +174,3 @@ def version_tags(
         "git_dirty": run_tags.get("git.dirty", "unknown"),
         "test_pairs": str(evaluation["test_pairs"]),
     }
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -1,11 +1,10 @@
-"""``python -m pipeline_steps.summary``: what the last run made, and where it is.
+"""``python -m pipeline_steps summary``: what the last run made, and where it is.
 
 Reads metrics/evaluation.json, metrics/training.json, data/prepared/dataset.json
 """
 
 from pathlib import Path
 
-from pipeline_steps.errors import run_stage
 from pipeline_steps.evaluation_table import format_evaluation
 from pipeline_steps.stage_files import read_json
 
@@ -29,7 +28,3 @@ def main() -> None:
         "\ncolour    python -m colorizer sketch.png coloured.png"
         "\nbrowse    make mlflow (runs and registered versions), make plots (curves and pictures)"
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -1,6 +1,6 @@
 """Data parallel training in plain torch: the same program in 1 or n processes.
 
-``torchrun --nproc-per-node N -m pipeline_steps.train`` starts them. Every process draws the same
+``torchrun --nproc-per-node N -m pipeline_steps train`` starts them. Every process draws the same
 networks from the seed, takes its share of each global batch and averages gradients with the others
 before each optimizer's step, so weights stay equal everywhere; only rank 0 writes. Gradients are
 averaged here and not by ``DistributedDataParallel``, which wants one forward for each backward and

@@ -13,8 +13,9 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline_steps import interruption
 from pipeline_steps.atomic import atomic_path
-from pipeline_steps.errors import ParamError
+from pipeline_steps.errors import ParamError, SourceError
 from pipeline_steps.sources.brush import SIDE
 from pipeline_steps.sources.character import draw_pair
 
@@ -56,7 +58,8 @@ def write_sample(target: Path, *, train_pairs: int, test_pairs: int, seed: int) 
 
     Equal arguments give equal bytes, whatever the number of cores. ``train_pairs`` and
     ``test_pairs`` are 1 or more, ``seed`` 0 or more. The ids count up from ``FIRST_ID``, the
-    training pairs first.
+    training pairs first. Raises :class:`ParamError` for other numbers, :class:`SourceError` when
+    a process that draws is killed.
     """
     _check("download.sample_train_pairs", train_pairs, low=1, high=MAX_PAIRS)
     _check("download.sample_test_pairs", test_pairs, low=1, high=MAX_PAIRS)
@@ -70,7 +73,9 @@ def write_sample(target: Path, *, train_pairs: int, test_pairs: int, seed: int) 
         tqdm(total=total, desc="sample", unit="pair", mininterval=1) as bar,
     ):
         drawn = []
-        for pair in pool.imap(_draw, orders, chunksize=4):
+        with interruption.kept_from_children():  # the first one asked for starts them
+            coming = pool.map(_draw, orders, chunksize=4)
+        for pair in coming:
             drawn.append(pair)
             bar.update()
         for index, pair in enumerate(drawn):
@@ -96,10 +101,19 @@ def _check(name: str, value: int, *, low: int, high: int) -> None:
 
 
 @contextmanager
-def _pool(num_pairs: int) -> Iterator[Pool]:
+def _pool(num_pairs: int) -> Iterator[ProcessPoolExecutor]:
     # Spawned, because a fork of a process whose libraries run threads can hang.
-    with multiprocessing.get_context("spawn").Pool(min(_cores(), num_pairs)) as pool:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(_cores(), num_pairs), mp_context=context)
+    try:
         yield pool
+    except BrokenProcessPool:
+        # one that was just being spawned is not told, and would be waited for for ever
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise SourceError("a process that draws the sample was killed: run again") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _cores() -> int:

@@ -18,7 +18,7 @@ from tests.whole.clone import Clone
 
 LIMIT_S = 300.0
 Victim = Literal["all", "dvc", "stage"]
-_RUNNING = re.compile(r"Running stage '(\w+)'|^> python -m pipeline_steps\.(register)")
+_RUNNING = re.compile(r"Running stage '(\w+)'|^> python -m pipeline_steps (register)")
 COMPARED = (
     "data/prepared/train.npy",
     "models/generator.safetensors",
@@ -143,4 +143,4 @@ def hashes(clone: Clone) -> dict[str, str]:
 
 
 REPRO = ("dvc", "repro")
-TRAIN = (sys.executable, "-m", "pipeline_steps.train")
+TRAIN = (sys.executable, "-m", "pipeline_steps", "train")

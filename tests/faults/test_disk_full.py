@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_there(disk: Path) -> None:
     clone = make_small_clone(disk / "clone")
     clone.set_params({"train": {"epochs": 1000, "checkpoint_interval_s": 0.2}})
     clone.dvc("repro", "prepare")
-    watched, reader = start(clone, [sys.executable, "-m", "pipeline_steps.train"])
+    watched, reader = start(clone, [sys.executable, "-m", "pipeline_steps", "train"])
     try:
         while len(list(clone.folder.glob(".work/train/*/checkpoint-*"))) < 2:
             assert watched.process.poll() is None, "".join(watched.lines)

@@ -73,7 +73,7 @@ def test_a_training_keeps_its_last_step_and_says_so(
 ) -> None:
     clone = unbroken.copy_to(tmp_path / "clone")
     clone.dvc("repro", "prepare")
-    watched, reader = start(clone, [sys.executable, "-m", "pipeline_steps.train"])
+    watched, reader = start(clone, [sys.executable, "-m", "pipeline_steps", "train"])
     while not list(clone.folder.glob(".work/train/*/samples/epoch_0001.png")):
         assert watched.process.poll() is None, "".join(watched.lines)
         time.sleep(0.02)

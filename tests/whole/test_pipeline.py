@@ -141,7 +141,7 @@ import pathlib; print(sorted(p.name for p in pathlib.Path(folder, "extra_files")
 
 
 def test_registering_again_changes_nothing(done: Clone) -> None:
-    printed = done.run(sys.executable, "-m", "pipeline_steps.register").stdout
+    printed = done.run(sys.executable, "-m", "pipeline_steps", "register").stdout
     assert "had this model already as version 1" in printed
     assert len(done.versions()) == 1
 
@@ -154,7 +154,7 @@ def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(done: Clone, tmp_p
     fresh.dvc("pull")
     assert "Running stage" not in fresh.dvc("repro")
     for state in ("is now version 1", "had this model already as version 1"):
-        assert state in fresh.run(sys.executable, "-m", "pipeline_steps.register").stdout
+        assert state in fresh.run(sys.executable, "-m", "pipeline_steps", "register").stdout
     (version,) = fresh.versions()
     assert version["tags"]["generator.l1"] == done.versions()[0]["tags"]["generator.l1"]
 
@@ -232,7 +232,8 @@ def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
     failed = done.run(
         sys.executable,
         "-m",
-        "pipeline_steps.train",
+        "pipeline_steps",
+        "train",
         check=False,
         environment={"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"},
     )
@@ -247,7 +248,7 @@ def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
 def test_a_bad_param_stops_the_stage_with_one_line(done: Clone) -> None:
     done.set_params({"train": {"batch_size": 0}})
     try:
-        failed = done.run(sys.executable, "-m", "pipeline_steps.train", check=False)
+        failed = done.run(sys.executable, "-m", "pipeline_steps", "train", check=False)
     finally:
         done.set_params({"train": {"batch_size": 4}})
     assert failed.returncode == 1

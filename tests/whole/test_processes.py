@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 LONGER = {"train": {"epochs": 40, "checkpoint_interval_s": 0.2, "sample_every_epochs": 20}}
 TORCHRUN = [
     *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-    *("--nproc-per-node", "2", "--max-restarts", "1", "-m", "pipeline_steps.train"),
+    *("--nproc-per-node", "2", "--max-restarts", "1", "-m", "pipeline_steps", "train"),
 ]
 
 

@@ -152,7 +152,7 @@ def test_a_retraining_runs_the_stages_and_leaves_its_evidence(station: Station, 
     assert [name for name in tasks if name in STAGES] == STAGES
     assert {tasks[name]["state"]["name"] for name in STAGES} == {"Completed"}
     log = station.log(first)
-    assert "> python -m pipeline_steps.train" in log
+    assert "> python -m pipeline_steps train" in log
     assert "best by val L1" in log
     artifacts = station.artifacts(first)
     assert {"metrics", "test-grid", "training-strips", "comparison"} <= set(artifacts)
