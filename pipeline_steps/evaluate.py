@@ -17,6 +17,7 @@ from torch import Tensor
 from colorizer.pixels import to_model_range
 from pipeline_steps import tracking
 from pipeline_steps.atomic import atomic_path, write_json
+from pipeline_steps.courier import deliver_waiting
 from pipeline_steps.errors import DataError
 from pipeline_steps.evaluation_table import GENERATOR, format_evaluation
 from pipeline_steps.gan.generator import Generator, load_generator
@@ -33,12 +34,15 @@ PREPARED = Path("data/prepared")
 MODELS = Path("models")
 METRICS_FILE = Path("metrics/evaluation.json")
 REPORT = Path("reports/evaluate")
+WORK = Path(".work/train")
 
 
 def main() -> None:
     """Score the generator on the test pairs and log the result to the training's MLflow run."""
     params = read_params()
     client = tracking.connect()
+    with tracking.plain_errors():
+        deliver_waiting(client, params.tracking.experiment, WORK)
     generator = load_generator(MODELS / "generator.safetensors")
     test_pairs = read_pairs(PREPARED / "test.npy")
     if not len(test_pairs):
@@ -58,7 +62,8 @@ def main() -> None:
     for name, rows in choose_rows(table, params).items():
         save_rows(REPORT / f"{name}.png", generator, test_pairs, rows)
     write_json(METRICS_FILE, evaluation)
-    log_evaluation(client, params, evaluation)
+    with tracking.plain_errors():
+        log_evaluation(client, params, evaluation)
     print(format_evaluation(evaluation))
 
 

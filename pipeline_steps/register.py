@@ -25,6 +25,7 @@ from colorizer.model_folder import (
 )
 from colorizer.pixels import to_model_range
 from pipeline_steps import tracking
+from pipeline_steps.courier import deliver_waiting
 from pipeline_steps.errors import DataError
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.registry_lock import registry_lock
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 MODELS = Path("models")
 FOLDER = MODELS / "colorizer"
 REPORTS = Path("reports")
+WORK = Path(".work/train")
 MODEL_TAG = "model_sha256"
 CANDIDATE = "candidate"
 
@@ -50,13 +52,15 @@ def main() -> None:
     except ModelFolderError as error:
         raise DataError(str(error)) from None
     client = tracking.connect()
-    with registry_lock(client, name):
-        version = find_version(client, name, sha256_of(model.onnx_path))
-        known = version is not None
-        if version is None:
-            training = read_run_file(MODELS / "run.json")
-            version = register(client, params, model, training)
-        client.set_registered_model_alias(name, CANDIDATE, str(version.version))
+    with tracking.plain_errors():
+        deliver_waiting(client, params.tracking.experiment, WORK)
+        with registry_lock(client, name):
+            version = find_version(client, name, sha256_of(model.onnx_path))
+            known = version is not None
+            if version is None:
+                training = read_run_file(MODELS / "run.json")
+                version = register(client, params, model, training)
+            client.set_registered_model_alias(name, CANDIDATE, str(version.version))
     state = "had this model already as" if known else "is now"
     print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}")
 

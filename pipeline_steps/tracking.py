@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from pipeline_steps.atomic import write_text
 from pipeline_steps.errors import TrackingError, TrackingUnreachableError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # nothing that lies on a server may be unpickled here
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "DO_NOT_TRACK": "1",
 }
 
@@ -89,14 +92,15 @@ def connect() -> "MlflowClient":
 
     for chatter in ("mlflow", "alembic"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
+    # it logs, with a traceback, what it also raises
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
     try:
         client.search_experiments(max_results=1)
     except MlflowException as error:
-        reason = str(error).splitlines()[0]
         raise TrackingError(
-            f"MLflow at {public_uri(uri)} refuses us ({reason}); set MLFLOW_TRACKING_URI,"
+            f"MLflow at {public_uri(uri)} refuses us ({one_line(error)}); set MLFLOW_TRACKING_URI,"
             " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         ) from None
     return client
@@ -110,13 +114,26 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = str(error).splitlines()[0]
-        where = public_uri(tracking_uri())
+        reason = one_line(error)
         if "Max retries exceeded" in reason or "timed out" in reason:
-            raise TrackingUnreachableError(
-                f"the MLflow server at {where} went away ({reason[:200]}); run again when it's back"
-            ) from None
-        raise TrackingError(f"MLflow at {where} refused ({reason})") from None
+            raise went_away(reason[:200]) from None
+        where = public_uri(tracking_uri())
+        raise TrackingError(f"MLflow at {where} refused ({reason})") from error
+
+
+def went_away(what: str) -> TrackingUnreachableError:
+    """The error to raise when the server stops answering."""
+    where = public_uri(tracking_uri())
+    return TrackingUnreachableError(
+        f"the MLflow server at {where} went away ({what}); run again when it's back"
+    )
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, without the password of the server's address."""
+    uri = tracking_uri()
+    lines = str(error).replace(uri, public_uri(uri)).splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _require_answer(uri: str) -> None:
@@ -177,6 +194,25 @@ def find_run(
     return runs[0] if runs else None
 
 
+def open_run(client: "MlflowClient", experiment: str, *, training: str, work_folder: Path) -> str:
+    """The id of a training's run on this server: found, or made; it is RUNNING then.
+
+    The id is kept in ``work_folder``, with the checkpoints.
+    """
+    from mlflow.tracking.context.registry import resolve_tags
+
+    id_file = work_folder / "run_id"
+    known = id_file.read_text(encoding="utf-8") if id_file.exists() else None
+    run = find_run(client, experiment=experiment, run_id=known, training=training)
+    if run is None:
+        tags = resolve_tags() | {TRAINING_TAG: training}
+        run = client.create_run(experiment_id(client, experiment), tags=tags)
+    elif run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")
+    write_text(id_file, run.info.run_id)
+    return str(run.info.run_id)
+
+
 def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
     """Log flat params in batches."""
     from mlflow.entities import Param
@@ -221,11 +257,16 @@ def _git(*arguments: str) -> str | None:
 def log_evaluation(
     client: "MlflowClient", run_id: str, evaluation: Mapping[str, Any], report: Path
 ) -> None:
-    """Log the test metrics (``test_l1``, ``copy_sketch_l1``, …) and the report's files to a run."""
+    """Log the test metrics (``test_l1``, ``copy_sketch_l1``, …) and the report's files to a run.
+
+    Values that the run has already are not logged again.
+    """
     values: dict[str, float] = {"test_pairs": evaluation["test_pairs"]}
     for answer, by_metric in evaluation.items():
         if isinstance(by_metric, Mapping):
             prefix = "test" if answer == "generator" else answer
             values |= {f"{prefix}_{metric}": value for metric, value in by_metric.items()}
-    log_metrics(client, run_id, values)
+    known = client.get_run(run_id).data.metrics
+    new = {key: value for key, value in values.items() if known.get(key) != value}
+    log_metrics(client, run_id, new)
     client.log_artifacts(run_id, str(report), "evaluation")

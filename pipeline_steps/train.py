@@ -37,6 +37,7 @@ from pipeline_steps.gan.trainer import (
     choose_device,
     train,
 )
+from pipeline_steps.outbox import Outbox
 from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import Params, TrainParams, read_params
 from pipeline_steps.process import keep_freed_memory
@@ -157,10 +158,13 @@ def training_fingerprint(params: TrainParams, data: dict[str, str]) -> str:
 
 
 def open_work_folder(fingerprint: str) -> Path:
-    """Make this training's folder; say whether it goes on, and drop those of finished trainings."""
+    """Make this training's folder; say whether it goes on, and drop those of finished trainings.
+
+    What still waits for MLflow is kept.
+    """
     folder = WORK / fingerprint
     for other in WORK.glob("*/finished"):
-        if other.parent != folder:
+        if other.parent != folder and not Outbox(other.parent).is_waiting():
             shutil.rmtree(other.parent)
     if (folder / "finished").exists():
         print(f"train: finished before; taken from {folder} (delete it to train anew)")
