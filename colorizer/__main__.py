@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from colorizer.errors import ColorizerError
+from colorizer.guard import PictureGuard
 from colorizer.runtime import Colorizer
 
 
@@ -21,7 +22,9 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        coloured = Colorizer.load(arguments.model)(arguments.sketch)
+        # its child starts while the model is being loaded
+        with PictureGuard() as guard:
+            coloured = Colorizer.load(arguments.model, guard=guard)(arguments.sketch)
         coloured.save(arguments.output)
     except (ColorizerError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from colorizer.errors import ModelFolderError
+from colorizer.onnx_check import has_external_data
 
 FORMAT_VERSION = 1
 ONNX_FILE = "generator.onnx"
@@ -25,6 +26,8 @@ GRID_FILE = "grid.png"
 CHECKED_FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, GRID_FILE)
 INPUT_NAME = "sketch"
 OUTPUT_NAME = "colour"
+MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 2048
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class ModelFolder:
 
     folder: Path
     config: dict[str, Any]
+    onnx_sha256: str | None = None
+    """What the model file must hash to when it's read; None while it's being made."""
 
     @property
     def onnx_path(self) -> Path:
@@ -44,27 +49,68 @@ class ModelFolder:
         """S: height and width in pixels that the model takes and gives."""
         return int(self.config["preprocessing"]["image_size"])
 
+    def read_onnx(self) -> bytes:
+        """Read the model file, once: what was checked is what is run.
 
-def open_model_folder(folder: Path) -> ModelFolder:
-    """Check an exported folder and read its config.
+        Raises :class:`ModelFolderError` if it differs from its checksum, is no ONNX model, or keeps
+        weights in other files.
+        """
+        try:
+            data = self.onnx_path.read_bytes()
+        except OSError as error:
+            raise _unreadable(self.onnx_path, error) from None
+        if self.onnx_sha256 and hashlib.sha256(data).hexdigest() != self.onnx_sha256:
+            raise _differs(self.onnx_path)
+        try:
+            is_alone = not has_external_data(data)
+        except ValueError as error:
+            raise ModelFolderError(
+                f"{self.onnx_path}: not an ONNX model ({error}); export the folder again"
+            ) from None
+        if not is_alone:
+            raise ModelFolderError(
+                f"{self.onnx_path}: keeps weights in other files, which are never opened; export"
+                " the model as one file"
+            )
+        return data
 
-    Raises :class:`ModelFolderError` if a file is missing, differs from its checksum, or the folder
-    was written by a newer version.
+
+def open_model_folder(folder: Path, *, but_onnx: bool = False) -> ModelFolder:
+    """Check an exported folder and read its config; ``but_onnx``: its reader checks the model file.
+
+    Raises :class:`ModelFolderError` if a file is missing, differs from its checksum, or says what
+    it can't, or the folder was written by a newer version.
     """
     checksums = _read_json(folder / CHECKSUMS_FILE)
     for name in CHECKED_FILES:
+        if name == ONNX_FILE and but_onnx and name in checksums:
+            continue
         if checksums.get(name) != sha256_of(folder / name):
-            raise ModelFolderError(
-                f"{folder / name}: differs from its checksum; export or download the folder again"
-            )
+            raise _differs(folder / name)
     config = _read_json(folder / CONFIG_FILE)
     version = config.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise ModelFolderError(
             f"{folder}: has format {version}, this version reads {FORMAT_VERSION};"
             " update image-colorizer"
         )
-    return ModelFolder(folder, config)
+    if version != FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{folder / CONFIG_FILE}: format_version must be {FORMAT_VERSION}, got {version!r:.80};"
+            " export the folder again"
+        )
+    _check_image_size(folder / CONFIG_FILE, config)
+    return ModelFolder(folder, config, str(checksums[ONNX_FILE]))
+
+
+def _check_image_size(path: Path, config: dict[str, Any]) -> None:
+    preprocessing = config.get("preprocessing")
+    size = preprocessing.get("image_size") if isinstance(preprocessing, dict) else None
+    if type(size) is not int or not MIN_IMAGE_SIZE <= size <= MAX_IMAGE_SIZE:
+        raise ModelFolderError(
+            f"{path}: preprocessing.image_size must be a whole number of pixels from"
+            f" {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}, got {size!r:.80}; export the folder again"
+        )
 
 
 def compute_checksums(folder: Path) -> dict[str, str]:
@@ -78,20 +124,29 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelFolderError(
-            f"{path}: {error.strerror or error}; `dvc repro export` makes the folder"
-        ) from None
+        raise _unreadable(path, error) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelFolderError(
-            f"{path}: {error.strerror or error}; `dvc repro export` makes the folder"
-        ) from None
-    except ValueError as error:
-        raise ModelFolderError(f"{path}: not JSON ({error}); export the folder again") from None
+        raise _unreadable(path, error) from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ModelFolderError(f"{path}: not JSON ({reason}); export the folder again") from None
     if not isinstance(value, dict):
         raise ModelFolderError(f"{path}: not a JSON object; export the folder again")
     return value
+
+
+def _unreadable(path: Path, error: OSError) -> ModelFolderError:
+    return ModelFolderError(
+        f"{path}: {error.strerror or error}; `dvc repro export` makes the folder"
+    )
+
+
+def _differs(path: Path) -> ModelFolderError:
+    return ModelFolderError(
+        f"{path}: differs from its checksum; export or download the folder again"
+    )

@@ -136,10 +136,77 @@ def test_a_broken_checksum_file_is_refused(copy_of: Path, content: str) -> None:
         open_model_folder(copy_of)
 
 
-def test_what_onnxruntime_refuses_is_told(copy_of: Path) -> None:
-    (copy_of / "generator.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelFolderError, match="onnxruntime refuses it"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "onnxruntime refuses it"), (b"no model", "not an ONNX model")],
+)
+def test_what_is_no_model_is_told(copy_of: Path, content: bytes, reason: str) -> None:
+    (copy_of / "generator.onnx").write_bytes(content)
+    with pytest.raises(ModelFolderError, match=reason):
         Colorizer(ModelFolder(copy_of, {}))
+
+
+def sealed(folder: Path, config: object) -> Path:
+    """A folder with this config, as one would make it who means harm: the checksums are right."""
+    (folder / "config.json").write_text(json.dumps(config))
+    write_json(folder / "checksums.json", compute_checksums(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [None, 3, {}, *({"image_size": size} for size in (10**9, -32, 0, 32.5, "32", True, None))],
+)
+def test_a_config_that_asks_for_the_absurd_is_refused(copy_of: Path, preprocessing: object) -> None:
+    config = json.loads((copy_of / "config.json").read_text()) | {"preprocessing": preprocessing}
+    with pytest.raises(ModelFolderError, match=r"config\.json: preprocessing\.image_size must be"):
+        Colorizer.load(sealed(copy_of, config))
+
+
+@pytest.mark.parametrize("version", ["1", None, -1, 0, 1.5, "x" * 1000])
+def test_a_folder_of_no_known_version_is_refused(copy_of: Path, version: object) -> None:
+    config = json.loads((copy_of / "config.json").read_text()) | {"format_version": version}
+    with pytest.raises(ModelFolderError, match="format_version must be 1") as refused:
+        open_model_folder(sealed(copy_of, config))
+    assert len(str(refused.value)) < 400
+
+
+def test_a_model_of_another_size_than_its_config_says_is_refused(copy_of: Path) -> None:
+    config = json.loads((copy_of / "config.json").read_text())
+    config["preprocessing"]["image_size"] = 64
+    with pytest.raises(ModelFolderError, match="doesn't take and give pictures of 64 px"):
+        Colorizer.load(sealed(copy_of, config))
+
+
+def test_a_json_nested_too_deeply_is_refused(copy_of: Path) -> None:
+    (copy_of / "checksums.json").write_text("[" * 100_000)
+    with pytest.raises(ModelFolderError, match="not JSON"):
+        open_model_folder(copy_of)
+
+
+@pytest.mark.parametrize("where", ["weights.bin", "../weights.bin", "/etc/hostname"])
+def test_weights_in_other_files_are_never_opened(copy_of: Path, where: str) -> None:
+    model = onnx.load(copy_of / "generator.onnx")
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", where), ("offset", "0"), ("length", str(len(tensor.raw_data)))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    (copy_of / "weights.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    (copy_of / "generator.onnx").write_bytes(model.SerializeToString())
+    write_json(copy_of / "checksums.json", compute_checksums(copy_of))
+    with pytest.raises(ModelFolderError, match="keeps weights in other files"):
+        Colorizer.load(copy_of)
+
+
+def test_a_model_swapped_after_it_was_checked_is_refused(copy_of: Path) -> None:
+    model = open_model_folder(copy_of)
+    content = bytearray((copy_of / "generator.onnx").read_bytes())
+    content[-1] ^= 1
+    (copy_of / "generator.onnx").write_bytes(content)
+    with pytest.raises(ModelFolderError, match=r"generator\.onnx: differs from its checksum"):
+        Colorizer(model)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (100, 37), (20, 200), (1, 1)])

@@ -1,0 +1,81 @@
+"""An HTTP proxy on loopback before a real server, which can make it slow, mute or gone."""
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+
+Mode = Literal["open", "gone", "mute", "slow"]
+DELAY_S = 2.0
+MUTE_S = 120.0
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+
+
+class FaultyProxy:
+    """What stands between a client and its server, and how it behaves now."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.mode: Mode = "open"
+        self.released = threading.Event()
+
+
+@contextmanager
+def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
+    """Forward to a port on loopback until told otherwise."""
+    proxy = FaultyProxy("")
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 60
+
+        def handle_one_request(self) -> None:
+            super().handle_one_request()
+            self.close_connection = True
+
+        def forward(self) -> None:
+            if proxy.mode == "mute":
+                proxy.released.wait(MUTE_S)
+            if proxy.mode in ("gone", "mute"):
+                self.connection.close()
+                return
+            if proxy.mode == "slow":
+                time.sleep(DELAY_S)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            self.send_response(answer.status)
+            for key, value in answer.getheaders():
+                if key.lower() not in _HOP_BY_HOP:
+                    self.send_header(key, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Listener(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass  # a client that was killed
+
+    with Listener(("127.0.0.1", 0), Handler) as listener:
+        proxy.url = f"http://127.0.0.1:{listener.server_address[1]}"
+        thread = threading.Thread(target=listener.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.released.set()
+            listener.shutdown()
+            thread.join(10)

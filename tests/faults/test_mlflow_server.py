@@ -1,0 +1,227 @@
+"""A real MLflow server gone, mute or slow: no training waits, nothing is lost or doubled."""
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.faults.killing import TRAIN, start, wait_for_session_end
+from tests.faults.report import tell
+from tests.whole.clone import Clone, make_small_clone
+from tests.whole.prefect_stack import end, free_port, lives, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+EPOCHS = 60
+TRAIN_PARAMS = {
+    "epochs": EPOCHS,
+    "checkpoint_interval_s": 0.5,
+    "sample_every_epochs": 20,
+    "generator_width": 8,
+}
+SAMPLES = [0, 20, 40, 60]
+
+
+class Station:
+    """Clones with prepared pairs, and a server behind a faulty proxy."""
+
+    def __init__(self, prepared: Clone, proxy: FaultyProxy, folder: Path) -> None:
+        self.prepared = prepared
+        self.proxy = proxy
+        self.folder = folder
+
+    def clone(self, name: str) -> Clone:
+        folder = Path(shutil.copytree(self.prepared.folder, self.folder / name, symlinks=True))
+        uri = self.proxy.url
+
+        class Logging(Clone):
+            @property
+            def environment(self) -> dict[str, str]:
+                return super().environment | {"MLFLOW_TRACKING_URI": uri, "NO_PROXY": "127.0.0.1"}
+
+        clone = Logging(folder)
+        # another seed, another training: else they would share one run
+        clone.set_params({"train": {"seed": sum(name.encode())}})
+        return clone
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    clone = make_small_clone(folder / "prepared")
+    clone.set_params({"train": TRAIN_PARAMS})
+    clone.dvc("repro", "prepare")
+    port, log_path = free_port(), folder / "server.log"
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with log_path.open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=os.environ | off, stdout=log, stderr=log)
+    try:
+        with faulty_proxy(port) as proxy:
+
+            def answers() -> bool:
+                return lives(server, log_path) and _get(proxy.url) is not None
+
+            wait_until(answers, 180, lambda: log_path.read_text(errors="replace")[-2000:])
+            yield Station(clone, proxy, folder)
+    finally:
+        end(server)
+
+
+def _get(url: str) -> bytes | None:
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            content: bytes = answer.read()
+            return content
+    except OSError:
+        return None
+
+
+def journal(clone: Clone) -> list[dict[str, Any]]:
+    (path,) = clone.folder.glob(".work/train/*/outbox/journal.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def epoch_interval_s(clone: Clone) -> float:
+    """The median time from one epoch's row to the next: steps, validation and logging."""
+    times: list[float] = [
+        e["content"]["time_ms"] for e in journal(clone) if e["key"].startswith("epoch ")
+    ]
+    # while the run's first entries are sent, the courier's imports take their share of two cores
+    later = times[len(times) // 4 :]
+    return statistics.median(b - a for a, b in pairwise(later)) / 1000
+
+
+def require_all_once(clone: Clone) -> str:
+    """Every metric, picture and file is on the server exactly once; how much that is."""
+    script = """
+import json
+from pathlib import Path
+from pipeline_steps.tracking import connect
+client = connect()
+run_id = json.loads(Path("models/run.json").read_text())["run_id"]
+run = client.get_run(run_id)
+rows = [(m.key, m.step) for key in run.data.metrics for m in client.get_metric_history(run_id, key)]
+def files(folder=None):
+    for item in client.list_artifacts(run_id, folder):
+        yield from files(item.path) if item.is_dir else [item.path]
+print(json.dumps([run.info.status, rows, list(files()), run.data.params]))
+"""
+    printed = clone.run(sys.executable, "-c", script).stdout.splitlines()[-1]
+    status, rows, files, params = json.loads(printed)
+    assert status == "FINISHED"
+    counts = Counter(map(tuple, rows))
+    assert set(counts.values()) == {1}, [row for row, count in counts.items() if count > 1]
+    for step in range(1, EPOCHS + 1):
+        assert counts["val_l1", step] == 1, step
+    entries = journal(clone)
+    logged = sum(len(e["content"]["values"]) for e in entries if e["kind"] == "metrics")
+    assert len(rows) == logged
+    pictures = sorted(re.findall(r"samples\+step\+(\d+)\+[^/]*-\w+\.png", "\n".join(files)))
+    assert sorted(map(int, pictures)) == SAMPLES
+    assert {"strips.png", "environment.json", "pipeline/params.yaml"} <= set(files)
+    assert params["train.epochs"] == str(EPOCHS)
+    return f"metrics {len(rows)} / {logged}, pictures {len(pictures)} / {len(SAMPLES)}"
+
+
+def train_while(station: Station, clone: Clone, mode: Any, *, back_at_epoch: int | None) -> str:
+    """Train; from epoch 5 on the server misbehaves, to an epoch or to the end."""
+    watched, reader = start(clone, TRAIN)
+    try:
+        wait_for_epoch(clone, watched.process, 5)
+        station.proxy.mode = mode
+        if back_at_epoch:
+            wait_for_epoch(clone, watched.process, back_at_epoch)
+            station.proxy.mode = "open"
+        watched.process.wait(400)
+        reader.join(10)
+    finally:
+        watched.process.kill()
+        station.proxy.mode = "open"
+    printed = "".join(watched.lines)
+    assert watched.process.returncode == 0, printed
+    assert "Traceback" not in printed, printed
+    return printed
+
+
+def wait_for_epoch(clone: Clone, process: "subprocess.Popen[str]", epoch: int) -> None:
+    deadline_s = time.monotonic() + 300
+    while not any(
+        f'"epoch {epoch}"' in path.read_text()
+        for path in clone.folder.glob(".work/train/*/outbox/journal.jsonl")
+    ):
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def calm_s(station: Station) -> float:
+    """The time of an epoch while nothing is wrong."""
+    clone = station.clone("calm")
+    train_while(station, clone, "open", back_at_epoch=None)
+    require_all_once(clone)
+    return epoch_interval_s(clone)
+
+
+@pytest.mark.parametrize(("mode", "back_at_epoch"), [("gone", 40), ("mute", 40), ("slow", None)])
+def test_a_training_goes_on_and_the_server_gets_it_all(
+    station: Station, calm_s: float, mode: str, back_at_epoch: int | None
+) -> None:
+    clone = station.clone(mode)
+    printed = train_while(station, clone, mode, back_at_epoch=back_at_epoch)
+    assert "wait for MLflow" not in printed
+    found = require_all_once(clone)
+    tell(f"MLflow {mode}: {found}; time of an epoch ×{epoch_interval_s(clone) / calm_s:.2f}")
+
+
+def test_gone_past_the_end_one_command_delivers(station: Station, calm_s: float) -> None:
+    clone = station.clone("gone past the end")
+    printed = train_while(station, clone, "gone", back_at_epoch=None)
+    assert re.search(r"train: \d+ entries wait for MLflow at http://127", printed)
+    assert "python -m pipeline_steps deliver" in printed
+    for _ in range(2):
+        clone.run(sys.executable, "-m", "pipeline_steps", "deliver")
+        found = require_all_once(clone)
+    tell(
+        f"MLflow gone to the end, then deliver, twice: {found};"
+        f" time of an epoch ×{epoch_interval_s(clone) / calm_s:.2f}"
+    )
+
+
+def test_killed_while_the_server_is_away(station: Station) -> None:
+    clone = station.clone("killed")
+    watched, reader = start(clone, TRAIN)
+    try:
+        wait_for_epoch(clone, watched.process, 5)
+        station.proxy.mode = "gone"
+        wait_for_epoch(clone, watched.process, 20)
+        watched.kill("all")
+        watched.process.wait()
+        reader.join(10)
+        wait_for_session_end(watched.process.pid)
+        refused = clone.run(*TRAIN, check=False)
+        assert refused.returncode == 75
+        assert len(refused.stderr.splitlines()) == 1
+    finally:
+        station.proxy.mode = "open"
+    clone.run(*TRAIN)
+    tell(f"MLflow gone, kill -9, refused without it, run again: {require_all_once(clone)}")
