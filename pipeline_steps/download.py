@@ -6,7 +6,6 @@ it was, one zip is left, which prepare reads in place.
 
 import hashlib
 import shutil
-import tarfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from typing import Any
 from pipeline_steps.atomic import atomic_path, write_json
 from pipeline_steps.errors import SourceError
 from pipeline_steps.params import DownloadParams, read_params
-from pipeline_steps.sources.archive import repack_tar, take_archive
+from pipeline_steps.room import require_room
+from pipeline_steps.sources.archive import is_tar, repack_tar, take_archive
+from pipeline_steps.sources.archive_limits import ArchiveLimits
 from pipeline_steps.sources.kaggle import download_kaggle
 from pipeline_steps.sources.sample import write_sample
 
@@ -51,9 +52,11 @@ def take_sample(params: DownloadParams, pairs: Path) -> dict[str, Any]:
 
 def take_kaggle(params: DownloadParams, pairs: Path) -> dict[str, Any]:
     """Fetch the Kaggle dataset's archive; it stays in the work folder, so a rerun is cheap."""
-    taken = download_kaggle(params.kaggle_dataset, WORK)
-    if tarfile.is_tarfile(taken.archive):
-        repack_tar(taken.archive, pairs)
+    limits = limits_of(params)
+    taken = download_kaggle(params.kaggle_dataset, WORK, limits=limits)
+    require_room(RAW, taken.bytes, "a copy of the archive")
+    if is_tar(taken.archive):
+        repack_tar(taken.archive, pairs, limits)
     else:
         with atomic_path(pairs) as partial:
             shutil.copyfile(taken.archive, partial)
@@ -70,8 +73,15 @@ def take_path(params: DownloadParams, pairs: Path) -> dict[str, Any]:
     if params.path is None:
         raise SourceError("download.path: must name a zip, tar or folder when source is archive")
     path = Path(params.path).expanduser()
-    taken = take_archive(path, pairs)
+    taken = take_archive(path, pairs, limits_of(params))
     return {"origin": str(path), "version": taken.sha256[:12], **asdict(taken)}
+
+
+def limits_of(params: DownloadParams) -> ArchiveLimits:
+    """What an archive may hold."""
+    return ArchiveLimits(
+        members=params.max_members, unpacked_bytes=int(params.max_unpacked_gb * 1e9)
+    )
 
 
 def sha256_of(path: Path) -> str:

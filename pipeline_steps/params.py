@@ -55,6 +55,8 @@ class DownloadParams:
     source: Literal["sample", "kaggle", "archive"]
     path: str | None
     kaggle_dataset: str
+    max_members: Annotated[int, Between(1, 100_000_000)]
+    max_unpacked_gb: Annotated[float, Between(0.001, 1e6)]
     sample_train_pairs: Count
     sample_test_pairs: Count
     sample_seed: Seed

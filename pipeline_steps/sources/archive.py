@@ -20,13 +20,15 @@ from tqdm import tqdm
 
 from pipeline_steps.atomic import atomic_path
 from pipeline_steps.errors import SourceError
+from pipeline_steps.room import require_room
+from pipeline_steps.sources.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 
 TIMESTAMP = (2024, 1, 1, 0, 0, 0)
 _CHUNK_BYTES = 1 << 20
 _TAR_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
-class _StrictTarInfo(tarfile.TarInfo):
+class _StrictTarInfo(BoundedTarInfo):
     """Takes only the end mark for a tar's end; tarfile takes any damaged header for it."""
 
     @classmethod
@@ -54,20 +56,25 @@ class ArchiveTaken:
     """Of the archive's bytes; of a folder, of its sorted names and contents."""
 
 
-def take_archive(path: Path, target: Path) -> ArchiveTaken:
+def take_archive(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveTaken:
     """Copy or pack ``path`` into the zip ``target``, whole or not at all.
 
-    Raises :class:`SourceError` if it is missing, no archive, damaged or encrypted.
+    Raises :class:`SourceError` if it is missing, no archive, damaged, encrypted or over the limits,
+    :class:`~pipeline_steps.errors.NoRoomError` if it doesn't fit on the disk.
     """
     kind = kind_of(path)
     if kind == "folder":
         files = list(files_in(path))
         if not files:
             raise SourceError(f"{path}: the folder holds no files (links are not followed)")
-        _write_zip(target, ((name, file.open("rb")) for name, file in files), len(files))
         total = sum(file.stat().st_size for _, file in files)
+        limits.check(path, members=len(files), unpacked_bytes=total)
+        require_room(target.parent, total, "a copy of the pairs")
+        members_of = ((name, file.open("rb")) for name, file in files)
+        _write_zip(path, target, members_of, len(files), limits)
         return ArchiveTaken(kind=kind, members=len(files), bytes=total, sha256=content_sha256(path))
-    members = repack_tar(path, target) if kind == "tar" else _copy_zip(path, target)
+    require_room(target.parent, path.stat().st_size, "a copy of the archive")
+    members = repack_tar(path, target, limits) if kind == "tar" else _copy_zip(path, target, limits)
     return ArchiveTaken(
         kind=kind, members=members, bytes=path.stat().st_size, sha256=content_sha256(path)
     )
@@ -85,7 +92,7 @@ def kind_of(path: Path) -> str:
         # a tar whose last member is a zip ends like a zip: the beginning decides
         with path.open("rb") as file:
             begins_as_zip = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-        if not begins_as_zip and tarfile.is_tarfile(path):
+        if not begins_as_zip and is_tar(path):
             return "tar"
         if zipfile.is_zipfile(path):
             return "zip"
@@ -94,6 +101,15 @@ def kind_of(path: Path) -> str:
     raise SourceError(
         f"{path}: neither a zip nor a tar, or cut short; give a zip, a tar or a folder of pairs"
     )
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file begins as a tar, compressed or not. Raises :class:`SourceError` for a bomb."""
+    try:
+        with tarfile.open(path, tarinfo=BoundedTarInfo):
+            return True
+    except tarfile.TarError:
+        return False
 
 
 def content_sha256(path: Path) -> str:
@@ -121,11 +137,11 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     yield from sorted(found)
 
 
-def repack_tar(path: Path, target: Path) -> int:
+def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
     """Pack a tar's regular files (any compression) into the zip ``target``; return their number.
 
     Links and devices are passed over, so are names that lead out of the archive. Raises
-    :class:`SourceError` if the tar is damaged.
+    :class:`SourceError` if the tar is damaged or over the limits.
     """
     count = 0
 
@@ -133,7 +149,10 @@ def repack_tar(path: Path, target: Path) -> int:
         nonlocal count
         names = set()
         with tarfile.open(path, tarinfo=_StrictTarInfo) as archive:
-            for member in archive:
+            for number, member in enumerate(archive, 1):
+                limits.check(path, members=number, unpacked_bytes=0)
+                # it keeps all it has seen, to seek back to; we never do
+                archive.members.clear()  # type: ignore[attr-defined]
                 name = str(PurePosixPath(member.name))
                 if member.isreg() and is_inside(name) and name not in names:
                     names.add(name)
@@ -143,7 +162,7 @@ def repack_tar(path: Path, target: Path) -> int:
                     yield name, file
 
     try:
-        _write_zip(target, members(), None)
+        _write_zip(path, target, members(), None, limits)
     except _TAR_DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
             raise
@@ -157,12 +176,14 @@ def is_inside(name: str) -> bool:
     return bool(parts) and ".." not in parts and not parts[0].startswith("/")
 
 
-def _copy_zip(path: Path, target: Path) -> int:
+def _copy_zip(path: Path, target: Path, limits: ArchiveLimits) -> int:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise SourceError(f"{path}: damaged zip ({error}); get it again") from None
+    unpacked_bytes = sum(entry.file_size for entry in entries)
+    limits.check(path, members=len(entries), unpacked_bytes=unpacked_bytes)
     if any(entry.flag_bits & 0x1 for entry in entries):
         raise SourceError(f"{path}: encrypted; unpack it with its password and give the folder")
     with atomic_path(target) as partial:
@@ -170,7 +191,14 @@ def _copy_zip(path: Path, target: Path) -> int:
     return len(entries)
 
 
-def _write_zip(target: Path, members: Iterable[tuple[str, IO[bytes]]], total: int | None) -> None:
+def _write_zip(
+    source: Path,
+    target: Path,
+    members: Iterable[tuple[str, IO[bytes]]],
+    total: int | None,
+    limits: ArchiveLimits,
+) -> None:
+    unpacked_bytes = 0
     with (
         atomic_path(target) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
@@ -179,7 +207,10 @@ def _write_zip(target: Path, members: Iterable[tuple[str, IO[bytes]]], total: in
             entry = zipfile.ZipInfo(_portable(name), TIMESTAMP)
             entry.external_attr = 0o644 << 16
             with file, archive.open(entry, "w", force_zip64=True) as packed:
-                shutil.copyfileobj(file, packed, _CHUNK_BYTES)
+                while chunk := file.read(_CHUNK_BYTES):
+                    unpacked_bytes += len(chunk)
+                    limits.check(source, members=0, unpacked_bytes=unpacked_bytes)
+                    packed.write(chunk)
 
 
 def _portable(name: str) -> str:

@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from pipeline_steps.sources.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
+
 READ_BYTES = 1024 * 1024
 _TAR_SUFFIXES = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
 _TAR_BLOCK_BYTES = 512
@@ -27,18 +29,19 @@ class DamageError(Exception):
     """A file is not the archive that was sent; the message says how that shows."""
 
 
-def check_archive(path: Path) -> str:
+def check_archive(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
     """Read every member of a zip or a tar to its end; return the suffix of its kind.
 
-    Raises :class:`DamageError` if a checksum fails, an end is missing or nothing is inside.
+    Raises :class:`DamageError` if a checksum fails, an end is missing or nothing is inside,
+    :class:`~pipeline_steps.errors.SourceError` if it holds more than the limits allow.
     """
     with path.open("rb") as file:
         magic = file.read(6)
     try:
         if magic.startswith(b"PK"):
-            num_members, suffix = _read_zip(path), ".zip"
+            num_members, suffix = _read_zip(path, limits), ".zip"
         else:
-            num_members = _read_tar(path)
+            num_members = _read_tar(path, limits)
             suffix = next((s for m, s in _TAR_SUFFIXES.items() if magic.startswith(m)), ".tar")
     except _DAMAGE:
         raise DamageError("it is no whole zip or tar file") from None
@@ -52,8 +55,11 @@ def check_archive(path: Path) -> str:
     return suffix
 
 
-def _read_zip(path: Path) -> int:
+def _read_zip(path: Path, limits: ArchiveLimits) -> int:
     with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        unpacked_bytes = sum(entry.file_size for entry in entries)
+        limits.check(path, members=len(entries), unpacked_bytes=unpacked_bytes)
         for member in archive.infolist():
             try:
                 with archive.open(member) as file:
@@ -63,11 +69,13 @@ def _read_zip(path: Path) -> int:
         return len(archive.infolist())
 
 
-def _read_tar(path: Path) -> int:
-    num_members = 0
-    with tarfile.open(path) as archive:
+def _read_tar(path: Path, limits: ArchiveLimits) -> int:
+    num_members, unpacked_bytes = 0, 0
+    with tarfile.open(path, tarinfo=BoundedTarInfo) as archive:
         for member in archive:
             num_members += 1
+            unpacked_bytes += member.size
+            limits.check(path, members=num_members, unpacked_bytes=unpacked_bytes)
             if file := archive.extractfile(member) if member.isreg() else None:
                 _read_to_end(file)
         _check_tar_end(archive)

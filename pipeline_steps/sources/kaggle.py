@@ -22,6 +22,7 @@ from pathlib import Path
 from pipeline_steps.atomic import sync, write_json
 from pipeline_steps.errors import SourceError
 from pipeline_steps.sources.archive_check import DamageError, check_archive
+from pipeline_steps.sources.archive_limits import DEFAULT_LIMITS, ArchiveLimits
 from pipeline_steps.sources.kaggle_client import Dataset, ask_current_version, open_archive
 from pipeline_steps.sources.resumable_download import PartialFile, with_retries
 
@@ -44,7 +45,12 @@ class KaggleDownload:
 
 
 def download_kaggle(
-    handle: str, work_folder: Path, *, retry_delay_s: float = 2.0, timeout_s: float = 60.0
+    handle: str,
+    work_folder: Path,
+    *,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+    retry_delay_s: float = 2.0,
+    timeout_s: float = 60.0,
 ) -> KaggleDownload:
     """Have the archive of a Kaggle dataset in ``work_folder``, verified.
 
@@ -56,8 +62,10 @@ def download_kaggle(
     versions in the folder are left alone.
 
     Raises:
-        SourceError: the handle is no handle, Kaggle refuses or can't be reached, the disk is too
-            small, or the archive came damaged (it's then removed, so the next run starts anew).
+        SourceError: the handle is no handle, Kaggle refuses or can't be reached, the archive holds
+            more than ``limits`` allow, or came damaged (it's then removed, so the next run starts
+            anew).
+        NoRoomError: the disk is too small.
     """
     dataset = _parse_handle(handle)
     version = ask_version(handle, retry_delay_s=retry_delay_s, timeout_s=timeout_s)
@@ -72,7 +80,7 @@ def download_kaggle(
         ),
         retry_delay_s,
     )
-    return shelf.accept(partial)
+    return shelf.accept(partial, limits)
 
 
 def ask_version(handle: str, *, retry_delay_s: float = 2.0, timeout_s: float = 60.0) -> int:
@@ -118,11 +126,11 @@ class _Shelf:
         known.archive.unlink()
         return None
 
-    def accept(self, partial: PartialFile) -> KaggleDownload:
+    def accept(self, partial: PartialFile, limits: ArchiveLimits) -> KaggleDownload:
         """Verify what came and give it its final name; remove it if it's damaged."""
         try:
             sha256 = partial.check_hashes()
-            suffix = check_archive(partial.path)
+            suffix = check_archive(partial.path, limits)
         except DamageError as damage:
             partial.drop()
             raise SourceError(
@@ -148,6 +156,7 @@ class _Shelf:
     def _read_record(self) -> KaggleDownload | None:
         try:
             record = json.loads(self.path(".json").read_text(encoding="utf-8"))
-            return KaggleDownload(**record | {"archive": self.folder / record["archive"]})
+            name = Path(record["archive"]).name  # whatever it says, it lies here
+            return KaggleDownload(**record | {"archive": self.folder / name})
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None

@@ -7,7 +7,6 @@ promised: the answer to a range may come without them, and two files must never 
 import base64
 import hashlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,8 @@ import requests
 from tqdm import tqdm
 
 from pipeline_steps.atomic import write_json
-from pipeline_steps.errors import SourceError, SourceUnreachableError
+from pipeline_steps.errors import SourceUnreachableError
+from pipeline_steps.room import require_room
 from pipeline_steps.sources.archive_check import READ_BYTES, DamageError
 
 NUM_TRIES = 5
@@ -30,8 +30,6 @@ MAX_WAIT_S = 120.0
 
 # What a cut loses at most: a chunk is written when it is whole.
 NETWORK_CHUNK_BYTES = 256 * 1024
-# Room left for the rest of the machine when the file has come.
-SPARE_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 OpenFrom = Callable[[int], AbstractContextManager[requests.Response]]
@@ -153,7 +151,8 @@ class PartialFile:
             self.drop()
             write_json(self._promise_path, _read_promise(response)._asdict())
         num_promised = self.promise.bytes
-        self._check_room(num_promised or 0)
+        missing_bytes = max(0, (num_promised or 0) - self.num_bytes)
+        require_room(self.path.parent, missing_bytes, "the rest of the archive")
         with (
             self.path.open("ab") as file,
             _progress("downloading", num_promised, done=self.num_bytes) as bar,
@@ -174,16 +173,6 @@ class PartialFile:
         )
         if response.headers.get("Content-Range") != rest or not same_hashes:
             raise RangeError
-
-    def _check_room(self, num_promised: int) -> None:
-        folder = self.path.parent
-        missing_bytes = num_promised - self.num_bytes
-        free_bytes = shutil.disk_usage(folder).free
-        if missing_bytes + SPARE_BYTES > free_bytes:
-            raise SourceError(
-                f"the archive needs {missing_bytes / 1e9:.1f} GB more and {folder} has"
-                f" {free_bytes / 1e9:.1f} GB free: make room, or choose another folder"
-            )
 
 
 def _read_promise(response: requests.Response) -> Promise:
