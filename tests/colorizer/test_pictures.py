@@ -274,6 +274,12 @@ def test_a_png_without_its_end_is_refused() -> None:
     open_picture(data + b"what follows the end is not the picture's")
 
 
+def test_two_pngs_joined_are_refused() -> None:
+    first, second = (encode(Image.new("RGB", (size, size)), "PNG") for size in (8, 4))
+    with pytest.raises(PictureError, match="two IHDR chunks"):
+        open_picture(first[:33] + second[8:])
+
+
 def test_bound_of_pixels_is_the_callers() -> None:
     data = encode(Image.new("RGB", (20, 10)), "PNG")
     assert open_picture(data, max_pixels=200).size == (20, 10)
