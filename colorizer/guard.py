@@ -11,7 +11,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -116,7 +116,12 @@ class PictureGuard:
         self._connection, theirs = context.Pipe()
         arguments = (theirs, self.max_pixels, self.limit_s)
         self._child = context.Process(target=_serve, args=arguments, daemon=True)
-        self._child.start()
+        # what is blocked now stays blocked in the child: Ctrl-C is the parent's to handle
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._child.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that its death is an end of file here
 
     def _end(self) -> None:
@@ -149,15 +154,13 @@ def _ask(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any],
 
 
 def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
     limit_memory(decoding_bytes(max_pixels))
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):  # the parent has gone
+        while True:
             kind, content = connection.recv_bytes(), connection.recv_bytes()
-        except EOFError:
-            return
-        with time_limit(limit_s):
-            _answer(connection, Path(content.decode()) if kind == b"path" else content, max_pixels)
+            picture = Path(content.decode()) if kind == b"path" else content
+            with time_limit(limit_s):
+                _answer(connection, picture, max_pixels)
 
 
 def _answer(connection: Connection, picture: Path | bytes, max_pixels: int) -> None:

@@ -7,7 +7,6 @@ goes on from the last checkpoint.
 """
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -34,6 +33,7 @@ from pipeline_steps import tracking
 from pipeline_steps.errors import ParamError, PipelineError
 from pipeline_steps.overrides import parse_value
 from pipeline_steps.register import find_version
+from pipeline_steps.stage_files import read_json
 
 RETRIES = 3
 FIRST_RETRY_S = 10
@@ -164,7 +164,7 @@ def register(workspace: Workspace) -> int:
 def show_results(workspace: Workspace, version: int) -> None:
     """Leave metrics, pictures and links in the Prefect UI."""
     evaluation = workspace.folder / "metrics" / "evaluation.json"
-    show_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
+    show_metrics(read_json(evaluation))
     for key, (path, description) in PICTURES.items():
         show_picture(key, workspace.folder / path, description)
     client, name = tracking.connect(), workspace.params.tracking.registered_model

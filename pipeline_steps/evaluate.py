@@ -10,7 +10,6 @@ learned nothing: published SSIM and PSNR of colorizers are about what copying sc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +22,10 @@ from pipeline_steps.evaluation_table import GENERATOR, format_evaluation
 from pipeline_steps.gan.generator import Generator, load_generator
 from pipeline_steps.grids import save_grid
 from pipeline_steps.metrics import score
-from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_pairs
+from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_pairs, read_train_mean
 from pipeline_steps.params import Params, read_params
 from pipeline_steps.run_file import read_run_file
+from pipeline_steps.stage_files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,8 @@ def main() -> None:
     test_pairs = read_pairs(PREPARED / "test.npy")
     if not len(test_pairs):
         raise DataError(f"{test_pairs.path}: no pairs; see data/prepared/manifest.csv")
-    train_mean = read_train_mean(PREPARED / "train_mean.npy")
+    mean = read_train_mean(PREPARED / "train_mean.npy", test_pairs.image_size)
+    train_mean = to_model_range(torch.from_numpy(mean).permute(2, 0, 1).float())
     ids = read_ids(PREPARED / "manifest.csv", "test")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -67,20 +68,9 @@ def main() -> None:
     print(format_evaluation(evaluation))
 
 
-def read_train_mean(path: Path) -> Tensor:
-    """The mean colour picture of train: 3×S×S float in −1..1."""
-    try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: unreadable ({error}); run `dvc repro -f prepare`") from None
-    return to_model_range(torch.from_numpy(mean).permute(2, 0, 1).float())
-
-
 def read_ids(manifest: Path, split: str) -> list[str]:
     """The ids of a split's pairs, in the order of their packed rows."""
-    import pandas as pd
-
-    table = pd.read_csv(manifest, dtype={"id": str})
+    table = read_table(manifest, ("id", "split", "row"))
     rows = table[(table["split"] == split) & table["row"].notna()]
     return list(rows.sort_values("row")["id"])
 

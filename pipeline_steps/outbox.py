@@ -13,10 +13,11 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline_steps.atomic import sync, write_json
 
@@ -113,11 +114,32 @@ class Outbox:
             self._changed.wait_for(lambda: len(self._entries) > count, timeout_s)
 
     def _read(self) -> list[Entry]:
-        """Read the journal; a last line that was cut off while it was written is dropped."""
-        if not self._journal.exists():
-            return []
-        data = self._journal.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            os.truncate(self._journal, len(whole))
-        return [Entry(**json.loads(line)) for line in whole.splitlines()]
+        """Read the journal; it ends where a line is damaged or was cut off while written."""
+        entries: list[Entry] = []
+        whole = 0
+        data = self._journal.read_bytes() if self._journal.exists() else b""
+        for line in data.splitlines(keepends=True):
+            entry = _parse(line)
+            if entry is None:
+                os.truncate(self._journal, whole)
+                break
+            entries.append(entry)
+            whole += len(line)
+        if b"\n" in data[whole:]:
+            warnings.warn(
+                f"{self._journal}: damaged after {len(entries)} entries; the rest is dropped, so"
+                " MLflow's curves may have a gap",
+                stacklevel=2,
+            )
+        return entries
+
+
+def _parse(line: bytes) -> Entry | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = Entry(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    is_whole = isinstance(entry.key, str) and isinstance(entry.content, dict)
+    return entry if is_whole and entry.kind in get_args(Kind) else None

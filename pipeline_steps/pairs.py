@@ -84,6 +84,8 @@ def read_pairs(path: Path) -> PackedPairs:
         pixels = _read_empty(path)
         if pixels is None:
             raise DataError(f"{path}: damaged ({error}); run `dvc repro -f prepare`") from None
+    if not isinstance(pixels, np.ndarray):  # an archive of arrays under this name
+        raise DataError(f"{path}: not packed pairs; run `dvc repro -f prepare`")
     shape: Sequence[int] = pixels.shape
     if pixels.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 4:
         raise DataError(
@@ -93,9 +95,27 @@ def read_pairs(path: Path) -> PackedPairs:
     return PackedPairs(path, pixels)
 
 
+def read_train_mean(path: Path, image_size: int) -> UInt8Array:
+    """The mean colour picture of train, H×W×3 ``uint8``.
+
+    Raises :class:`DataError` if it is missing, no such picture, or of another size.
+    """
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: unreadable ({error}); run `dvc repro -f prepare`") from None
+    wanted = (image_size, image_size, 3)
+    if not isinstance(mean, np.ndarray) or (mean.shape, mean.dtype) != (wanted, np.uint8):
+        raise DataError(
+            f"{path}: not a mean picture of {image_size} px like the pairs;"
+            " run `dvc repro -f prepare`"
+        )
+    return mean
+
+
 def _read_empty(path: Path) -> UInt8Array | None:
     try:
         pixels = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError):
         return None
-    return pixels if pixels.size == 0 else None
+    return pixels if isinstance(pixels, np.ndarray) and pixels.size == 0 else None

@@ -146,7 +146,7 @@ def _read_source(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path}: not JSON; run `dvc repro -f download`") from None
 
 

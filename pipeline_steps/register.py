@@ -30,6 +30,7 @@ from pipeline_steps.errors import DataError
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.registry_lock import registry_lock
 from pipeline_steps.run_file import TrainingRun, read_run_file
+from pipeline_steps.stage_files import read_table
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +41,7 @@ FOLDER = MODELS / "colorizer"
 REPORTS = Path("reports")
 WORK = Path(".work/train")
 MODEL_TAG = "model_sha256"
+CONFIG_TAG = "config_sha256"
 CANDIDATE = "candidate"
 
 
@@ -124,11 +126,12 @@ def find_or_import_run(
 
 def read_history(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """Yield (epoch, its other columns) from the history table."""
-    import pandas as pd
-
-    for row in pd.read_csv(path).to_dict("records"):
-        epoch = int(row.pop("epoch"))
-        yield epoch, {str(key): float(value) for key, value in row.items()}
+    for row in read_table(path, ("epoch",)).to_dict("records"):
+        try:
+            epoch = int(row.pop("epoch"))
+            yield epoch, {str(key): float(value) for key, value in row.items()}
+        except ValueError as error:
+            raise DataError(f"{path}: not a number ({error}); `dvc repro` makes it") from None
 
 
 def log_model(model: ModelFolder) -> str:
@@ -142,7 +145,7 @@ def log_model(model: ModelFolder) -> str:
     example = to_model_range(blank)
     output = np.zeros((1, 3, size, size), np.float32)
     logged = mlflow.onnx.log_model(
-        onnx.load(model.onnx_path),
+        onnx.load_model_from_string(model.read_onnx()),
         name="generator",
         signature=infer_signature({"sketch": example}, {"colour": output}),
         input_example={"sketch": example},
@@ -171,7 +174,7 @@ def version_tags(
     }
     return metrics | {
         MODEL_TAG: sha256_of(model.onnx_path),
-        "config_sha256": sha256_of(model.folder / CONFIG_FILE),
+        CONFIG_TAG: sha256_of(model.folder / CONFIG_FILE),
         "data_fingerprint": model.config["data"]["fingerprint"],
         "training": training.training,
         "git_commit": run_tags.get("mlflow.source.git.commit", "unknown"),

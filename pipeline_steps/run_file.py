@@ -30,8 +30,12 @@ def write_run_file(path: Path, run: TrainingRun) -> None:
 def read_run_file(path: Path) -> TrainingRun:
     """Read the run file. Raises :class:`DataError` if it is missing or damaged."""
     try:
-        return TrainingRun(**json.loads(path.read_text(encoding="utf-8")))
+        run = TrainingRun(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `dvc repro train` makes it") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({error}); run `dvc repro -f train`") from None
+    texts = (run.run_id, run.training, run.tracking_uri, *dict(run.data).values())
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{path}: damaged (not all strings); run `dvc repro -f train`")
+    return run

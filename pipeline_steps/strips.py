@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline_steps.atomic import atomic_path
+from pipeline_steps.errors import DataError
 
 Picture = npt.NDArray[np.uint8]
 """H×W×3 ``uint8`` 0..255."""
@@ -36,6 +37,9 @@ def save_picture(path: Path, picture: Picture) -> None:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read back what :func:`save_picture` wrote."""
-    with Image.open(path, formats=("PNG",)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    """Read back what :func:`save_picture` wrote. Raises :class:`DataError` if it's damaged."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path}: damaged ({error})") from None

@@ -6,6 +6,7 @@ Nothing set: SQLite and a folder at the repository's root, where a plain ``mlflo
 
 import logging
 import os
+import re
 import subprocess
 import time
 import urllib.error
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PREFLIGHT_TIMEOUT_S = 3.0
 TRAINING_TAG = "colorizer.training"
 """The training's fingerprint: the same on every server that holds a run of it."""
+RUN_ID = r"[\w-]{1,64}"
 ORIGIN_TAG = "colorizer.imported_from"
 
 # a dead server is noticed in seconds, not minutes, and nothing is sent to anyone else
@@ -202,8 +204,9 @@ def open_run(client: "MlflowClient", experiment: str, *, training: str, work_fol
     from mlflow.tracking.context.registry import resolve_tags
 
     id_file = work_folder / "run_id"
-    known = id_file.read_text(encoding="utf-8") if id_file.exists() else None
-    run = find_run(client, experiment=experiment, run_id=known, training=training)
+    known = id_file.read_text("utf-8", errors="replace") if id_file.exists() else ""
+    run_id = known if re.fullmatch(RUN_ID, known) else None  # else found by its tag
+    run = find_run(client, experiment=experiment, run_id=run_id, training=training)
     if run is None:
         tags = resolve_tags() | {TRAINING_TAG: training}
         run = client.create_run(experiment_id(client, experiment), tags=tags)

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import shutil
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -205,7 +206,10 @@ class Samples:
         """Sketch, truth, then one column an epoch, oldest first."""
         columns = [self.sketches, self.truths]
         for path in sorted(self.folder.glob("epoch_*.png")):
-            columns.append(np.split(read_picture(path), len(self.sketches)))
+            try:
+                columns.append(np.split(read_picture(path), len(self.sketches)))
+            except (DataError, ValueError) as error:  # damaged, or of another size
+                warnings.warn(f"{error}; its column is left out", stacklevel=2)
         return draw_strips(columns)
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from colorizer.model_folder import sha256_of
-from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
 from flows.promotion.checks import find_failures
 from flows.promotion.decision import Decision, Evidence, Scores, decide
@@ -176,19 +174,10 @@ def _score_challenger(
     """Its scores, and what is wrong with it; no scores if it can't even be loaded or run."""
     try:
         with open_version(name, version.number) as colorizer:
-            failures = _find_wrong_file(colorizer, version)
-            failures += find_failures(colorizer, max_latency_ms=rule.max_latency_ms)
+            failures = find_failures(colorizer, max_latency_ms=rule.max_latency_ms)
             return ({} if failures else score_model(colorizer, test_set.pairs)), failures
     except PromotionError as error:
         return {}, [str(error)]
-
-
-def _find_wrong_file(colorizer: Colorizer, version: Version) -> list[str]:
-    registered = version.tags.get("model_sha256")
-    found = sha256_of(colorizer.model.onnx_path)
-    if registered in (None, found):
-        return []
-    return [f"its file {found[:12]} is not the one that was registered, {registered[:12]}"]
 
 
 def _means(scores: Scores) -> dict[str, float]:

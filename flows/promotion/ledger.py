@@ -169,5 +169,5 @@ def _to_row(run: "Run") -> Row:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -12,9 +12,8 @@ from PIL import Image
 
 from colorizer.pixels import to_model_range
 from colorizer.runtime import Colorizer
-from flows.errors import PromotionError
 from flows.promotion.decision import Float64Array
-from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_train_mean
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -36,9 +35,10 @@ def score_trivial_answers(
 ) -> dict[str, dict[str, Float64Array]]:
     """Score the answers that need no model: ``{answer: {metric: N values}}``.
 
-    Raises :class:`PromotionError` if the mean training picture is missing or of another size.
+    Raises :class:`~pipeline_steps.errors.DataError` if the mean training picture is missing or of
+    another size.
     """
-    mean = _read_train_mean(train_mean, pairs.image_size)
+    mean = _to_values(read_train_mean(train_mean, pairs.image_size)[None])
 
     def answer(name: str, batch: UInt8Array) -> Float32Array:
         if name == "copy_sketch":
@@ -91,17 +91,3 @@ def _collect(batches: Iterator[dict[str, Float64Array]]) -> dict[str, Float64Arr
 def _batches(pairs: PackedPairs) -> Iterator[UInt8Array]:
     for start in range(0, len(pairs), BATCH_PAIRS):
         yield np.asarray(pairs.pixels[start : start + BATCH_PAIRS])
-
-
-def _read_train_mean(path: Path, size: int) -> Float32Array:
-    try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise PromotionError(
-            f"{path}: unreadable ({error}); `dvc repro prepare` makes it"
-        ) from None
-    if mean.shape != (size, size, 3):
-        raise PromotionError(
-            f"{path}: is {mean.shape}, the test pairs are {size} px; run `dvc repro prepare`"
-        )
-    return _to_values(mean[None])

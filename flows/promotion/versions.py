@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.errors import ModelFolderError
-from colorizer.model_folder import ONNX_FILE, open_model_folder
+from colorizer.model_folder import CONFIG_FILE, ONNX_FILE, open_model_folder, sha256_of
 from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
+from pipeline_steps import tracking
+from pipeline_steps.register import CONFIG_TAG, MODEL_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,13 +69,16 @@ def find_aliases(client: "MlflowClient", name: str) -> dict[str, int]:
 def open_version(name: str, number: int) -> Iterator[Colorizer]:
     """Bring a version's exported folder here, verify every checksum, and load it.
 
-    Raises :class:`PromotionError` if it is not whole.
+    Checksums lie beside the files, so the model and its config must be those that the version's
+    tags tell, too. Raises :class:`PromotionError` if it is not whole, or another.
     """
     with tempfile.TemporaryDirectory(prefix="colorizer-version-") as temporary:
         folder = Path(temporary)
         fetch_folder(name, number, folder)
         try:
-            colorizer = Colorizer(open_model_folder(folder))
+            model = open_model_folder(folder)
+            _require_registered_files(name, number, folder)
+            colorizer = Colorizer(model)
         except ModelFolderError as error:
             raise PromotionError(f"{name} version {number} can't be loaded: {error}") from None
         yield colorizer
@@ -98,6 +103,17 @@ def fetch_folder(name: str, number: int, folder: Path) -> None:
             f"{name} version {number}: its files can't be had ({reason}); look at the registry's"
             " artifact store"
         ) from None
+
+
+def _require_registered_files(name: str, number: int, folder: Path) -> None:
+    tags = find_version(tracking.connect(), name, number).tags
+    for tag, file in ((MODEL_TAG, ONNX_FILE), (CONFIG_TAG, CONFIG_FILE)):
+        found, registered = sha256_of(folder / file), tags.get(tag)
+        if registered not in (None, found):
+            raise PromotionError(
+                f"{name} version {number}: its {file} ({found[:12]}) is not the one that was"
+                f" registered ({registered[:12]}); someone changed the registry's artifact store"
+            )
 
 
 def _what_there_is(client: "MlflowClient", name: str) -> str:

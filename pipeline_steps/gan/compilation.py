@@ -25,8 +25,23 @@ def choose_compile(wanted: bool | str, device: torch.device, run_images: int) ->
     return bool(wanted) and can_compile(device)
 
 
+def switch_off_pickles() -> None:
+    """Have torch keep compiled code, but no graphs: those it pickles, and would unpickle.
+
+    A second start takes longer by it, a first one doesn't.
+    """
+    import torch._dynamo.config
+    import torch._functorch.config
+    import torch._inductor.config
+
+    torch._inductor.config.fx_graph_cache = False
+    torch._functorch.config.enable_autograd_cache = False
+    torch._dynamo.config.automatic_dynamic_local_pgo = False
+
+
 def can_compile(device: torch.device) -> bool:
     """Try it on a sum: False, with one warning, where that fails."""
+    switch_off_pickles()
     try:
         torch.compile(lambda x: x.sin() + 1.0)(torch.ones(8, device=device))
     except Exception as error:  # whatever a compiler's absence shows as, in any version

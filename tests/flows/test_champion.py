@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from colorizer.model_folder import CHECKSUMS_FILE, CONFIG_FILE, ONNX_FILE, sha256_of
 from flows.errors import PromotionError
 from flows.history import format_table, write_csv
 from flows.promote import find_prepared
@@ -126,6 +128,33 @@ def test_rollback_restores_the_very_bytes_and_a_second_one_undoes_it(
     with open_version(NAME, find_aliases(client, NAME)["champion"]) as colorizer:
         assert colorizer.run(sketches).tobytes() == before
     assert roll_back(client).champion == better
+
+
+@pytest.mark.parametrize("file", [ONNX_FILE, CONFIG_FILE])
+def test_files_swapped_with_their_checksums_are_neither_champion_nor_rolled_back_to(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams, file: str
+) -> None:
+    first, better = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    promote(client, better, test_set, rule)
+    swap_stored_file(client, first, file)
+    with pytest.raises(PromotionError, match=f"{file} .* is not the one that was registered"):
+        roll_back(client)
+    assert find_aliases(client, NAME)["champion"] == better
+
+
+def swap_stored_file(client: "MlflowClient", number: int, file: str) -> None:
+    """Change a version's file in the artifact store, and the checksum beside it to match."""
+    source = client.get_model_version(NAME, str(number)).source
+    assert source
+    uri = client.get_logged_model(source.removeprefix("models:/")).artifact_location
+    store = Path(uri.removeprefix("file://"))
+    path = store / "model.onnx" if file == ONNX_FILE else store / "extra_files" / file
+    # a comment's worth of change: the model still loads
+    path.write_bytes(path.read_bytes() + (b"\x32\x01x" if file == ONNX_FILE else b"\n"))
+    checksums = json.loads((store / "extra_files" / CHECKSUMS_FILE).read_text())
+    checksums[file] = sha256_of(path)
+    (store / "extra_files" / CHECKSUMS_FILE).write_text(json.dumps(checksums))
 
 
 def roll_back(client: "MlflowClient", to: str | int = "previous") -> Row:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REPOSITORY = Path(__file__).parents[2]
-SIZE = 16
+SIZE = 32
 TRUE_GAINS = (0.2, 0.5, 0.9)
 """The colour of a test pair is its sketch times these."""
 
@@ -70,7 +70,11 @@ def register_folder(client: "MlflowClient", name: str, folder: Path) -> int:
     experiment_id = experiment.experiment_id if experiment else client.create_experiment("tiny")
     with mlflow.start_run(experiment_id=experiment_id, log_system_metrics=False):
         uri = log_model(open_model_folder(folder))
-    tags = {"model_sha256": sha256_of(folder / ONNX_FILE), "git_commit": "c0ffee"}
+    tags = {
+        "model_sha256": sha256_of(folder / ONNX_FILE),
+        "config_sha256": sha256_of(folder / CONFIG_FILE),
+        "git_commit": "c0ffee",
+    }
     return int(mlflow.register_model(uri, name, tags=tags).version)
 
 

@@ -68,6 +68,18 @@ def test_a_line_cut_off_while_it_was_written_is_dropped(tmp_path: Path) -> None:
     assert [entry.key for entry in Outbox(tmp_path).entries] == ["epoch 0", "epoch 1"]
 
 
+@pytest.mark.parametrize("line", [b"[1]\n", b'{"key": 1}\n', b"\x80\x04\n", b"[" * 9999 + b"\n"])
+def test_a_damaged_journal_ends_before_the_damage(tmp_path: Path, line: bytes) -> None:
+    fill(Outbox(tmp_path), 2)
+    journal = tmp_path / "outbox" / "journal.jsonl"
+    first, second = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(first + line + second)
+    with pytest.warns(UserWarning, match="damaged after 1 entries"):
+        assert [entry.key for entry in Outbox(tmp_path).entries] == ["epoch 0"]
+    fill(Outbox(tmp_path), 2)
+    assert [entry.key for entry in Outbox(tmp_path).entries] == ["epoch 0", "epoch 1"]
+
+
 def test_the_mark_is_for_one_server_and_run(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     assert not outbox.is_waiting()
