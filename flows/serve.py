@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flows.errors import ServerError, run_command
+from flows.prefect_server import HOST
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 DEPLOYMENTS = Path("prefect.yaml")
-HOST = "127.0.0.1"
 START_TIMEOUT_S = 180
 
 
@@ -66,9 +66,8 @@ def local_server(port: int) -> Iterator[str]:
             f"port {port} is taken: set PREFECT_API_URL={url} if that is your Prefect server, or"
             " choose another --port"
         )
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST]
     process = subprocess.Popen(
-        [*command, "--port", str(port)],
+        [sys.executable, "-m", "flows.prefect_server", "--port", str(port)],
         # notifications link to the run's page, and only this tells the server where that is
         env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
         stdout=subprocess.DEVNULL,
@@ -118,7 +117,8 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str) -> None:
     while not _answers(f"{url}/health"):
         if process.poll() is not None or time.monotonic() > deadline_s:
             raise ServerError(
-                f"the Prefect server at {url} didn't come up; its own words: `prefect server start`"
+                f"the Prefect server at {url} didn't come up; its own words:"
+                " `python -m flows.prefect_server`"
             )
         time.sleep(0.5)
 

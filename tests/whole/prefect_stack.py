@@ -202,10 +202,13 @@ def postgres_cluster(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def prefect_server(
-    folder: Path, database_url: str | None = None, auth: str | None = "admin:secret"
+    folder: Path,
+    database_url: str | None = None,
+    auth: str | None = "admin:secret",
+    port: int | None = None,
 ) -> Iterator[PrefectServer]:
-    """A new Prefect server; home, log and (unless told otherwise) SQLite in ``folder``."""
-    port = free_port()
+    """A Prefect server; home, log and (unless told otherwise) SQLite in ``folder``."""
+    port = port or free_port()
     log_path = folder / "server.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     common = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")} | {
@@ -226,7 +229,7 @@ def prefect_server(
         server["PREFECT_SERVER_API_AUTH_STRING"] = auth
     if database_url:
         server["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
-    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command = [sys.executable, "-m", "flows.prefect_server"]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],

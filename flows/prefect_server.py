@@ -1,0 +1,109 @@
+"""``python -m flows.prefect_server``: Prefect's server, closed to web pages of other sites.
+
+``prefect server start`` answers whatever name it's asked by, and lets any page read the answer:
+what is open in a browser on this machine could start runs, which are code. This one runs the same
+server, and refuses a request by another name (DNS rebinding) or from another origin (RFC 6454).
+"""
+
+import argparse
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+HOST = "127.0.0.1"
+LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Coroutine[Any, Any, None]]
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.prefect_server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default=HOST, help=f"address to bind (default: {HOST})")
+    parser.add_argument("--port", type=int, default=4200, help="port to bind (default: 4200)")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="another name that people reach it by, say behind a proxy; may be repeated",
+    )
+    arguments = parser.parse_args()
+    if arguments.host not in LOOPBACK_NAMES and not _has_password():
+        parser.error(
+            "whoever reaches this server may run code: set PREFECT_SERVER_API_AUTH_STRING="
+            f"name:password before it listens on {arguments.host}"
+        )
+    serve(arguments.host, arguments.port, [*LOOPBACK_NAMES, arguments.host, *arguments.name])
+
+
+def serve(host: str, port: int, names: Iterable[str]) -> None:
+    """Run Prefect's server in this process, for requests by one of these names."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")  # read on import
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = close_to_other_sites(create_app(final=True), names)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+def close_to_other_sites(app: App, names: Iterable[str]) -> App:
+    """Refuse requests and websockets by other host names (400) and from other origins (403)."""
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    hosts = list(dict.fromkeys(names))
+    guarded = TrustedHostMiddleware(
+        OwnOriginMiddleware(app, hosts),
+        allowed_hosts=hosts,
+        www_redirect=False,
+    )
+    return guarded
+
+
+class OwnOriginMiddleware:
+    """ASGI middleware: an ``Origin`` must be one of ``names``, at the port that is asked."""
+
+    def __init__(self, app: App, names: Iterable[str]) -> None:
+        self.app = app
+        self.names = frozenset(names)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 403."""
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] not in ("http", "websocket") or self._is_own(scope):
+            await self.app(scope, receive, send)
+            return
+        answer = PlainTextResponse("Requests from other origins are refused", status_code=403)
+        await answer(scope, receive, send)
+
+    def _is_own(self, scope: Message) -> bool:
+        from starlette.datastructures import Headers
+
+        headers = Headers(scope=scope)
+        host = urlsplit(f"//{headers.get('host', '')}")
+        try:
+            return all(
+                (origin := urlsplit(text)).hostname in self.names and origin.port == host.port
+                for text in headers.getlist("origin")
+            )
+        except ValueError:  # a port that is no number
+            return False
+
+
+def _has_password() -> bool:
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().server.api.auth_string is not None
+
+
+if __name__ == "__main__":
+    main()
