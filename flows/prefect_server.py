@@ -6,7 +6,6 @@ server, and refuses a request by another name (DNS rebinding) or from another or
 """
 
 import argparse
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,8 +45,6 @@ def main() -> None:
 
 def serve(host: str, port: int, names: Iterable[str]) -> None:
     """Run Prefect's server in this process, for requests by one of these names."""
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")  # read on import
-    os.environ.setdefault("DO_NOT_TRACK", "1")
     import uvicorn
     from prefect.server.api.server import create_app
 

@@ -38,6 +38,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow prints a run's address with the password that stands in ours; see run_page
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # nothing that lies on a server may be unpickled here
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "DO_NOT_TRACK": "1",
@@ -214,6 +216,14 @@ def open_run(client: "MlflowClient", experiment: str, *, training: str, work_fol
         client.update_run(run.info.run_id, status="RUNNING")
     write_text(id_file, run.info.run_id)
     return str(run.info.run_id)
+
+
+def run_page(client: "MlflowClient", experiment: str, run_id: str) -> str | None:
+    """Where a server shows a run, without a password; None for an embedded database."""
+    uri = public_uri(tracking_uri())
+    if not uri.startswith(("http://", "https://")):
+        return None
+    return f"{uri.rstrip('/')}/#/experiments/{experiment_id(client, experiment)}/runs/{run_id}"
 
 
 def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:

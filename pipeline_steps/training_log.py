@@ -75,13 +75,16 @@ class TrainingLog:
     def __enter__(self) -> "TrainingLog":
         from pipeline_steps.system_metrics import SystemMetrics
 
+        experiment = self.params.tracking.experiment
         with tracking.plain_errors():
             self.run_id = tracking.open_run(
                 self.client,
-                self.params.tracking.experiment,
+                experiment,
                 training=self.training,
                 work_folder=self.work_folder,
             )
+            if page := tracking.run_page(self.client, experiment, self.run_id):
+                print(f"train: MLflow run {page}", flush=True)
         self._log_origin()
         self._courier = Courier(self.outbox, self.client, self.run_id)
         self._courier.start()
