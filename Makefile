@@ -16,7 +16,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
-	serve retrain promote rollback history faults
+	serve retrain promote rollback history faults audit
 
 help: ## list the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -56,7 +56,9 @@ test-slow: setup ## the slow tests: the whole pipeline, a real Prefect server
 	$(RUN) python -m pytest -m slow -n 2 --dist loadfile
 
 faults: setup ## every fault in full: kills, full disks, dead servers, hostile files (an hour)
-	$(RUN) FAULTS=full python -m pytest -m slow -n 2 --dist loadfile tests/faults
+	@rm -f reports/faults.txt
+	$(RUN) FAULTS=full FAULTS_REPORT=reports/faults.txt python -m pytest -m slow -n 2 --dist loadfile tests/faults
+	@sort reports/faults.txt
 
 check: setup ## ruff, ruff format and mypy, as CI runs them
 	$(RUN) ruff check .
@@ -74,6 +76,9 @@ lock: $(UV) ## choose versions anew and write requirements.lock
 mlflow: setup ## open the MLflow UI on the embedded database, loopback only
 	$(RUN) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+
+audit: $(UV) ## look the locked versions up among known vulnerabilities (needs pypi.org)
+	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
 
 plots: setup ## draw curves, strips and grids to dvc_plots/index.html
 	@$(RUN) dvc plots show

@@ -73,7 +73,7 @@ def test_the_whole_pipeline(tmp_path: Path) -> None:
 
 def test_training_alone(tmp_path: Path) -> None:
     """A checkpoint before every step, of a wide network: most kills meet a half written one."""
-    train = {"epochs": 60, "checkpoint_interval_s": 0.0, "generator_width": 24}
+    train = {"epochs": 120 if FULL else 60, "checkpoint_interval_s": 0.0, "generator_width": 24}
     unbroken = make_small_clone(tmp_path / "unbroken")
     unbroken.set_params({"train": train})
     unbroken.commit()
