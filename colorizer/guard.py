@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colorizer.errors import PictureError
-from colorizer.pictures import DEFAULT_MAX_PIXELS, open_picture
+from colorizer.pictures import DEFAULT_MAX_PIXELS, Decoded, open_with_alpha
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +86,11 @@ class PictureGuard:
         return self._child.pid if self._child else None
 
     def open(self, picture: Path | bytes) -> "Image":
-        """Decode a picture as :func:`open_picture` does.
+        """Decode a picture as :func:`~colorizer.pictures.open_picture` does."""
+        return self.open_with_alpha(picture).rgb
+
+    def open_with_alpha(self, picture: Path | bytes) -> Decoded:
+        """Decode a picture as :func:`open_with_alpha` does.
 
         Raises :class:`PictureError` also for one that crashes or stalls its decoder.
         """
@@ -97,13 +101,16 @@ class PictureGuard:
                 self._start()
             assert self._connection is not None, "a child has a connection"
             try:
-                header, pixels = _ask(self._connection, picture)
+                header, pixels, alpha = _ask(self._connection, picture)
             except (EOFError, OSError):
                 raise PictureError(self._why_it_died()) from None
         if "error" in header:
             raise PictureError(header["error"])
         width, height = header["size"]
-        return Image.frombytes("RGB", (width, height), pixels)
+        return Decoded(
+            Image.frombytes("RGB", (width, height), pixels),
+            Image.frombytes("L", (width, height), alpha) if alpha else None,
+        )
 
     def close(self) -> None:
         """End the child."""
@@ -142,12 +149,14 @@ class PictureGuard:
         return f"crashes its decoder (exit code {self._child.exitcode})"
 
 
-def _ask(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any], bytes]:
+def _ask(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any], bytes, bytes]:
     is_path = isinstance(picture, Path)
     connection.send_bytes(b"path" if is_path else b"data")
     connection.send_bytes(str(picture).encode() if isinstance(picture, Path) else picture)
     header = json.loads(connection.recv_bytes())
-    return header, b"" if "error" in header else connection.recv_bytes()
+    if "error" in header:
+        return header, b"", b""
+    return header, connection.recv_bytes(), connection.recv_bytes()
 
 
 # --- in the child --------------------------------------------------------------------------------
@@ -165,12 +174,13 @@ def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
 
 def _answer(connection: Connection, picture: Path | bytes, max_pixels: int) -> None:
     try:
-        image = open_picture(picture, max_pixels=max_pixels)
-        pixels = image.tobytes()
+        rgb, opacity = open_with_alpha(picture, max_pixels=max_pixels)
+        pixels, alpha = rgb.tobytes(), opacity.tobytes() if opacity else b""
     except PictureError as error:
         connection.send_bytes(json.dumps({"error": str(error)}).encode())
     except MemoryError:
         connection.send_bytes(json.dumps({"error": "too large: not enough memory"}).encode())
     else:
-        connection.send_bytes(json.dumps({"size": image.size}).encode())
+        connection.send_bytes(json.dumps({"size": rgb.size}).encode())
         connection.send_bytes(pixels)
+        connection.send_bytes(alpha)

@@ -26,8 +26,14 @@ GRID_FILE = "grid.png"
 CHECKED_FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, GRID_FILE)
 INPUT_NAME = "sketch"
 OUTPUT_NAME = "colour"
+NOISE_NAME = "noise"
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 2048
+
+
+def noise_name(number: int) -> str:
+    """The name of the model's input for a dropout mask, counted from the innermost layer."""
+    return f"{NOISE_NAME}_{number}"
 
 
 @dataclass(frozen=True)

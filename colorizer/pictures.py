@@ -23,6 +23,8 @@ UInt8Array = npt.NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 DEFAULT_MAX_PIXELS = 50_000_000
+MAX_SKETCH_PIXELS = 8192 * 8192
+"""Of a picture that is to be coloured."""
 WHITE = 255
 
 _WARNINGS_LOCK = threading.Lock()
@@ -32,6 +34,15 @@ _PNG_SAMPLE_SCALE = {"L;2": 85, "L;4": 17}
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _TIFF_WHITE_IS_ZERO = 0
+
+
+class Decoded(NamedTuple):
+    """A picture as it is seen on white paper, and how opaque it was."""
+
+    rgb: Image.Image
+    """8-bit RGB, upright."""
+    alpha: Image.Image | None
+    """8-bit grey of the same size, 255 = opaque; None for a picture without transparency."""
 
 
 class Placement(NamedTuple):
@@ -60,6 +71,13 @@ def open_picture(
 
     Raises :class:`PictureError`, one line without the file's name, on anything else.
     """
+    return open_with_alpha(file, max_pixels=max_pixels).rgb
+
+
+def open_with_alpha(
+    file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Decoded:
+    """Decode a picture as :func:`open_picture` does, and keep its transparency beside it."""
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be ≥ 1, got {max_pixels}")
     # the filters of warnings are the whole process's: one thread at a time may bend them
@@ -142,7 +160,7 @@ def _check_checksums(source: BinaryIO, start: int) -> None:
     source.seek(position)
 
 
-def _decode(picture: ImageFile.ImageFile) -> Image.Image:
+def _decode(picture: ImageFile.ImageFile) -> Decoded:
     raw_mode = _raw_mode(picture)
     picture.load()
     ImageOps.exif_transpose(picture, in_place=True)
@@ -150,8 +168,9 @@ def _decode(picture: ImageFile.ImageFile) -> Image.Image:
         return _deep_grey_to_rgb(picture)
     if picture.has_transparency_data:
         _scale_transparent_sample(picture, raw_mode)
-        return _over_white(picture.convert("RGBA"))
-    return picture.convert("RGB")
+        rgba = picture.convert("RGBA")
+        return Decoded(_over_white(rgba), rgba.getchannel("A"))
+    return Decoded(picture.convert("RGB"), None)
 
 
 def _raw_mode(picture: ImageFile.ImageFile) -> str:
@@ -173,7 +192,7 @@ def _scale_transparent_sample(picture: Image.Image, raw_mode: str) -> None:
         picture.info["transparency"] = tuple(sample >> 8 for sample in transparent)
 
 
-def _deep_grey_to_rgb(picture: ImageFile.ImageFile) -> Image.Image:
+def _deep_grey_to_rgb(picture: ImageFile.ImageFile) -> Decoded:
     values = np.asarray(picture)
     white_level = _white_level(picture, values)
     grey = np.empty(values.shape, np.uint8)
@@ -184,9 +203,12 @@ def _deep_grey_to_rgb(picture: ImageFile.ImageFile) -> Image.Image:
     if _is_white_zero(picture):
         grey = WHITE - grey
     transparent = picture.info.get("transparency")
+    alpha = None
     if isinstance(transparent, int):
-        grey[values == transparent] = WHITE
-    return Image.fromarray(grey).convert("RGB")
+        alpha = np.where(values == transparent, np.uint8(0), np.uint8(WHITE))
+        grey[alpha == 0] = WHITE
+    rgb = Image.fromarray(grey).convert("RGB")
+    return Decoded(rgb, None if alpha is None else Image.fromarray(alpha))
 
 
 def _white_level(picture: Image.Image, values: npt.NDArray[np.generic]) -> float:

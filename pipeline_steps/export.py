@@ -11,6 +11,7 @@ refused. Equal weights give equal bytes. Registering is a command of its own: ``
 import dataclasses
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from colorizer.model_folder import (
     WEIGHTS_FILE,
     ModelFolder,
     compute_checksums,
+    noise_name,
 )
 from colorizer.pixels import to_model_range
 from colorizer.runtime import Colorizer
@@ -83,28 +85,47 @@ def main() -> None:
 
 
 def export_onnx(generator: Generator, path: Path) -> None:
-    """Write the generator, in evaluation mode, as one ONNX file that takes any batch."""
+    """Write the generator, in evaluation mode, as one ONNX file that takes any batch.
+
+    Dropout masks are inputs with a default of one: who gives none gets the plain colouring.
+    """
     import onnx
 
     size = generator.architecture.image_size
     example = torch.zeros(2, 1, size, size)
+    masks = tuple(torch.ones(2, *shape) for shape in generator.noise_shapes)
+    names = [noise_name(number) for number in range(len(masks))]
+    batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             generator.eval(),
-            (example,),
+            (example, *masks),
             dynamo=True,
             verbose=False,
-            input_names=[INPUT_NAME],
+            input_names=[INPUT_NAME, *names],
             output_names=[OUTPUT_NAME],
-            dynamic_shapes={"sketch": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"sketch": {0: batch}, "noise": tuple({0: batch} for _ in masks)},
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program")
     model = program.model_proto
     strip_traces(model)
+    make_optional(model, names)
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
+
+
+def make_optional(model: "onnx.ModelProto", names: Sequence[str]) -> None:
+    """Give these inputs a default of one, which any batch takes."""
+    import onnx
+
+    for value in model.graph.input:
+        if value.name in names:
+            for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+                dimension.dim_param = f"{value.name}_{axis}"
+            one = np.ones((1, 1, 1, 1), np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(one, value.name))
 
 
 def strip_traces(model: "onnx.ModelProto") -> None:
@@ -152,6 +173,10 @@ def describe(params: Params, generator: Generator) -> dict[str, Any]:
             "grey": "Rec. 601 luma; transparency over white",
             "input": f"{INPUT_NAME}: float32 N×1×S×S, value / 127.5 − 1, white paper = 1",
             "output": f"{OUTPUT_NAME}: float32 N×3×S×S RGB, (value + 1) · 127.5",
+        },
+        "noise": {
+            "dropout": generator.architecture.dropout,
+            "shapes": [list(shape) for shape in generator.noise_shapes],
         },
         "architecture": dataclasses.asdict(generator.architecture),
         "params": {name: dataclasses.asdict(params)[name] for name in SECTIONS},

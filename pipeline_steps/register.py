@@ -24,6 +24,7 @@ from colorizer.model_folder import (
     sha256_of,
 )
 from colorizer.pixels import to_model_range
+from colorizer.registry import CONFIG_TAG, MODEL_TAG
 from pipeline_steps import tracking
 from pipeline_steps.courier import deliver_waiting
 from pipeline_steps.errors import DataError
@@ -40,8 +41,6 @@ MODELS = Path("models")
 FOLDER = MODELS / "colorizer"
 REPORTS = Path("reports")
 WORK = Path(".work/train")
-MODEL_TAG = "model_sha256"
-CONFIG_TAG = "config_sha256"
 CANDIDATE = "candidate"
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.errors import ModelFolderError
-from colorizer.model_folder import CONFIG_FILE, ONNX_FILE, open_model_folder, sha256_of
+from colorizer.model_folder import open_model_folder
+from colorizer.registry import download_folder, require_registered
 from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
 from pipeline_steps import tracking
-from pipeline_steps.register import CONFIG_TAG, MODEL_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,8 @@ def open_version(name: str, number: int) -> Iterator[Colorizer]:
         fetch_folder(name, number, folder)
         try:
             model = open_model_folder(folder)
-            _require_registered_files(name, number, folder)
+            tags = find_version(tracking.connect(), name, number).tags
+            require_registered(f"{name} version {number}", folder, tags)
             colorizer = Colorizer(model)
         except ModelFolderError as error:
             raise PromotionError(f"{name} version {number} can't be loaded: {error}") from None
@@ -86,34 +87,16 @@ def open_version(name: str, number: int) -> Iterator[Colorizer]:
 
 def fetch_folder(name: str, number: int, folder: Path) -> None:
     """Lay out a version's files in ``folder`` as export wrote them."""
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        # given a folder, it copies; else a local store would hand out its own
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            uri = f"models:/{name}/{number}"
-            stored = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
-            (stored / "model.onnx").rename(folder / ONNX_FILE)
-            for file in (stored / "extra_files").iterdir():
-                file.rename(folder / file.name)
+        download_folder(name, number, folder)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise PromotionError(
             f"{name} version {number}: its files can't be had ({reason}); look at the registry's"
             " artifact store"
         ) from None
-
-
-def _require_registered_files(name: str, number: int, folder: Path) -> None:
-    tags = find_version(tracking.connect(), name, number).tags
-    for tag, file in ((MODEL_TAG, ONNX_FILE), (CONFIG_TAG, CONFIG_FILE)):
-        found, registered = sha256_of(folder / file), tags.get(tag)
-        if registered not in (None, found):
-            raise PromotionError(
-                f"{name} version {number}: its {file} ({found[:12]}) is not the one that was"
-                f" registered ({registered[:12]}); someone changed the registry's artifact store"
-            )
 
 
 def _what_there_is(client: "MlflowClient", name: str) -> str:

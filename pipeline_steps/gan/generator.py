@@ -5,6 +5,7 @@ Shape legend: N pictures, S = image size in pixels, channels first, values in �
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,18 +94,39 @@ class Generator(nn.Module):
             block.append(nn.Dropout(self.architecture.dropout))
         return block
 
-    def forward(self, sketch: Tensor) -> Tensor:
-        """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1."""
+    @property
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """Channels, height and width of the maps that dropout acts on, from the innermost out."""
+        architecture = self.architecture
+        if not architecture.dropout:
+            return []
+        depth = len(self.up)
+        count = min(NUM_DROPOUT_BLOCKS, depth - 1)
+        widths = [architecture.width * min(2**level, MAX_WIDTH_FACTOR) for level in range(depth)]
+        return [(widths[depth - 2 - i], 2 << i, 2 << i) for i in range(count)]
+
+    def forward(self, sketch: Tensor, *noise: Tensor) -> Tensor:
+        """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1.
+
+        ``noise``: dropout masks of ``noise_shapes``, drawn by the caller; the paper draws its
+        colourings by them (section 2.1), in evaluation mode dropout itself draws none.
+        """
         x = sketch.expand(-1, self.architecture.in_channels, -1, -1)
         skips: list[Tensor] = []
         for down in self.down:
             x = down(x)
             skips.append(x)
-        x = self.up[0](skips.pop())
+        masks = iter(noise)
+        x = self._masked(self.up[0](skips.pop()), masks)
         for up in self.up[1:]:
-            x = up(concatenate(skips.pop(), x))
+            x = self._masked(up(concatenate(skips.pop(), x)), masks)
         assert isinstance(x, Tensor)
         return x
+
+    @staticmethod
+    def _masked(x: Tensor, masks: Iterator[Tensor]) -> Tensor:
+        mask = next(masks, None)
+        return x if mask is None else x * mask
 
 
 def normalization_layer(normalization: str, channels: int) -> nn.Module:

@@ -1,0 +1,206 @@
+"""``colorize``: colour a sketch, a folder of sketches, or standard input.
+
+colorize sketch.png -o coloured.png
+colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
+colorize frames/ -o coloured/ --workers 4     a folder; run again, it goes on where it was
+colorize - -o - < sketch.png > coloured.png
+
+exit codes: 0 all coloured; 1 nothing could be; 2 wrong usage; 3 some files of a folder could not
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colorizer.errors import ColorizerError, ModelFolderError
+
+if TYPE_CHECKING:
+    from colorizer.guard import PictureGuard
+    from colorizer.runtime import Wish
+
+EXIT_SOME_FAILED = 3
+MODEL = Path("models/colorizer")
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    parser = make_parser()
+    arguments = parser.parse_args()
+    try:
+        return run(arguments, parser)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except (ColorizerError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options, for the command and for shell completion."""
+    parser = argparse.ArgumentParser(
+        prog="colorize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", help="a sketch, a folder of sketches, or - for standard input")
+    parser.add_argument(
+        "-o", "--output", required=True, help=".png, .webp or .ora file, a folder, or - (PNG)"
+    )
+    parser.add_argument(
+        "--model",
+        help="an exported folder, models:/NAME@ALIAS or models:/NAME/NUMBER"
+        f" (default: $COLORIZER_MODEL, or {MODEL})",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    look = parser.add_argument_group("look")
+    look.add_argument("--clean", action="store_true", help="make line art of a photo or scan first")
+    look.add_argument("--seed", type=int, help="another colouring for every number ≥ 0")
+    look.add_argument("--palette", help="move the main colours to these: #ff8800,#2244aa")
+    look.add_argument("--reference", type=Path, help="take hues and saturation from this picture")
+    look.add_argument(
+        "--line-strength", type=float, default=1.0, metavar="0..2", help="0: none (default: 1)"
+    )
+    look.add_argument("--colour-only", action="store_true", help="leave the lines out")
+    many = parser.add_argument_group("folders")
+    many.add_argument("--layers", action="store_true", help="write .ora files instead of .png")
+    many.add_argument("--format", choices=("png", "webp", "ora"), default="png")
+    many.add_argument("--workers", type=int, default=os.cpu_count(), help="threads (default: all)")
+    many.add_argument(
+        "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="part I of N"
+    )
+    parser.add_argument("--json", action="store_true", help="say what was done as JSON")
+    try:
+        import shtab
+    except ModuleNotFoundError:
+        pass
+    else:
+        shtab.add_argument_to(parser, "--print-completion", help="a completion script for a shell")
+    return parser
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``"2/8"`` → (2, 8)."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"must be I/N with 1 ≤ I ≤ N, got {text}")
+    return int(match[1]), int(match[2])
+
+
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Do what the arguments say. Raises :class:`ColorizerError` and :class:`OSError`."""
+    if arguments.workers < 1:
+        parser.error("--workers must be ≥ 1")
+    if arguments.input != "-" and Path(arguments.input).is_dir():
+        if arguments.output == "-":
+            parser.error("a folder needs a folder: -o coloured/")
+        return colour_folder(arguments)
+    return colour_one(arguments)
+
+
+def colour_one(arguments: argparse.Namespace) -> int:
+    """Colour one sketch; 0."""
+    from colorizer.artwork import write_whole
+    from colorizer.guard import PictureGuard
+    from colorizer.pictures import MAX_SKETCH_PIXELS
+    from colorizer.runtime import Colorizer
+
+    suffix = ".png" if arguments.output == "-" else Path(arguments.output).suffix.lower()
+    # the guard's child starts while the model is being loaded
+    with PictureGuard(max_pixels=MAX_SKETCH_PIXELS) as guard:
+        colorizer = Colorizer.load(choose_model(arguments), guard=guard, device=arguments.device)
+        wish = make_wish(arguments, guard)
+        source = sys.stdin.buffer.read() if arguments.input == "-" else Path(arguments.input)
+        artwork = colorizer.draw(source, wish)
+    data = artwork.encode(suffix, colour_only=arguments.colour_only)
+    if arguments.output == "-":
+        sys.stdout.buffer.write(data)
+        return 0
+    write_whole(Path(arguments.output), data)
+    width, height = artwork.colour.size
+    if arguments.json:
+        print(json.dumps({"target": arguments.output, "width": width, "height": height}))
+    else:
+        print(f"{arguments.output}: {width}×{height}")
+    return 0
+
+
+def colour_folder(arguments: argparse.Namespace) -> int:
+    """Colour a folder; 0, or :data:`EXIT_SOME_FAILED`."""
+    from tqdm import tqdm
+
+    from colorizer.batch import (
+        Batch,
+        Journal,
+        Shard,
+        choose_shard,
+        find_jobs,
+        wish_key,
+        write_report,
+    )
+    from colorizer.guard import PictureGuard
+    from colorizer.runtime import Colorizer
+
+    sources, targets = Path(arguments.input), Path(arguments.output)
+    shard = Shard(number=arguments.shard[0], count=arguments.shard[1])
+    suffix = ".ora" if arguments.layers else f".{arguments.format}"
+    jobs = choose_shard(find_jobs(sources, suffix), shard)
+    threads = max(1, len(os.sched_getaffinity(0)) // arguments.workers)
+    colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
+    with PictureGuard() as guard:
+        wish = make_wish(arguments, guard)
+    targets.mkdir(parents=True, exist_ok=True)
+    key = wish_key(str(colorizer.model.onnx_sha256), wish, colour_only=arguments.colour_only)
+    batch = Batch(colorizer, sources, targets, wish, colour_only=arguments.colour_only)
+    with tqdm(total=len(jobs), unit="picture", disable=arguments.json) as bar:
+        results = batch.run(
+            jobs,
+            Journal(targets, shard, key),
+            workers=arguments.workers,
+            told=lambda _: bar.update(),
+        )
+    report = write_report(targets, shard, results)
+    failed = [result for result in results if result.status == "failed"]
+    if arguments.json:
+        print(json.dumps([asdict(result) for result in results], ensure_ascii=False))
+    else:
+        for result in failed:
+            print(f"{result.source}: {result.reason}", file=sys.stderr)
+        print(f"{len(results) - len(failed)} coloured, {len(failed)} not; {report}")
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def choose_model(arguments: argparse.Namespace) -> str:
+    """The model that was asked for. Raises :class:`ModelFolderError` if none was, nor is here."""
+    wanted = arguments.model or os.environ.get("COLORIZER_MODEL")
+    if wanted:
+        return str(wanted)
+    if not MODEL.is_dir():
+        raise ModelFolderError(
+            f"no model: {MODEL} isn't here. `make repro` makes one; or name one with --model or"
+            " COLORIZER_MODEL, a folder or models:/sketch-colorizer@champion"
+        )
+    return str(MODEL)
+
+
+def make_wish(arguments: argparse.Namespace, guard: "PictureGuard") -> "Wish":
+    """The look that was asked for. Raises :class:`PictureError` for a reference that is none."""
+    from colorizer.palette import parse_colours
+    from colorizer.runtime import Wish
+
+    if arguments.palette:
+        parse_colours(arguments.palette)  # before any work
+    return Wish(
+        clean=arguments.clean,
+        seed=arguments.seed,
+        palette=arguments.palette,
+        reference=guard.open(arguments.reference) if arguments.reference else None,
+        line_strength=arguments.line_strength,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

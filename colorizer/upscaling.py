@@ -1,0 +1,107 @@
+"""Colours of a small picture on a large one: they stay on their side of the lines.
+
+The generator knows one size. Larger sketches are coloured small; the colours, less the lines that
+are drawn into them, are brought up by factors of two, and at every size spread along the paper
+but not through ink (diffusion with a conductance, as Perona and Malik 1990). The original lines are
+then laid over at full resolution.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+
+WORKING_SIDE_PX = 1024
+"""Up to here colours follow the lines; what is larger is only interpolated."""
+NUM_SPREADS = 12
+"""Steps at each size; a colour travels about so many pixels."""
+FILL_SPREADS = 24
+INK_CONDUCTANCE = 0.01
+
+
+def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
+    """Colours without lines, at the size of ``lines`` (grey).
+
+    ``colour``: the generator's picture, h×w×3 ``uint8``, of the same aspect.
+    """
+    if lines.mode != "L":
+        raise ValueError(f"need lines of mode L, got {lines.mode}")
+    height, width = colour.shape[:2]
+    small = _at(lines, (width, height))
+    values = _fill_lines(colour.astype(np.float32), _conductance(small))
+    for size in _sizes((width, height), lines.size):
+        enlarged = [
+            Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR)
+            for channel in np.moveaxis(values, -1, 0)
+        ]
+        values = np.stack([np.asarray(channel) for channel in enlarged], axis=-1)
+        values = _spread(values, _conductance(_at(lines, size)), NUM_SPREADS)
+    picture = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+    if picture.size == lines.size:
+        return picture
+    shrinks = picture.width > lines.width
+    how = Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
+    return picture.resize(lines.size, how)
+
+
+def _sizes(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+    """Every doubling on the way to ``end`` or the working size, the last one exactly there."""
+    longest = min(max(end), WORKING_SIDE_PX)
+    sizes = []
+    side = max(start)
+    while side < longest:
+        side = min(2 * side, longest)
+        scale = side / max(end)
+        sizes.append((max(1, round(end[0] * scale)), max(1, round(end[1] * scale))))
+    return sizes
+
+
+def _at(lines: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if lines.size == size:
+        return lines
+    return lines.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def _conductance(lines: Image.Image) -> Float32Array:
+    """H×W float32 in 0..1: 1 on paper, nearly 0 on ink."""
+    paper = np.asarray(lines, np.float32) / 255
+    conductance = INK_CONDUCTANCE + (1 - INK_CONDUCTANCE) * np.square(np.square(paper))
+    return conductance.astype(np.float32, copy=False)
+
+
+def _fill_lines(values: Float32Array, conductance: Float32Array) -> Float32Array:
+    """Take the ink out of a coloured picture: its pixels get the colours beside them."""
+    weight = conductance[..., None] ** 2
+    painted = values * weight
+    for _ in range(FILL_SPREADS):
+        painted, weight = _blur(painted), _blur(weight)
+    own = conductance[..., None] ** 2
+    filled = own * values + (1 - own) * painted / np.maximum(weight, 1e-6)
+    return filled.astype(np.float32, copy=False)
+
+
+def _spread(values: Float32Array, conductance: Float32Array, num_steps: int) -> Float32Array:
+    across = np.minimum(conductance[:, 1:], conductance[:, :-1])[..., None] * np.float32(0.24)
+    down = np.minimum(conductance[1:], conductance[:-1])[..., None] * np.float32(0.24)
+    for _ in range(num_steps):
+        flow_x = across * (values[:, 1:] - values[:, :-1])
+        flow_y = down * (values[1:] - values[:-1])
+        values = values.copy()
+        values[:, :-1] += flow_x
+        values[:, 1:] -= flow_x
+        values[:-1] += flow_y
+        values[1:] -= flow_y
+    return values
+
+
+def _blur(values: Float32Array) -> Float32Array:
+    """1 2 1 in both directions; the border repeats."""
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    for axis in (0, 1):
+        swapped = np.swapaxes(values, 0, axis)
+        before = np.concatenate([swapped[:1], swapped[:-1]])
+        after = np.concatenate([swapped[1:], swapped[-1:]])
+        values = np.swapaxes(half * swapped + quarter * (before + after), 0, axis)
+    return values

@@ -1,0 +1,49 @@
+"""A small generator of chance, exported as every one is."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from colorizer.model_folder import (
+    CARD_FILE,
+    CHECKSUMS_FILE,
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    GRID_FILE,
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    compute_checksums,
+)
+from colorizer.runtime import Colorizer
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from pipeline_steps.export import export_onnx
+    from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
+
+    folder = tmp_path_factory.mktemp("model") / "colorizer"
+    folder.mkdir()
+    torch.manual_seed(3)
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4))
+    with torch.no_grad():
+        for weights in generator.parameters():
+            weights.mul_(5)  # so that noise shows in 8 bits
+    export_onnx(generator, folder / ONNX_FILE)
+    for name in (WEIGHTS_FILE, CARD_FILE, GRID_FILE):
+        (folder / name).write_text(name)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "preprocessing": {"image_size": 32},
+        "noise": {"dropout": 0.5, "shapes": [list(shape) for shape in generator.noise_shapes]},
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(folder)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colorizer(model_folder: Path) -> Colorizer:
+    return Colorizer.load(model_folder)

@@ -1,0 +1,23 @@
+"""Line art for tests."""
+
+import io
+
+from PIL import Image, ImageDraw
+
+
+def draw(width: int = 60, height: int = 40) -> Image.Image:
+    """A black ring and a stroke on white, RGB."""
+    picture = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(picture)
+    thick = max(1, min(width, height) // 20)
+    inset_x, inset_y = width // 5, height // 5
+    box = (inset_x, inset_y, width - 1 - inset_x, height - 1 - inset_y)
+    pen.ellipse(box, outline="black", width=thick)
+    pen.line((0, height // 2, width, height // 2), fill=(40, 40, 160), width=thick)
+    return picture
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,159 @@
+"""Folders: one bad file stops nothing, what is done stays done, shards add up to the whole."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from colorizer.batch import Job, Shard, choose_shard, find_jobs
+from colorizer.errors import PictureError
+from tests.colorizer.drawing import draw
+
+NUM_GOOD = 12
+BAD = {"b.png": b"no picture", "empty.jpg": b"", "z/cut.png": b"\x89PNG\r\n\x1a\n\0\0"}
+
+
+@pytest.fixture(scope="module")
+def sketches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sketches")
+    for number in range(NUM_GOOD):
+        path = folder / f"frames{number % 3}" / f"{number:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        draw(40 + number, 30).save(path)
+    for name, data in BAD.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    (folder / "notes.txt").write_text("not a picture, and not named as one")
+    return folder
+
+
+def colorize(model: Path, *arguments: object, data: bytes | None = None) -> "Done":
+    command = [sys.executable, "-m", "colorizer", *map(str, arguments), "--model", str(model)]
+    return subprocess.run(command, capture_output=True, timeout=120, input=data)
+
+
+Done = subprocess.CompletedProcess[bytes]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.png"))
+    }
+
+
+def report(folder: Path, name: str = "report.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def whole(sketches: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("coloured")
+    done = colorize(model_folder, sketches, "-o", folder)
+    assert done.returncode == 3, done.stderr
+    assert f"{NUM_GOOD} coloured, {len(BAD)} not".encode() in done.stdout
+    assert b"b.png: not a picture" in done.stderr
+    assert b"Traceback" not in done.stderr
+    return folder
+
+
+def test_the_report_tells_of_every_file(whole: Path) -> None:
+    rows = report(whole)
+    assert [row["source"] for row in rows] == sorted(row["source"] for row in rows)
+    failed = {row["source"] for row in rows if row["status"] == "failed"}
+    assert failed == set(BAD)
+    assert all(row["reason"] for row in rows if row["status"] == "failed")
+    for row in rows:
+        if row["status"] == "done":
+            data = (whole / row["target"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == row["sha256"]
+            with Image.open(whole / row["target"]) as picture:
+                assert picture.size == (int(row["width"]), int(row["height"]))
+    assert json.loads((whole / "report.json").read_text())[0]["source"] == rows[0]["source"]
+
+
+def test_shards_add_up_to_the_whole(
+    whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        shard = ("--shard", f"{number}/3", "--workers", 1)
+        assert colorize(model_folder, sketches, "-o", tmp_path, *shard).returncode in (0, 3)
+    assert hashes(tmp_path) == hashes(whole)
+    rows = [row for n in (1, 2, 3) for row in report(tmp_path, f"report-{n}-of-3.csv")]
+    assert {row["source"] for row in rows} == {row["source"] for row in report(whole)}
+
+
+def test_killed_and_begun_again_it_ends_as_if_nothing_was(
+    whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "colorizer", str(sketches), "-o", str(tmp_path)]
+    for wanted in (2, 6):
+        process = subprocess.Popen(
+            [*command, "--model", str(model_folder), "--workers", "1"],
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline_s = time.monotonic() + 60
+        while len(list(tmp_path.rglob("*.png"))) < wanted and process.poll() is None:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    assert colorize(model_folder, sketches, "-o", tmp_path).returncode == 3
+    assert hashes(tmp_path) == hashes(whole)
+    rows = {row["source"]: row for row in report(tmp_path)}
+    assert {k: v["sha256"] for k, v in rows.items()} == {
+        row["source"]: row["sha256"] for row in report(whole)
+    }
+    kept = [path for path, changed in before.items() if path.stat().st_mtime_ns == changed]
+    assert len(kept) >= len(before) - 1  # the last may have come before its line in the journal
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+def test_other_wishes_are_done_anew_and_equal_ones_are_not(
+    sketches: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    colorize(model_folder, sketches, "-o", tmp_path)
+    plain, changed = hashes(tmp_path), tmp_path / "frames0" / "00.png"
+    when = changed.stat().st_mtime_ns
+    colorize(model_folder, sketches, "-o", tmp_path)
+    assert changed.stat().st_mtime_ns == when
+    colorize(model_folder, sketches, "-o", tmp_path, "--line-strength", 0.5)
+    assert hashes(tmp_path) != plain
+    colorize(model_folder, sketches, "-o", tmp_path)
+    assert hashes(tmp_path) == plain
+
+
+def test_equal_stems_get_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "b.webp", ".hidden.png"):
+        (tmp_path / name).touch()
+    targets = {job.source: job.target for job in find_jobs(tmp_path, ".png")}
+    assert targets == {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.webp": "b.png"}
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="no pictures"):
+        find_jobs(tmp_path, ".png")
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 30])
+def test_shards_are_disjoint_and_complete(count: int) -> None:
+    jobs = [Job(source=f"{number}", target="") for number in range(20)]
+    parts = [choose_shard(jobs, Shard(number=i, count=count)) for i in range(1, count + 1)]
+    assert sorted(job.source for part in parts for job in part) == sorted(j.source for j in jobs)
+
+
+@pytest.mark.parametrize(("number", "count"), [(0, 1), (2, 1), (1, 0)])
+def test_an_impossible_shard_is_refused(number: int, count: int) -> None:
+    with pytest.raises(ValueError, match="must be i/n"):
+        Shard(number=number, count=count)

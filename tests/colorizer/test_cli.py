@@ -1,0 +1,86 @@
+"""``colorize``: files, pipes, and what it says when it can't."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.colorizer.drawing import draw, png
+from tests.colorizer.test_batch import Done, colorize
+
+
+@pytest.fixture
+def sketch(tmp_path: Path) -> Path:
+    path = tmp_path / "sketch.png"
+    path.write_bytes(png(draw(70, 50)))
+    return path
+
+
+def test_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+    done = colorize(model_folder, sketch, "-o", tmp_path / "out.webp", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["width"] == 70
+    with Image.open(tmp_path / "out.webp") as picture:
+        assert picture.size == (70, 50)
+
+
+def test_layers(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+    assert colorize(model_folder, sketch, "-o", tmp_path / "out.ora").returncode == 0
+    assert "stack.xml" in zipfile.ZipFile(tmp_path / "out.ora").namelist()
+
+
+def test_a_pipe_is_the_same_as_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+    look = ("--seed", 3, "--palette", "#ff8800,#2244aa", "--clean", "--colour-only")
+    assert colorize(model_folder, sketch, "-o", tmp_path / "out.png", *look).returncode == 0
+    piped = colorize(model_folder, "-", "-o", "-", *look, data=sketch.read_bytes())
+    assert piped.stdout == (tmp_path / "out.png").read_bytes()
+    assert Image.open(io.BytesIO(piped.stdout)).size == (70, 50)
+
+
+def refused(done: Done, reason: str, code: int = 1) -> None:
+    assert done.returncode == code
+    assert reason in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+def test_what_cannot_be_done_is_told(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    text = tmp_path / "text.png"
+    text.write_text("hello")
+    refused(colorize(model_folder, text, "-o", out), "not a picture")
+    refused(colorize(model_folder, tmp_path / "none.png", "-o", out), "no such file")
+    refused(colorize(model_folder, sketch, "-o", tmp_path / "out.psd"), "name it .png")
+    refused(colorize(model_folder, sketch, "-o", tmp_path / "no" / "out.png"), "No such file")
+    refused(colorize(model_folder, sketch, "-o", out, "--palette", "red"), "colours like")
+    refused(colorize(model_folder, sketch, "-o", out, "--seed", -1), "seed must be")
+    refused(colorize(tmp_path, sketch, "-o", out), "dvc repro export")
+    refused(colorize(model_folder, sketch, "-o", out, "--shard", "3/2"), "must be I/N", 2)
+    refused(colorize(model_folder, tmp_path, "-o", "-"), "needs a folder", 2)
+    assert not out.exists()
+
+
+def test_without_a_model_it_says_how_to_make_one(sketch: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "colorizer", str(sketch), "-o", "out.png"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
+    refused(done, "`make repro` makes one")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_scripts(shell: str) -> None:
+    pytest.importorskip("shtab")
+    command = [sys.executable, "-m", "colorizer", "--print-completion", shell]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "--line-strength" in done.stdout
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True, timeout=10)

@@ -1,0 +1,90 @@
+"""Any sketch in, a picture of the same size, lines and transparency out."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from colorizer.errors import ModelFolderError, PictureError
+from colorizer.runtime import Colorizer, Wish
+from tests.colorizer.drawing import draw, png
+
+
+@pytest.mark.parametrize(
+    "size", [(16, 16), (1, 1), (1, 300), (300, 1), (32, 32), (100, 37), (333, 517), (1500, 1100)]
+)
+def test_a_picture_is_as_large_as_its_sketch(colorizer: Colorizer, size: tuple[int, int]) -> None:
+    coloured = colorizer(png(draw(*size)))
+    assert (coloured.size, coloured.mode) == (size, "RGB")
+
+
+def test_lines_are_nowhere_brighter_than_they_were(colorizer: Colorizer) -> None:
+    sketch = draw(400, 300)
+    assert (np.asarray(colorizer(png(sketch))) <= np.asarray(sketch)).all()
+
+
+def test_transparency_is_kept_bit_for_bit(colorizer: Colorizer) -> None:
+    sketch = draw(200, 150).convert("RGBA")
+    alpha = Image.effect_noise(sketch.size, 90)
+    sketch.putalpha(alpha)
+    artwork = colorizer.draw(png(sketch))
+    for picture in (artwork.picture(), artwork.colour_only()):
+        assert picture.mode == "RGBA"
+        assert np.array_equal(np.asarray(picture)[..., 3], np.asarray(alpha))
+
+
+def test_white_on_black_is_coloured_as_black_on_white(colorizer: Colorizer) -> None:
+    sketch = draw(120, 90)
+    inverted = colorizer(png(ImageOps.invert(sketch)))
+    assert np.array_equal(np.asarray(inverted), np.asarray(colorizer(png(sketch))))
+
+
+def test_a_seed_gives_one_colouring_and_another_gives_another(colorizer: Colorizer) -> None:
+    sketch = png(draw(200, 150))
+    plain = np.asarray(colorizer(sketch))
+    first, again, second = (np.asarray(colorizer(sketch, Wish(seed=seed))) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, plain)
+    assert np.array_equal(np.asarray(colorizer(sketch)), plain)
+
+
+def test_a_seed_means_the_same_in_any_batch(colorizer: Colorizer) -> None:
+    alone = colorizer.draw_noise([7])
+    among = colorizer.draw_noise([3, 7, 9])
+    for one, three in zip(alone, among, strict=True):
+        assert np.array_equal(one[0], three[1])
+        assert set(np.unique(three)) == {0.0, 2.0}
+
+
+def test_a_model_without_noise_says_so(
+    colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(colorizer.model.config, "noise")
+    with pytest.raises(ModelFolderError, match="knows no variations"):
+        colorizer(png(draw()), Wish(seed=1))
+
+
+def test_without_lines_there_are_none(colorizer: Colorizer) -> None:
+    artwork = colorizer.draw(png(draw(200, 150)), Wish(line_strength=0))
+    assert np.array_equal(np.asarray(artwork.picture()), np.asarray(artwork.colour))
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"seed": -1}, {"line_strength": -0.1}, {"line_strength": 2.1}, {"line_strength": np.nan}],
+)
+def test_an_absurd_wish_is_refused(wish: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Wish(**wish)  # type: ignore[arg-type]
+
+
+def test_too_large_a_sketch_is_refused_by_its_header(colorizer: Colorizer) -> None:
+    with pytest.raises(PictureError, match="too large: 8192×8193 px"):
+        colorizer(png(Image.new("1", (8192, 8193))))
+
+
+def test_an_unknown_device_is_refused(colorizer: Colorizer) -> None:
+    with pytest.raises(ValueError, match="must be one of cpu, cuda"):
+        Colorizer.load(colorizer.model.folder, device="tpu")
+    with pytest.raises(ModelFolderError, match="has no cuda"):
+        Colorizer.load(colorizer.model.folder, device="cuda")
