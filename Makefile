@@ -16,7 +16,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
-	serve retrain promote rollback history faults audit
+	serve retrain promote rollback history faults audit studio
 
 help: ## list the jobs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -76,6 +76,9 @@ lock: $(UV) ## choose versions anew and write requirements.lock
 mlflow: setup ## open the MLflow UI on the embedded database, loopback only
 	$(RUN) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+
+studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion]
+	@$(RUN) colorize studio $(if $(MODEL),--model $(MODEL))
 
 audit: $(UV) ## look the locked versions up among known vulnerabilities (needs pypi.org)
 	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock

@@ -4,6 +4,7 @@ colorize sketch.png -o coloured.png
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; run again, it goes on where it was
 colorize - -o - < sketch.png > coloured.png
+colorize studio                               the web page; its options: colorize studio --help
 
 exit codes: 0 all coloured; 1 nothing could be; 2 wrong usage; 3 some files of a folder could not
 """
@@ -29,6 +30,10 @@ MODEL = Path("models/colorizer")
 
 def main() -> int:
     """Run the command; return its exit code."""
+    if sys.argv[1:2] == ["studio"]:
+        from colorizer.studio.server import main as serve
+
+        return serve(sys.argv[2:])
     parser = make_parser()
     arguments = parser.parse_args()
     try:

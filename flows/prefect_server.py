@@ -6,17 +6,11 @@ server, and refuses a request by another name (DNS rebinding) or from another or
 """
 
 import argparse
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+
+from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
 
 HOST = "127.0.0.1"
-LOOPBACK_NAMES = ("127.0.0.1", "localhost")
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Coroutine[Any, Any, None]]
 
 
 def main() -> None:
@@ -50,50 +44,6 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
 
     app = close_to_other_sites(create_app(final=True), names)
     uvicorn.run(app, host=host, port=port, log_level="warning")
-
-
-def close_to_other_sites(app: App, names: Iterable[str]) -> App:
-    """Refuse requests and websockets by other host names (400) and from other origins (403)."""
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    hosts = list(dict.fromkeys(names))
-    guarded = TrustedHostMiddleware(
-        OwnOriginMiddleware(app, hosts),
-        allowed_hosts=hosts,
-        www_redirect=False,
-    )
-    return guarded
-
-
-class OwnOriginMiddleware:
-    """ASGI middleware: an ``Origin`` must be one of ``names``, at the port that is asked."""
-
-    def __init__(self, app: App, names: Iterable[str]) -> None:
-        self.app = app
-        self.names = frozenset(names)
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 403."""
-        from starlette.responses import PlainTextResponse
-
-        if scope["type"] not in ("http", "websocket") or self._is_own(scope):
-            await self.app(scope, receive, send)
-            return
-        answer = PlainTextResponse("Requests from other origins are refused", status_code=403)
-        await answer(scope, receive, send)
-
-    def _is_own(self, scope: Message) -> bool:
-        from starlette.datastructures import Headers
-
-        headers = Headers(scope=scope)
-        host = urlsplit(f"//{headers.get('host', '')}")
-        try:
-            return all(
-                (origin := urlsplit(text)).hostname in self.names and origin.port == host.port
-                for text in headers.getlist("origin")
-            )
-        except ValueError:  # a port that is no number
-            return False
 
 
 def _has_password() -> bool:

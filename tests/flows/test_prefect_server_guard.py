@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flows.prefect_server import Message, Receive, Send, close_to_other_sites
+from colorizer.studio.same_site import Message, Receive, Send, close_to_other_sites
 
 OWN = ("127.0.0.1", "localhost")
 HOST = "127.0.0.1:4200"

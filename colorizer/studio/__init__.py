@@ -1,0 +1,1 @@
+"""The web studio: a page and an HTTP API that colour sketches with the models at hand."""

@@ -1,0 +1,176 @@
+// The page of the studio: one sketch, what is wished for it, and the pictures that come back.
+
+const by = (id) => document.getElementById(id);
+const look = by("look");
+let sketch = null; // Blob
+let seed = null;
+let models = [];
+let round = 0; // answers to older wishes are dropped
+const urls = new Map(); // element → object URL, freed when it's replaced
+
+function show(element, blob) {
+  if (urls.has(element)) URL.revokeObjectURL(urls.get(element));
+  const url = URL.createObjectURL(blob);
+  urls.set(element, url);
+  if (element.tagName === "A") element.href = url;
+  else element.src = url;
+}
+
+function tell(text, isError = false) {
+  by("state").textContent = text;
+  by("state").classList.toggle("error", isError);
+}
+
+function wishes(model, extra = {}) {
+  const form = new FormData(look);
+  const query = new URLSearchParams({ line_strength: form.get("line_strength"), ...extra });
+  if (model) query.set("model", model);
+  if (form.get("clean")) query.set("clean", "true");
+  if (seed !== null) query.set("seed", seed);
+  if (form.get("use_palette")) query.set("palette", form.getAll("colour").join(","));
+  return query;
+}
+
+async function ask(model, extra) {
+  const answer = await fetch(`colorize?${wishes(model, extra)}`, {
+    method: "POST", body: sketch, headers: { "Content-Type": sketch.type || "application/octet-stream" },
+  });
+  if (answer.ok) return { blob: await answer.blob(), model: answer.headers.get("X-Model") };
+  const reason = await answer.json().catch(() => ({}));
+  const detail = typeof reason.detail === "string" ? reason.detail : "the wish was refused";
+  throw new Error(answer.status === 429 ? `${detail}. Press Another in a moment.` : detail);
+}
+
+async function colour() {
+  if (!sketch) return;
+  const mine = ++round;
+  const form = new FormData(look);
+  const began = performance.now();
+  tell("Colouring…");
+  try {
+    const other = form.get("other");
+    const asked = [ask(form.get("model")), other ? ask(other) : null];
+    const before = form.get("clean") ? ask(form.get("model"), { layer: "lines" }) : null;
+    const [first, second] = await Promise.all(asked);
+    const lines = before ? (await before).blob : sketch;
+    if (mine !== round) return;
+    show(by("before"), lines);
+    show(by("after"), first.blob);
+    show(by("png"), first.blob);
+    by("caption").textContent = first.model;
+    by("second").hidden = !second;
+    if (second) {
+      show(by("after-other"), second.blob);
+      by("caption-other").textContent = second.model;
+    }
+    by("result").hidden = false;
+    tell(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
+  } catch (error) {
+    if (mine === round) tell(`Couldn't be coloured: ${error.message}`, true);
+  }
+}
+
+function take(blob) {
+  if (!blob) return;
+  sketch = blob;
+  colour();
+}
+
+async function download(extra) {
+  try {
+    const { blob } = await ask(new FormData(look).get("model"), extra);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${extra.layer ?? "coloured"}.${extra.format ?? "png"}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  } catch (error) {
+    tell(`Couldn't be made: ${error.message}`, true);
+  }
+}
+
+function option(select, model) {
+  const entry = document.createElement("option");
+  entry.value = model.name;
+  entry.textContent = `${model.name} (${model.label})`;
+  select.append(entry);
+}
+
+function describe() {
+  const chosen = models.find((model) => model.name === by("model").value) ?? models[0];
+  if (!chosen) return;
+  const stale = chosen.is_stale ? "; the registry doesn't answer, this is the one fetched before" : "";
+  by("answers").textContent = `${chosen.name}: ${chosen.label}, ${chosen.image_size} px${stale}`;
+  by("card").textContent = chosen.card;
+  by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?${chosen.identity}`;
+  for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
+  const rows = Object.entries(chosen.metrics ?? {}).map(([name, value]) => {
+    const row = document.createElement("tr");
+    const head = document.createElement("th");
+    const cell = document.createElement("td");
+    head.scope = "row";
+    head.textContent = name;
+    cell.textContent = Number(value).toFixed(3);
+    row.append(head, cell);
+    return row;
+  });
+  by("metrics").tBodies[0].replaceChildren(...rows);
+}
+
+async function findModels() {
+  const found = await (await fetch("model")).json();
+  if (JSON.stringify(found) === JSON.stringify(models)) return;
+  const [model, other] = [by("model").value, by("other").value];
+  models = found;
+  by("model").replaceChildren();
+  by("other").replaceChildren(by("other").options[0] ?? new Option("nothing", ""));
+  models.forEach((each) => { option(by("model"), each); option(by("other"), each); });
+  if (models.some((each) => each.name === model)) by("model").value = model;
+  if (models.some((each) => each.name === other)) by("other").value = other;
+  if (models.length) describe();
+  else by("answers").textContent = "No model answers yet: make repro makes one, make promote makes it champion.";
+}
+
+by("file").addEventListener("change", (event) => take(event.target.files[0]));
+for (const kind of ["dragenter", "dragover"]) {
+  by("drop").addEventListener(kind, (event) => { event.preventDefault(); by("drop").classList.add("over"); });
+}
+by("drop").addEventListener("dragleave", () => by("drop").classList.remove("over"));
+by("drop").addEventListener("drop", (event) => {
+  event.preventDefault();
+  by("drop").classList.remove("over");
+  take(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+by("examples").addEventListener("click", async (event) => {
+  const name = event.target.closest("button")?.dataset.example;
+  if (!name) return;
+  look.elements.clean.checked = name.endsWith("scan.png");
+  take(await (await fetch(name)).blob());
+});
+by("another").addEventListener("click", () => {
+  seed = (seed ?? 0) + 1;
+  by("variation").textContent = seed;
+  colour();
+});
+by("plain").addEventListener("click", () => {
+  seed = null;
+  by("variation").textContent = "plain";
+  colour();
+});
+look.addEventListener("submit", (event) => event.preventDefault());
+look.addEventListener("input", () => {
+  by("strength").textContent = Number(look.elements.line_strength.value).toFixed(1);
+});
+look.addEventListener("change", () => { describe(); colour(); });
+by("slider").addEventListener("input", (event) => {
+  by("compare").style.setProperty("--shown", `${event.target.value}%`);
+});
+document.querySelector(".downloads").addEventListener("click", (event) => {
+  const { format, layer } = event.target.dataset;
+  if (format || layer) download({ ...(format && { format }), ...(layer && { layer }) });
+});
+
+const lookAgain = () => findModels().catch(() => { by("answers").textContent = "The studio doesn't answer."; });
+lookAgain();
+setInterval(lookAgain, 10_000);

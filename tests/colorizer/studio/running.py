@@ -1,0 +1,67 @@
+"""A studio of its own on loopback, in this process, and changes to the model it serves."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+import uvicorn
+
+from colorizer.model_folder import CARD_FILE, CHECKSUMS_FILE, ONNX_FILE, compute_checksums
+from colorizer.studio.app import create_app
+from colorizer.studio.limits import Limits
+from colorizer.studio.models import Models
+from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
+from tests.whole.prefect_stack import free_port
+
+
+class Studio(NamedTuple):
+    url: str
+    models: Models
+    folder: Path
+    """What it serves."""
+
+    def post(self, data: Any, **query: Any) -> requests.Response:
+        return requests.post(f"{self.url}/colorize", data=data, params=query, timeout=60)
+
+
+@contextmanager
+def running_studio(
+    model_folder: Path, home: Path, limits: Limits | None = None, *, refresh_s: float = 0.2
+) -> Iterator[Studio]:
+    folder = Path(shutil.copytree(model_folder, home / "served"))
+    models = Models({"folder": str(folder), "other": str(model_folder)}, threads=1)
+    models.start(refresh_s)
+    port = free_port()
+    app = close_to_other_sites(create_app(models, limits), LOOPBACK_NAMES)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="none")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline_s = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    try:
+        yield Studio(f"http://127.0.0.1:{port}", models, folder)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        models.close()
+
+
+def exchange(folder: Path, card: str, onnx: bytes | None = None) -> None:
+    """Put another export in a folder's place, as ``dvc repro`` does: deleted, then there."""
+    staging = Path(shutil.copytree(folder, folder.with_name("staging")))
+    (staging / CARD_FILE).write_text(card)
+    if onnx is not None:
+        (staging / ONNX_FILE).write_bytes(onnx)
+    (staging / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(staging)))
+    shutil.rmtree(folder)
+    staging.rename(folder)

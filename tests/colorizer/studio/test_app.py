@@ -1,0 +1,192 @@
+"""The API over real HTTP on loopback: pictures, refusals, limits, and a change of models."""
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from colorizer.runtime import Colorizer, Wish
+from colorizer.studio.limits import Limits
+from tests.colorizer.drawing import draw, png
+from tests.colorizer.studio.running import Studio, exchange, running_studio
+
+SKETCH = png(draw(80, 60))
+
+
+@pytest.fixture(scope="module")
+def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    limits = Limits(max_body_bytes=200_000, max_pixels=1_000_000, body_timeout_s=2, workers=1)
+    with running_studio(model_folder, tmp_path_factory.mktemp("studio"), limits) as studio:
+        yield studio
+
+
+def test_a_picture_is_what_the_runtime_makes(studio: Studio, colorizer: Colorizer) -> None:
+    wishes = {"seed": 3, "line_strength": 0.5, "palette": "#ff8800,#2244aa"}
+    answer = studio.post(SKETCH, **wishes)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "image/png"
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert np.array_equal(picture, np.asarray(colorizer(SKETCH, Wish(**wishes))))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("query", "media"),
+    [
+        ({"format": "webp"}, "image/webp"),
+        ({"format": "ora"}, "image/openraster"),
+        ({"layer": "colour"}, "image/png"),
+        ({"layer": "lines", "clean": "true"}, "image/png"),
+        ({"model": "other"}, "image/png"),
+    ],
+)
+def test_what_can_be_asked_for(studio: Studio, query: dict[str, str], media: str) -> None:
+    answer = studio.post(SKETCH, **query)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, media)
+
+
+@pytest.mark.parametrize(
+    ("data", "query", "status", "reason"),
+    [
+        (b"", {}, 400, "empty"),
+        (b"hello", {}, 400, "not a picture"),
+        (SKETCH[:-40], {}, 400, "broken"),
+        (png(Image.new("1", (2000, 2000))), {}, 413, "too large: 2000×2000 px"),
+        (b"x" * 200_001, {}, 413, "at most 200000"),
+        (SKETCH, {"palette": "red"}, 400, "colours like"),
+        (SKETCH, {"seed": -1}, 422, "greater than or equal"),
+        (SKETCH, {"line_strength": 3}, 422, "less than or equal"),
+        (SKETCH, {"model": "nobody"}, 404, "there is folder, other"),
+        (SKETCH, {"format": "psd"}, 422, "png"),
+    ],
+)
+def test_refusals_say_why(
+    studio: Studio, data: bytes, query: dict[str, str], status: int, reason: str
+) -> None:
+    answer = studio.post(data, **query)
+    assert answer.status_code == status
+    assert reason in answer.text
+    assert "Traceback" not in answer.text
+
+
+def talk(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
+    """Speak HTTP by hand and read the answer."""
+    address = ("127.0.0.1", int(studio.url.rsplit(":", 1)[1]))
+    with socket.create_connection(address, timeout=wait_s) as connection:
+        connection.sendall(f"POST /colorize HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
+        connection.sendall(body)
+        return connection.recv(65536)
+
+
+def test_a_gigabyte_that_is_only_promised_is_refused_at_once(studio: Studio) -> None:
+    assert b" 413 " in talk(studio, "Content-Length: 1000000000\r\n", b"x" * 10)
+
+
+def test_an_endless_body_is_refused_when_it_is_too_long(studio: Studio) -> None:
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    assert b" 413 " in talk(studio, "Transfer-Encoding: chunked\r\n", chunk * 4)
+
+
+def test_a_body_that_never_ends_is_given_up(studio: Studio) -> None:
+    assert b" 408 " in talk(studio, "Content-Length: 1000\r\n", b"x" * 10)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Host": "evil.example"}, 400), ({"Origin": "http://evil.example"}, 403)],
+)
+def test_other_sites_are_refused(studio: Studio, headers: dict[str, str], status: int) -> None:
+    answer = requests.post(f"{studio.url}/colorize", SKETCH, headers=headers, timeout=10)
+    assert answer.status_code == status
+
+
+def test_the_page_asks_nobody_else(studio: Studio) -> None:
+    for path in ("", "studio.js", "studio.css"):
+        answer = requests.get(f"{studio.url}/{path}", timeout=10)
+        assert answer.status_code == 200
+        assert "//" not in answer.text.replace("http://www.w3.org", "").replace("// ", "")
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_health_models_and_openapi(studio: Studio) -> None:
+    assert requests.get(f"{studio.url}/health", timeout=10).json()["ok"] is True
+    first = requests.get(f"{studio.url}/model", timeout=10).json()[0]
+    assert (first["name"], first["image_size"], first["has_variations"]) == ("folder", 32, True)
+    assert requests.get(f"{studio.url}/model/folder/grid.png", timeout=10).content == b"grid.png"
+    paths = requests.get(f"{studio.url}/openapi.json", timeout=10).json()["paths"]
+    assert {"/colorize", "/health", "/model"} <= set(paths)
+    assert {"413", "429"} <= set(paths["/colorize"]["post"]["responses"])
+
+
+def test_overload_is_answered(model_folder: Path, tmp_path: Path) -> None:
+    limits = Limits(workers=1, max_waiting=2)
+    large = png(draw(1500, 1500))
+    with (
+        running_studio(model_folder, tmp_path, limits) as studio,
+        ThreadPoolExecutor(16) as clients,
+    ):
+        answers = list(clients.map(lambda _: studio.post(large), range(16)))
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses) == {200, 429}
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.headers["Retry-After"]
+        assert "come again" in refused.text
+        assert studio.post(SKETCH).status_code == 200
+
+
+def test_a_new_model_takes_over_without_a_request_lost(model_folder: Path, tmp_path: Path) -> None:
+    with running_studio(model_folder, tmp_path) as studio:
+        statuses: list[int] = []
+        over = threading.Event()
+
+        def load() -> None:
+            while not over.is_set() and len(statuses) < 5000:
+                statuses.append(studio.post(SKETCH).status_code)
+
+        clients = [threading.Thread(target=load) for _ in range(3)]
+        for client in clients:
+            client.start()
+        first = identity(studio)
+        exchange(studio.folder, "a new card")
+        wait_for(lambda: identity(studio) != first)
+        assert requests.get(f"{studio.url}/model", timeout=10).json()[0]["card"] == "a new card"
+        second = identity(studio)
+        exchange(studio.folder, "broken", onnx=b"no model")
+        wait_for(lambda: "folder" in studio.models.complaints)
+        assert identity(studio) == second
+        over.set()
+        for client in clients:
+            client.join(30)
+        assert len(statuses) > 10
+        assert set(statuses) == {200}
+        health = requests.get(f"{studio.url}/health", timeout=10).json()
+        assert health["ok"] is True
+        assert "not an ONNX model" in health["complaints"]["folder"]
+
+
+def identity(studio: Studio) -> str:
+    found: str = requests.get(f"{studio.url}/model", timeout=10).json()[0]["identity"]
+    return found
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def test_without_a_model_it_says_how_to_make_one(tmp_path: Path) -> None:
+    from colorizer.studio.models import Models
+
+    models = Models({"folder": str(tmp_path / "none")})
+    models.refresh()
+    assert models.names == ()
+    assert "`dvc repro export` makes the folder" in models.complaints["folder"]

@@ -1,0 +1,191 @@
+"""The page in a real Chromium: a sketch dropped, coloured, compared, varied and downloaded."""
+
+import io
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
+
+from colorizer.studio import app
+from tests.colorizer.drawing import draw
+from tests.colorizer.studio.running import Studio, running_studio
+
+CHROMIUM = shutil.which("chromium")
+STYLE = Path(app.__file__).with_name("static") / "studio.css"
+SHOTS = os.environ.get("SCREENSHOTS")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    with running_studio(model_folder, tmp_path_factory.mktemp("studio")) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page, opened; it must neither complain nor ask anybody else."""
+    is_phone = request.param == "phone"
+    size = {"width": 390, "height": 844} if is_phone else {"width": 1200, "height": 900}
+    context = browser.new_context(viewport=size, is_mobile=is_phone, has_touch=is_phone)  # type: ignore[arg-type]
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asking: asked.append(asking.url))
+    page.goto(studio.url)
+    page.get_by_text("px").first.wait_for()
+    yield page
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/{request.node.name}.png", full_page=True)
+    context.close()
+    assert said == [] or all("grid.png" in line or "400" in line for line in said)
+    assert all(url.startswith((studio.url, "blob:")) for url in asked)
+
+
+def upload(page: Page, picture: bytes) -> None:
+    page.locator("#file").set_input_files(
+        FilePayload(name="sketch.png", mimeType="image/png", buffer=picture)
+    )
+
+
+def coloured(page: Page, press: str | None = None) -> bytes:
+    """Wait for the picture; its bytes."""
+    after = page.locator("#after")
+    before = after.get_attribute("src")
+    if press:
+        page.get_by_role("button", name=press, exact=True).click()
+    page.locator(f'#after[src]:not([src="{before}"])').wait_for()
+    page.get_by_text("Coloured in").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="PNG").click()
+    return Path(download.value.path()).read_bytes()
+
+
+def sketch(width: int = 90, height: int = 70) -> bytes:
+    buffer = io.BytesIO()
+    draw(width, height).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_sketch_is_coloured_varied_and_downloaded(page: Page, studio: Studio) -> None:
+    upload(page, sketch())
+    first = coloured(page)
+    assert first == studio.post(sketch()).content
+    assert Image.open(io.BytesIO(first)).size == (90, 70)
+    second = coloured(page, "Another")
+    assert second == studio.post(sketch(), seed=1).content
+    assert coloured(page, "Plain") == first
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Layers (.ora)").click()
+    assert download.value.suggested_filename == "coloured.ora"
+    assert "stack.xml" in zipfile.ZipFile(download.value.path()).namelist()
+
+
+def test_the_slider_uncovers_the_sketch(page: Page) -> None:
+    upload(page, sketch())
+    coloured(page)
+    compare = page.locator("#compare")
+    shots = []
+    for share in ("100", "0"):
+        page.locator("#slider").fill(share)
+        shots.append(np.asarray(Image.open(io.BytesIO(compare.screenshot()))).astype(int))
+    assert np.abs(shots[0] - shots[1]).max() > 30
+    page.locator("#slider").press("ArrowRight")  # by keyboard
+    assert page.locator("#slider").input_value() == "1"
+
+
+def test_two_models_stand_side_by_side(page: Page) -> None:
+    page.locator("#other").select_option("other")
+    upload(page, sketch())
+    coloured(page)
+    page.locator("#second").wait_for(state="visible")
+    assert page.locator("#after-other").get_attribute("src")
+    assert page.locator("#caption-other").text_content()
+
+
+def test_cleaning_shows_the_lines_it_found(page: Page, studio: Studio) -> None:
+    page.get_by_label("Clean a photo or scan first").check()
+    upload(page, sketch())
+    assert coloured(page) == studio.post(sketch(), clean="true").content
+
+
+def test_a_bad_file_is_told_in_words(page: Page) -> None:
+    upload(page, b"hello")
+    page.get_by_text("Couldn't be coloured: not a picture").wait_for()
+
+
+def test_everything_has_a_name_and_fits(page: Page) -> None:
+    width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width[0] <= width[1]
+    nameless = page.evaluate("""
+        [...document.querySelectorAll("button, input, select, a, img")]
+            .filter((e) => !(e.labels?.length || e.textContent.trim() || e.alt || e.ariaLabel
+                || e.querySelector("img[alt]")))
+            .map((e) => e.outerHTML)""")
+    assert nameless == []
+    small = page.evaluate("""
+        [...document.querySelectorAll("button, .button, select")]
+            .filter((e) => e.offsetParent && e.getBoundingClientRect().height < 40)
+            .map((e) => e.outerHTML)""")
+    assert small == []
+
+
+def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
+    reached = []
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.name"))
+    assert {"file", "clean", "another", "line-strength", "model", "other"} <= set(reached)
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2.2, relative luminance."""
+
+    def luminance(colour: str) -> float:
+        values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [
+        ("--ink", "--paper"),
+        ("--ink", "--card"),
+        ("--quiet", "--paper"),
+        ("--quiet", "--card"),
+        ("--strong", "--card"),
+    ],
+)
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_can_be_read(text: str, ground: str, scheme: int) -> None:
+    colours = []
+    for name in (text, ground):
+        found = re.findall(rf"{name}: (#[0-9a-f]+);", STYLE.read_text())[scheme]
+        colours.append(found if len(found) == 7 else "#" + "".join(2 * c for c in found[1:]))
+    assert contrast(*colours) >= 4.5
