@@ -105,7 +105,7 @@ def time_cold_start(folder: Path, size: int) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size), np.uint8)).save(sketch)
     commands = {
         "onnxruntime": [
-            *(sys.executable, "-m", "colorizer", str(sketch), str(output)),
+            *(sys.executable, "-m", "colorizer", str(sketch), "-o", str(output)),
             *("--model", str(folder)),
         ],
         "torch": [sys.executable, "-c", IN_TORCH, str(folder), str(sketch), str(output)],

@@ -45,7 +45,7 @@ Best of {training["epochs"]} epochs by val L1: epoch {training["best_epoch"]}. A
 preprocessing are in `config.json`.
 
 ## Use
-`python -m colorizer sketch.png coloured.png --model .`
+`colorize sketch.png -o coloured.png --model .`
 """
 
 

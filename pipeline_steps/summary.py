@@ -25,6 +25,6 @@ def main() -> None:
     print(format_evaluation(evaluation))
     print(
         "\nlook at   reports/evaluate/random.png, reports/train/strips.png, reports/data/report.md"
-        "\ncolour    python -m colorizer sketch.png coloured.png"
+        "\ncolour    .venv/bin/colorize sketch.png -o coloured.png, or make studio"
         "\nbrowse    make mlflow (runs and registered versions), make plots (curves and pictures)"
     )

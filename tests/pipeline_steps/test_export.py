@@ -224,7 +224,7 @@ def test_the_command_line_tells_what_is_wrong(exported: Path, tmp_path: Path) ->
         Colorizer.load(exported)(tmp_path / "text.png")
     for arguments in (["text.png", "--model", str(exported)], ["text.png", "--model", "nowhere"]):
         done = subprocess.run(
-            [sys.executable, "-m", "colorizer", arguments[0], "out.png", *arguments[1:]],
+            [sys.executable, "-m", "colorizer", arguments[0], "-o", "out.png", *arguments[1:]],
             cwd=tmp_path,
             env={"PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True,

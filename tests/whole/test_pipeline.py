@@ -262,7 +262,12 @@ def test_a_sketch_is_coloured_from_the_command_line(done: Clone, tmp_path: Path)
     sketch[10:12] = 0
     Image.fromarray(sketch).save(tmp_path / "sketch.png")
     done.run(
-        sys.executable, "-m", "colorizer", str(tmp_path / "sketch.png"), str(tmp_path / "out.png")
+        sys.executable,
+        "-m",
+        "colorizer",
+        str(tmp_path / "sketch.png"),
+        "-o",
+        str(tmp_path / "out.png"),
     )
     with Image.open(tmp_path / "out.png") as coloured:
         assert coloured.size == (60, 40)
