@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
+MAX_LINE_STRENGTH = 2.0
 DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -54,9 +55,6 @@ class Wish:
             raise ValueError(
                 f"line strength must be 0 to {MAX_LINE_STRENGTH:g}, got {self.line_strength:g}"
             )
-
-
-MAX_LINE_STRENGTH = 2.0
 
 
 class Colorizer:
