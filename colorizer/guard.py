@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -123,7 +124,9 @@ class PictureGuard:
         self._connection, theirs = context.Pipe()
         arguments = (theirs, self.max_pixels, self.limit_s)
         self._child = context.Process(target=_serve, args=arguments, daemon=True)
-        # what is blocked now stays blocked in the child: Ctrl-C is the parent's to handle
+        # what is blocked now stays blocked in the child: Ctrl-C is the parent's to handle; a
+        # tracker that is started on the way would unblock it
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._child.start()
