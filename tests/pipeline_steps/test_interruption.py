@@ -16,8 +16,8 @@ STAGE = """
 import os, signal, sys, time
 from pipeline_steps.errors import run_stage
 def work():
-    print("working", flush=True)
     try:
+        print("working", flush=True)
         time.sleep(60)
     finally:
         os.kill(os.getpid(), signal.SIGTERM)  # as make and DVC pass theirs on
