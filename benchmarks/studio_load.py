@@ -113,8 +113,8 @@ def load(
         return ask(local.session, sketch)
 
     start_s = time.perf_counter()
-    with ThreadPoolExecutor(clients + 1) as pool:
-        beside = pool.submit(meanwhile) if meanwhile else None
+    with ThreadPoolExecutor(clients) as pool, ThreadPoolExecutor(1) as aside:
+        beside = aside.submit(meanwhile) if meanwhile else None
         found = list(pool.map(one, range(count)))
         if beside:
             beside.result()
