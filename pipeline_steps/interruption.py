@@ -4,13 +4,16 @@ The first signal counts. A machine that wants to be rid of us sends several: the
 and torchrun each pass theirs on, and the later ones must not break off what the first has begun.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGAIN_S = 0.05
 TOLD = "interrupted: run the same command again to go on"
 
 
@@ -46,6 +49,16 @@ def listen() -> None:
     """Turn the first SIGINT or SIGTERM into an :class:`Interruption`, to this process's end."""
     for number in _SIGNALS:
         signal.signal(number, _signals.take)
+    sys.unraisablehook = _tell_again
+
+
+def _tell_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Python drops what is raised in a finalizer: an interruption is told again, a bit later."""
+    if not isinstance(lost.exc_value, Interruption):
+        sys.__unraisablehook__(lost)
+        return
+    _signals.told = None
+    threading.Timer(AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number)).start()
 
 
 @contextmanager

@@ -44,6 +44,32 @@ def test_a_stage_ends_with_one_line_and_the_usual_code(number: signal.Signals, c
     assert printed == "cleaned up\n"
 
 
+FINALIZER = """
+import os, signal, time
+from pipeline_steps.errors import run_stage
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)  # raised here, where Python drops it
+def work():
+    Finalized()
+    time.sleep(60)
+run_stage(work)
+"""
+
+
+def test_a_signal_in_a_finalizer_is_not_lost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FINALIZER],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=30,
+    )
+    assert done.returncode == 143
+    assert done.stderr == "interrupted: run the same command again to go on\n"
+
+
 @contextmanager
 def deferring() -> Iterator[None]:
     with interruption.deferrable():
