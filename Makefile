@@ -80,7 +80,7 @@ mlflow: setup ## open the MLflow UI on the embedded database, loopback only
 studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion]
 	@$(RUN) colorize studio $(if $(MODEL),--model $(MODEL))
 
-audit: $(UV) ## look the locked versions up among known vulnerabilities (needs pypi.org)
+audit: $(UV) ## look the locked versions up among known vulnerabilities (needs the internet)
 	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
 
 plots: setup ## draw curves, strips and grids to dvc_plots/index.html

@@ -10,6 +10,7 @@ import io
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -80,11 +81,9 @@ def find_jobs(sources: Path, suffix: str) -> list[Job]:
     if not found:
         raise PictureError(f"{sources}: no pictures ({', '.join(SUFFIXES)})")
     stems = [Path(source).with_suffix("").as_posix() for source in found]
-    doubled = (
-        {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else ()
-    )
+    counts = Counter(stems)
     return [
-        Job(source=source, target=f"{source if stem in doubled else stem}{suffix}")
+        Job(source=source, target=f"{source if counts[stem] > 1 else stem}{suffix}")
         for source, stem in zip(found, stems, strict=True)
     ]
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from colorizer.errors import ColorizerError, ModelFolderError
 
 if TYPE_CHECKING:
-    from colorizer.guard import PictureGuard
+    from PIL.Image import Image
+
     from colorizer.runtime import Wish
 
 EXIT_SOME_FAILED = 3
@@ -73,7 +74,12 @@ def make_parser() -> argparse.ArgumentParser:
     many = parser.add_argument_group("folders")
     many.add_argument("--layers", action="store_true", help="write .ora files instead of .png")
     many.add_argument("--format", choices=("png", "webp", "ora"), default="png")
-    many.add_argument("--workers", type=int, default=os.cpu_count(), help="threads (default: all)")
+    many.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="threads (default: one a core)",
+    )
     many.add_argument(
         "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="part I of N"
     )
@@ -117,7 +123,8 @@ def colour_one(arguments: argparse.Namespace) -> int:
     # the guard's child starts while the model is being loaded
     with PictureGuard(max_pixels=MAX_SKETCH_PIXELS) as guard:
         colorizer = Colorizer.load(choose_model(arguments), guard=guard, device=arguments.device)
-        wish = make_wish(arguments, guard)
+        reference = guard.open(arguments.reference) if arguments.reference else None
+        wish = make_wish(arguments, reference)
         source = sys.stdin.buffer.read() if arguments.input == "-" else Path(arguments.input)
         artwork = colorizer.draw(source, wish)
     data = artwork.encode(suffix, colour_only=arguments.colour_only)
@@ -155,8 +162,11 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     jobs = choose_shard(find_jobs(sources, suffix), shard)
     threads = max(1, len(os.sched_getaffinity(0)) // arguments.workers)
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
-    with PictureGuard() as guard:
-        wish = make_wish(arguments, guard)
+    reference = None
+    if arguments.reference:
+        with PictureGuard() as guard:
+            reference = guard.open(arguments.reference)
+    wish = make_wish(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
     key = wish_key(str(colorizer.model.onnx_sha256), wish, colour_only=arguments.colour_only)
     batch = Batch(colorizer, sources, targets, wish, colour_only=arguments.colour_only)
@@ -191,8 +201,8 @@ def choose_model(arguments: argparse.Namespace) -> str:
     return str(MODEL)
 
 
-def make_wish(arguments: argparse.Namespace, guard: "PictureGuard") -> "Wish":
-    """The look that was asked for. Raises :class:`PictureError` for a reference that is none."""
+def make_wish(arguments: argparse.Namespace, reference: "Image | None") -> "Wish":
+    """The look that was asked for. Raises :class:`PictureError` for a palette that is none."""
     from colorizer.palette import parse_colours
     from colorizer.runtime import Wish
 
@@ -202,7 +212,7 @@ def make_wish(arguments: argparse.Namespace, guard: "PictureGuard") -> "Wish":
         clean=arguments.clean,
         seed=arguments.seed,
         palette=arguments.palette,
-        reference=guard.open(arguments.reference) if arguments.reference else None,
+        reference=reference,
         line_strength=arguments.line_strength,
     )
 

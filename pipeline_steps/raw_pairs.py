@@ -207,7 +207,7 @@ def _read_member(archive: zipfile.ZipFile, member: Member, max_pixels: int) -> b
         )
     try:
         return archive.read(info)
-    # RuntimeError: encrypted; NotImplementedError, its child: an unknown compression
+    # RuntimeError: encrypted, or compressed in a way that Python does not know
     except (*_ZIP_DAMAGE, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise _RejectedError(f"damaged in the archive: {reason}") from None

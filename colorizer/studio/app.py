@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.staticfiles import StaticFiles
+from PIL import Image
 
-from colorizer.artwork import Artwork
 from colorizer.errors import ColorizerError, PictureError
 from colorizer.guard import PictureGuard
 from colorizer.runtime import MAX_LINE_STRENGTH, Wish
@@ -185,7 +185,5 @@ def draw(
     """The file that was asked for."""
     artwork = served.colorizer.draw(body, wish, guard=guard)
     if layer == "lines":
-        white = artwork.colour.copy()
-        white.paste((255, 255, 255), (0, 0, *white.size))
-        artwork = Artwork(white, artwork.lines, artwork.alpha)
+        artwork = artwork._replace(colour=Image.new("RGB", artwork.colour.size, "white"))
     return artwork.encode(f".{kind}", colour_only=layer == "colour")

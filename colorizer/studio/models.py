@@ -57,8 +57,15 @@ class Served:
 class Models:
     """Name → model, kept fresh by a thread of its own."""
 
-    def __init__(self, sources: Mapping[str, str], *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        *,
+        threads: int | None = None,
+        refresh_s: float = REFRESH_S,
+    ) -> None:
         self.sources = dict(sources)
+        self.refresh_s = refresh_s
         self.threads = threads
         self.complaints: dict[str, str] = {}
         """Name → why its newest model is not the one that answers."""
@@ -77,10 +84,9 @@ class Models:
         wanted = name or (names[0] if names else "")
         return self._served.get(wanted)
 
-    def start(self, refresh_s: float = REFRESH_S) -> None:
+    def start(self) -> None:
         """Load what there is, then go on looking."""
         self.refresh()
-        self._refresh_s = refresh_s
         self._thread.start()
 
     def close(self) -> None:
@@ -116,7 +122,7 @@ class Models:
         )
 
     def _keep_fresh(self) -> None:
-        while not self._over.wait(self._refresh_s):
+        while not self._over.wait(self.refresh_s):
             self.refresh()
 
 

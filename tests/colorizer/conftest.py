@@ -1,7 +1,8 @@
-"""A small generator of chance, exported as every one is."""
+"""A small generator of chance, exported as every one is; a registry of two tiny models."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -17,6 +18,11 @@ from colorizer.model_folder import (
     compute_checksums,
 )
 from colorizer.runtime import Colorizer
+from pipeline_steps import tracking
+from tests.flows.tiny_model import make_registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +53,13 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def colorizer(model_folder: Path) -> Colorizer:
     return Colorizer.load(model_folder)
+
+
+@pytest.fixture
+def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
+    """Of a registry with ``tiny`` versions 1, the champion, and 2; a model cache of its own."""
+    monkeypatch.setenv("COLORIZER_CACHE", str(in_folder / "cache"))
+    make_registry(in_folder, "tiny")
+    client = tracking.connect()
+    client.set_registered_model_alias("tiny", "champion", "1")
+    return client

@@ -11,32 +11,17 @@ from colorizer.errors import ModelFolderError
 from colorizer.model_folder import CONFIG_FILE, ONNX_FILE, sha256_of
 from colorizer.registry import fetch_model
 from colorizer.runtime import Colorizer
-from pipeline_steps import tracking
-from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-NAME = "tiny"
-
-
-@pytest.fixture
-def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
-    monkeypatch.setenv("COLORIZER_CACHE", str(in_folder / "cache"))
-    client = tracking.connect()
-    for off in (0.1, 0.02):
-        made = make_folder(in_folder / f"m{off}", [gain + off for gain in TRUE_GAINS])
-        register_folder(client, NAME, made)
-    client.set_registered_model_alias(NAME, "champion", "1")
-    return client
 
 
 def test_an_alias_is_fetched_and_follows(client: "MlflowClient", in_folder: Path) -> None:
     first = fetch_model("models:/tiny@champion")
     assert (first.version, first.is_stale) == (1, False)
     for name in (ONNX_FILE, CONFIG_FILE):
-        assert sha256_of(first.folder / name) == sha256_of(in_folder / "m0.1" / name)
-    client.set_registered_model_alias(NAME, "champion", "2")
+        assert sha256_of(first.folder / name) == sha256_of(in_folder / "model_0.1" / name)
+    client.set_registered_model_alias("tiny", "champion", "2")
     assert fetch_model("models:/tiny@champion").version == 2
     assert fetch_model("models:/tiny/1").folder == first.folder
     assert Colorizer.load("models:/tiny@champion").model.image_size == 32

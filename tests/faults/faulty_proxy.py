@@ -61,13 +61,13 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            pass
+            """Keep quiet."""
 
     class Listener(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            pass  # a client that was killed
+            """Keep quiet of clients that were killed."""
 
     with Listener(("127.0.0.1", 0), Handler) as listener:
         proxy.url = f"http://127.0.0.1:{listener.server_address[1]}"

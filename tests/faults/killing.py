@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import psutil
 
-from tests.whole.clone import Clone
+from tests.whole.clone import Clone, make_small_clone
 
 LIMIT_S = 300.0
 Victim = Literal["all", "dvc", "stage"]
@@ -142,5 +143,19 @@ def hashes(clone: Clone) -> dict[str, str]:
     return {file: clone.sha256(file) for file in COMPARED}
 
 
+def run_unbroken(folder: Path, params: dict[str, Any]) -> tuple[Clone, dict[str, float]]:
+    """A small clone whose pipeline ran to its end, and the seconds that each phase took."""
+    clone = make_small_clone(folder)
+    clone.set_params(params)
+    clone.commit()
+    watched = run_to_end(clone, REPRO)
+    ends_s = [*list(watched.began_s.values())[1:], time.monotonic()]
+    began = watched.began_s.items()
+    return clone, {
+        phase: end_s - began_s for (phase, began_s), end_s in zip(began, ends_s, strict=True)
+    }
+
+
+PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
 REPRO = ("dvc", "repro")
 TRAIN = (sys.executable, "-m", "pipeline_steps", "train")

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+FULL = os.environ.get("FAULTS") == "full"
+"""``make faults``; else a short form."""
+
 
 def tell(line: str) -> None:
     """Print a line of the fault table; ``FAULTS_REPORT`` names a file that keeps it as well."""

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone, make_small_clone
 
-FULL = os.environ.get("FAULTS") == "full"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),

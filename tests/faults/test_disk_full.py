@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import REPRO, hashes, run_to_end, start
-from tests.faults.report import tell
+from tests.faults.killing import PHASES, REPRO, hashes, run_to_end, run_unbroken, start
+from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone, make_small_clone
 
-FULL = os.environ.get("FAULTS") == "full"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
-PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
 ROUNDS = 4 if FULL else 1
 DISK_MB = 400
 PARAMS = {"train": {"epochs": 20, "checkpoint_interval_s": 0.3}}
@@ -62,15 +60,7 @@ def repro_refused(clone: Clone) -> str:
 
 
 def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, tmp_path: Path) -> None:
-    unbroken = make_small_clone(tmp_path / "unbroken")
-    unbroken.set_params(PARAMS)
-    unbroken.commit()
-    watched = run_to_end(unbroken, REPRO)
-    ends_s = [*list(watched.began_s.values())[1:], time.monotonic()]
-    durations_s = {
-        phase: end_s - began_s
-        for (phase, began_s), end_s in zip(watched.began_s.items(), ends_s, strict=True)
-    }
+    unbroken, durations_s = run_unbroken(tmp_path / "unbroken", PARAMS)
     expected = hashes(unbroken)
 
     draw = random.Random(3)

@@ -1,6 +1,5 @@
 """Every flipped byte of an exported folder is noticed before anything of it is used."""
 
-import os
 import random
 import shutil
 import sys
@@ -11,10 +10,9 @@ import pytest
 
 from colorizer.errors import ModelFolderError
 from colorizer.model_folder import CHECKED_FILES, CHECKSUMS_FILE, open_model_folder
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.whole.clone import make_small_clone
 
-FULL = os.environ.get("FAULTS") == "full"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SMALL_BYTES = 8192

@@ -1,6 +1,5 @@
 """kill -9 at random moments: the same command goes on, and what comes out is what it would be."""
 
-import os
 import random
 import shutil
 import time
@@ -10,22 +9,22 @@ import pytest
 
 from pipeline_steps.gan.checkpoint import list_checkpoints
 from tests.faults.killing import (
+    PHASES,
     REPRO,
     TRAIN,
     Victim,
     hashes,
     run_and_kill,
     run_to_end,
+    run_unbroken,
     start,
     wait_for_session_end,
 )
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone, make_small_clone
 
-FULL = os.environ.get("FAULTS") == "full"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
-PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
 KILLS = 50 if FULL else 6
 KILLS_A_RUN = 6
 CHECKPOINT_INTERVAL_S = 0.3
@@ -33,15 +32,7 @@ PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": CHECKPOINT_INTERVAL_S
 
 
 def test_the_whole_pipeline(tmp_path: Path) -> None:
-    unbroken = make_small_clone(tmp_path / "unbroken")
-    unbroken.set_params(PARAMS)
-    unbroken.commit()
-    watched = run_to_end(unbroken, REPRO)
-    ends_s = [*list(watched.began_s.values())[1:], time.monotonic()]
-    durations_s = {
-        phase: end_s - began_s
-        for (phase, began_s), end_s in zip(watched.began_s.items(), ends_s, strict=True)
-    }
+    unbroken, durations_s = run_unbroken(tmp_path / "unbroken", PARAMS)
     assert tuple(durations_s) == PHASES
     expected = hashes(unbroken)
 

@@ -18,12 +18,11 @@ import pytest
 import torch
 import yaml
 
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.whole.clone import REPOSITORY, Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-FULL = os.environ.get("FAULTS") == "full"
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 

@@ -21,9 +21,8 @@ from colorizer.errors import PictureError
 from colorizer.guard import PictureGuard
 from colorizer.pictures import open_picture
 from colorizer.png_checksums import SIGNATURE
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 
-FULL = os.environ.get("FAULTS") == "full"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(3600 if FULL else 600),

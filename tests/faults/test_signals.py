@@ -10,14 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import REPRO, hashes, run_to_end, start, wait_for_session_end
-from tests.faults.report import tell
-from tests.whole.clone import Clone, make_small_clone
+from tests.faults.killing import (
+    PHASES,
+    REPRO,
+    hashes,
+    run_to_end,
+    run_unbroken,
+    start,
+    wait_for_session_end,
+)
+from tests.faults.report import FULL, tell
+from tests.whole.clone import Clone
 
-FULL = os.environ.get("FAULTS") == "full"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
-PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
 RUNS = 4 if FULL else 1
 LIMIT_S = 10.0
 """What a pre-empted machine gives us."""
@@ -26,11 +32,7 @@ PARAMS = {"train": {"epochs": 60, "checkpoint_interval_s": 3600.0}}
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    clone = make_small_clone(tmp_path_factory.mktemp("signals") / "unbroken")
-    clone.set_params(PARAMS)
-    clone.commit()
-    run_to_end(clone, REPRO)
-    return clone
+    return run_unbroken(tmp_path_factory.mktemp("signals") / "unbroken", PARAMS)[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

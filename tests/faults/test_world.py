@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import REPRO, hashes, run_to_end, start
+from tests.faults.killing import REPRO, hashes, run_unbroken, start
 from tests.faults.report import tell
-from tests.whole.clone import Clone, make_small_clone
+from tests.whole.clone import Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -16,11 +16,7 @@ FAKETIME = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfake
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    clone = make_small_clone(tmp_path_factory.mktemp("world") / "unbroken")
-    clone.set_params(PARAMS)
-    clone.commit()
-    run_to_end(clone, REPRO)
-    return clone
+    return run_unbroken(tmp_path_factory.mktemp("world") / "unbroken", PARAMS)[0]
 
 
 @pytest.mark.parametrize("phase", ["prepare", "train", "export"])

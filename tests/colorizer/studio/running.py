@@ -35,8 +35,10 @@ def running_studio(
     model_folder: Path, home: Path, limits: Limits | None = None, *, refresh_s: float = 0.2
 ) -> Iterator[Studio]:
     folder = Path(shutil.copytree(model_folder, home / "served"))
-    models = Models({"folder": str(folder), "other": str(model_folder)}, threads=1)
-    models.start(refresh_s)
+    models = Models(
+        {"folder": str(folder), "other": str(model_folder)}, threads=1, refresh_s=refresh_s
+    )
+    models.start()
     port = free_port()
     app = close_to_other_sites(create_app(models, limits), LOOPBACK_NAMES)
     server = uvicorn.Server(

@@ -7,24 +7,10 @@ import pytest
 
 from colorizer import registry
 from colorizer.studio.models import Models, choose_sources
-from pipeline_steps import tracking
 from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-NAME = "tiny"
-
-
-@pytest.fixture
-def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
-    monkeypatch.setenv("COLORIZER_CACHE", str(in_folder / "cache"))
-    client = tracking.connect()
-    for number, bias in enumerate((0.0, 0.0, 5.0), 1):
-        gains = [gain + number / 100 for gain in TRUE_GAINS]
-        register_folder(client, NAME, make_folder(in_folder / f"m{number}", gains, bias=bias))
-    client.set_registered_model_alias(NAME, "champion", "1")
-    return client
 
 
 def label(models: Models, name: str | None = None) -> str:
@@ -38,23 +24,27 @@ def test_the_champion_is_followed_and_its_siblings_stand_beside_it(client: "Mlfl
     models.refresh()
     assert list(models.names) == ["champion"]
     assert "no alias candidate" in models.complaints["candidate"]
-    client.set_registered_model_alias(NAME, "candidate", "2")
+    client.set_registered_model_alias("tiny", "candidate", "2")
     models.refresh()
     assert list(models.names) == ["champion", "candidate"]
     assert (label(models), label(models, "candidate")) == ("tiny version 1", "tiny version 2")
-    client.set_registered_model_alias(NAME, "champion", "2")
+    client.set_registered_model_alias("tiny", "champion", "2")
     models.refresh()
     assert label(models) == "tiny version 2"
 
 
-def test_a_broken_champion_is_refused_and_the_old_one_goes_on(client: "MlflowClient") -> None:
+def test_a_broken_champion_is_refused_and_the_old_one_goes_on(
+    client: "MlflowClient", in_folder: Path
+) -> None:
+    out_of_range = make_folder(in_folder / "broken", TRUE_GAINS, bias=5.0)
+    assert register_folder(client, "tiny", out_of_range) == 3
     models = Models(choose_sources("models:/tiny@champion"))
     models.refresh()
-    client.set_registered_model_alias(NAME, "champion", "3")  # out of range: no colours
+    client.set_registered_model_alias("tiny", "champion", "3")
     models.refresh()
     assert label(models) == "tiny version 1"
     assert "no colours" in models.complaints["champion"]
-    client.set_registered_model_alias(NAME, "champion", "2")
+    client.set_registered_model_alias("tiny", "champion", "2")
     models.refresh()
     assert label(models) == "tiny version 2"
     assert "champion" not in models.complaints
