@@ -74,6 +74,7 @@ lock: $(UV) ## choose versions anew and write requirements.lock
 		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
 mlflow: setup ## open the MLflow UI on the embedded database, loopback only
+	@$(RUN) MLFLOW_DISABLE_TELEMETRY=true python -m pipeline_steps embedded_database
 	$(RUN) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 

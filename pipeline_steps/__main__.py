@@ -8,11 +8,12 @@ import sys
 from importlib import import_module
 
 from pipeline_steps.errors import run_stage
-from pipeline_steps.params import read_params
-from pipeline_steps.tracking import require_reachable
 
 LOGGING = ("train", "evaluate", "export", "register", "deliver")
-COMMANDS = (*LOGGING, "download", "prepare", "params", "overrides", "summary")
+COMMANDS = (
+    *LOGGING,
+    *("download", "prepare", "params", "overrides", "summary", "embedded_database"),
+)
 """Modules with a ``main``."""
 
 
@@ -24,6 +25,10 @@ def main() -> None:
         sys.exit(2)
     sys.argv[:2] = [f"python -m pipeline_steps {name}"]
     if name in LOGGING:
+        # here, so that signals are minded before even these are loaded
+        from pipeline_steps.params import read_params
+        from pipeline_steps.tracking import require_reachable
+
         read_params()
         require_reachable()
     import_module(f"pipeline_steps.{name}").main()

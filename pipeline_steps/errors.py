@@ -92,28 +92,27 @@ def run_told(command: Callable[[], None]) -> None:
     warnings.formatwarning = _format_warning  # type: ignore[assignment]
     try:
         command()
-    except Exception as error:
-        line = _told_in_one_line(error)
-        if line is None or os.environ.get("COLORIZER_TRACEBACK"):
+    except (Exception, KeyboardInterrupt) as error:
+        line, exit_code = _tell(error)
+        if line is None or (os.environ.get("COLORIZER_TRACEBACK") and isinstance(error, Exception)):
             raise
         _end_progress_bars()
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, PipelineError) else 1)
-    except KeyboardInterrupt as told:
-        _end_progress_bars()
-        print(str(told) or interruption.TOLD, file=sys.stderr)
-        sys.exit(told.exit_code if isinstance(told, interruption.Interruption) else 130)
+        print(line, file=sys.stderr)
+        sys.exit(exit_code)
 
 
-def _told_in_one_line(error: Exception) -> str | None:
-    """What a person is told of an error; None for one that is our own mistake."""
+def _tell(error: BaseException) -> tuple[str | None, int]:
+    """The line that a person is told, and the exit code; no line for what is our own mistake."""
+    told = interruption.arrive(error)
     if isinstance(error, PipelineError):
-        return str(error)
+        return f"error: {error}", error.exit_code
     if any(map(_is_disk_full, _causes(error))):
         names = [cause.filename for cause in _causes(error) if isinstance(cause, OSError)]
         where = next((f"writing {name}" for name in names if name), f"working in {Path.cwd()}")
-        return f"the disk is full ({where}): make room and run the same command again"
-    return str(error) if isinstance(error, OSError) and error.strerror else None
+        return f"error: the disk is full ({where}): make room and run the same command again", 1
+    if isinstance(error, OSError) and error.strerror:
+        return f"error: {error}", 1
+    return (str(told), told.exit_code) if told else (None, 1)
 
 
 def _is_disk_full(error: BaseException) -> bool:

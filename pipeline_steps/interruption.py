@@ -2,6 +2,11 @@
 
 The first signal counts. A machine that wants to be rid of us sends several: the terminal, make, DVC
 and torchrun each pass theirs on, and the later ones must not break off what the first has begun.
+
+An exception out of nowhere can fall into anybody's code. A library may swallow it (a bare
+``except``, a finalizer), and we would go on for hours: it's told again when it's gone without
+having arrived at the door. A library may trip over it, in the middle of an import, and fail with an
+error of its own: see :func:`arrive`.
 """
 
 import os
@@ -26,6 +31,9 @@ class Interruption(KeyboardInterrupt):
         self.exit_code = 128 + number
         """As a shell has it: 130 for SIGINT, 143 for SIGTERM."""
 
+    def __del__(self) -> None:
+        _signals.drop()
+
 
 class _Signals:
     """What this process was told, and whether it may be raised where it is told."""
@@ -33,13 +41,23 @@ class _Signals:
     def __init__(self) -> None:
         self.told: int | None = None
         self.is_deferred = False
+        self.is_lost = False
+        """It was raised, and somebody swallowed it."""
+        self.has_arrived = False
 
     def take(self, number: int, _: FrameType | None) -> None:
         """The handler of both signals."""
-        if self.told is None:
-            self.told = number
+        if self.told is None or self.is_lost:
+            self.told = self.told or number
+            self.is_lost = False
             if not self.is_deferred:
-                raise Interruption(number)
+                raise Interruption(self.told)
+
+    def drop(self) -> None:
+        """An interruption is no more; unless it has arrived, it's told again, a bit later."""
+        if self.told is not None and not self.has_arrived:
+            self.is_lost = True
+            threading.Timer(AGAIN_S, os.kill, (os.getpid(), self.told)).start()
 
 
 _signals = _Signals()
@@ -49,16 +67,26 @@ def listen() -> None:
     """Turn the first SIGINT or SIGTERM into an :class:`Interruption`, to this process's end."""
     for number in _SIGNALS:
         signal.signal(number, _signals.take)
-    sys.unraisablehook = _tell_again
+    sys.unraisablehook = _keep_quiet
 
 
-def _tell_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Python drops what is raised in a finalizer: an interruption is told again, a bit later."""
-    if not isinstance(lost.exc_value, Interruption):
-        sys.__unraisablehook__(lost)
-        return
-    _signals.told = None
-    threading.Timer(AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number)).start()
+def _keep_quiet(swallowed: "sys.UnraisableHookArgs") -> None:
+    """Python prints what was raised in a finalizer; an interruption isn't news."""
+    if not isinstance(swallowed.exc_value, Interruption):
+        sys.__unraisablehook__(swallowed)
+
+
+def arrive(error: BaseException) -> Interruption | None:
+    """The interruption that an error is, or may come from; None if nobody told us to stop.
+
+    Broken off in the middle, a library fails with whatever it likes: once we were told, an error
+    that isn't known had better be taken for that. From here on nothing is told again.
+    """
+    _signals.has_arrived = True
+    if isinstance(error, Interruption):
+        return error
+    is_told = isinstance(error, KeyboardInterrupt) or _signals.told is not None
+    return Interruption(_signals.told or signal.SIGINT) if is_told else None
 
 
 @contextmanager
@@ -79,7 +107,7 @@ def deferrable() -> Iterator[None]:
     finally:
         _signals.is_deferred = False
         if not is_listening:
-            _signals.told = None
+            _signals.told, _signals.is_lost = None, False
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 

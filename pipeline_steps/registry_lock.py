@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline_steps.embedded_database import lock_path, sqlite_path
 from pipeline_steps.errors import TrackingError
-from pipeline_steps.tracking import sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,7 +62,7 @@ def registry_lock(
 
 def _lock_file(database: Path | None, uri: str) -> Path:
     if database:
-        return database.with_name(f"{database.name}.lock")
+        return lock_path(database)
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"colorizer-{os.getuid()}-{digest}.lock"
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pipeline_steps.atomic import write_text
+from pipeline_steps.embedded_database import FILE, ensure_database, sqlite_path
 from pipeline_steps.errors import TrackingError, TrackingUnreachableError
 
 if TYPE_CHECKING:
@@ -53,14 +54,7 @@ def repository_root() -> Path:
 
 def tracking_uri() -> str:
     """``MLFLOW_TRACKING_URI``, or the embedded SQLite database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / 'mlflow.db'}"
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The database file of an SQLite URI, absolute; None for any other URI."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(uri.removeprefix("sqlite:///")).resolve()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / FILE}"
 
 
 def public_uri(uri: str) -> str:
@@ -93,19 +87,28 @@ def connect() -> "MlflowClient":
 
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for chatter in ("mlflow", "alembic"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
     # it logs, with a traceback, what it also raises
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    database = sqlite_path(uri)
+    if database:
+        ensure_database(database)
     mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
     try:
+        client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except MlflowException as error:
         raise TrackingError(
             f"MLflow at {public_uri(uri)} refuses us ({one_line(error)}); set MLFLOW_TRACKING_URI,"
             " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
+    except SQLAlchemyError as error:
+        raise TrackingError(
+            f"MLflow can't use the database {public_uri(uri)} ({one_line(error)}); put a whole one"
+            " there, or move it away and run the same command again"
         ) from None
     return client
 

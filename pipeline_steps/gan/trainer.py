@@ -308,9 +308,10 @@ def saved_when_interrupted(
     try:
         yield
     except interruption.Interruption as told:
+        kept = ""
         if processes.leads and is_finite(state):
             save(state, work_folder, fingerprint)
-        kept = f"checkpoint kept at epoch {state.epoch + 1}, step {state.step}"
+            kept = f"checkpoint kept at epoch {state.epoch + 1}, step {state.step}"
         raise interruption.Interruption(told.number, kept) from None
 
 

@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
-from tests.whole.clone import Clone, make_small_clone
+from tests.whole.clone import Clone
 
 LIMIT_S = 300.0
 Victim = Literal["all", "dvc", "stage"]
@@ -39,6 +38,7 @@ class Watched:
 
     process: "subprocess.Popen[str]"
     began_s: dict[str, float] = field(default_factory=dict)
+    ended_s: float = 0.0
     lines: list[str] = field(default_factory=list)
 
     def read(self) -> None:
@@ -49,6 +49,7 @@ class Watched:
                 self.lines.append(line)
                 if match := _RUNNING.search(line):
                     self.began_s[match[1] or match[2]] = time.monotonic()
+        self.ended_s = time.monotonic()
 
     def wait_for(self, phase: str) -> bool:
         """Wait until a phase has begun; False if the command ended before."""
@@ -141,19 +142,6 @@ def _session(pid: int) -> int | None:
 def hashes(clone: Clone) -> dict[str, str]:
     """The sha256 of everything that must not depend on what was broken off."""
     return {file: clone.sha256(file) for file in COMPARED}
-
-
-def run_unbroken(folder: Path, params: dict[str, Any]) -> tuple[Clone, dict[str, float]]:
-    """A small clone whose pipeline ran to its end, and the seconds that each phase took."""
-    clone = make_small_clone(folder)
-    clone.set_params(params)
-    clone.commit()
-    watched = run_to_end(clone, REPRO)
-    ends_s = [*list(watched.began_s.values())[1:], time.monotonic()]
-    began = watched.began_s.items()
-    return clone, {
-        phase: end_s - began_s for (phase, began_s), end_s in zip(began, ends_s, strict=True)
-    }
 
 
 PHASES = ("download", "prepare", "train", "evaluate", "export", "register")

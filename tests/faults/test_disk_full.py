@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import PHASES, REPRO, hashes, run_to_end, run_unbroken, start
+from tests.faults.conftest import PARAMS, Unbroken
+from tests.faults.killing import PHASES, REPRO, hashes, run_to_end, start
 from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone, make_small_clone
 
@@ -18,7 +19,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
 ROUNDS = 4 if FULL else 1
 DISK_MB = 400
-PARAMS = {"train": {"epochs": 20, "checkpoint_interval_s": 0.3}}
 
 
 @pytest.fixture
@@ -59,17 +59,15 @@ def repro_refused(clone: Clone) -> str:
     return printed
 
 
-def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, tmp_path: Path) -> None:
-    unbroken, durations_s = run_unbroken(tmp_path / "unbroken", PARAMS)
-    expected = hashes(unbroken)
-
+def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Unbroken) -> None:
     draw = random.Random(3)
     num_failed, num_told = 0, 0
     for number in range(ROUNDS):
-        clone = unbroken.copy_to(disk / f"run-{number}")
+        clone = unbroken.clone.copy_to(disk / f"run-{number}")
         for phase in PHASES:
             watched, reader = start(clone, REPRO)
-            if not (watched.wait_for(phase) and watched.lives(draw.uniform(0, durations_s[phase]))):
+            after_s = draw.uniform(0, unbroken.durations_s[phase])
+            if not (watched.wait_for(phase) and watched.lives(after_s)):
                 continue
             filler = fill(disk)
             watched.process.wait(300)
@@ -82,7 +80,7 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, tmp_path: Pa
                 is_told = "disk is full" in printed or "No space left" in printed
                 num_told += is_told or "needs" in printed
         run_to_end(clone, REPRO)
-        assert hashes(clone) == expected
+        assert hashes(clone) == unbroken.hashes
         assert len(clone.versions()) == 1
         clone.run("rm", "-rf", str(clone.folder))
     assert num_failed

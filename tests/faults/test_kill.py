@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_steps.gan.checkpoint import list_checkpoints
+from tests.faults.conftest import Unbroken
 from tests.faults.killing import (
     PHASES,
     REPRO,
@@ -16,7 +17,6 @@ from tests.faults.killing import (
     hashes,
     run_and_kill,
     run_to_end,
-    run_unbroken,
     start,
     wait_for_session_end,
 )
@@ -26,32 +26,28 @@ from tests.whole.clone import Clone, make_small_clone
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
 KILLS = 50 if FULL else 6
+KILLS_OF_A_TRAINING = 50 if FULL else 4
 KILLS_A_RUN = 6
-CHECKPOINT_INTERVAL_S = 0.3
-PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": CHECKPOINT_INTERVAL_S}}
 
 
-def test_the_whole_pipeline(tmp_path: Path) -> None:
-    unbroken, durations_s = run_unbroken(tmp_path / "unbroken", PARAMS)
-    assert tuple(durations_s) == PHASES
-    expected = hashes(unbroken)
-
+def test_the_whole_pipeline(unbroken: Unbroken, tmp_path: Path) -> None:
+    assert tuple(unbroken.durations_s) == PHASES
     draw = random.Random(1)
     num_kills, num_runs, in_phase = 0, 0, dict.fromkeys(PHASES, 0)
     while num_kills < KILLS:
         num_runs += 1
-        clone = unbroken.copy_to(tmp_path / f"run-{num_runs}")
+        clone = unbroken.clone.copy_to(tmp_path / f"run-{num_runs}")
         # a run can be killed once in each phase, twice where luck has it, but only forward
         for phase in sorted(draw.choices(PHASES, k=KILLS_A_RUN), key=PHASES.index):
             victim: Victim = draw.choices(("all", "dvc", "stage"), weights=(4, 1, 1))[0]
-            after_s = draw.uniform(0, durations_s[phase])
+            after_s = draw.uniform(0, unbroken.durations_s[phase])
             if num_kills < KILLS and run_and_kill(
                 clone, REPRO, phase=phase, after_s=after_s, victim=victim
             ):
                 num_kills += 1
                 in_phase[phase] += 1
         run_to_end(clone, REPRO)
-        assert hashes(clone) == expected, f"run {num_runs}"
+        assert hashes(clone) == unbroken.hashes, f"run {num_runs}"
         assert len(clone.versions()) == 1, f"run {num_runs}"
         assert not list(clone.folder.glob("**/.*.part*")), "temporary files are left"
         shutil.rmtree(clone.folder)
@@ -75,7 +71,7 @@ def test_training_alone(tmp_path: Path) -> None:
     draw = random.Random(2)
     lost_s: list[float] = []
     num_half_written = 0
-    while len(lost_s) < KILLS:
+    while len(lost_s) < KILLS_OF_A_TRAINING:
         watched, reader = start(killed, TRAIN)
         seen = newest(killed)
         while newest(killed) == seen and watched.process.poll() is None:
@@ -91,7 +87,9 @@ def test_training_alone(tmp_path: Path) -> None:
         assert checkpoint is not None
         lost_s.append(killed_at_s - checkpoint.stat().st_mtime)
         num_half_written += bool(list(killed.folder.glob(".work/train/*/.checkpoint-*")))
-    assert len(lost_s) == KILLS, "the training ended before it was killed often enough"
+    assert len(lost_s) == KILLS_OF_A_TRAINING, (
+        "the training ended before it was killed often enough"
+    )
     run_to_end(killed, TRAIN)
     for file in ("models/generator.safetensors", "models/generator_last.safetensors"):
         assert killed.sha256(file) == unbroken.sha256(file)

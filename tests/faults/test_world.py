@@ -4,26 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import REPRO, hashes, run_unbroken, start
-from tests.faults.report import tell
+from tests.faults.conftest import Unbroken
+from tests.faults.killing import REPRO, hashes, start
+from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PARAMS = {"train": {"epochs": 40, "checkpoint_interval_s": 0.3}}
+PHASES = ("prepare", "train", "export") if FULL else ("train",)
+JUMPS = ("-400d", "+400d") if FULL else ("-400d",)
 FAKETIME = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return run_unbroken(tmp_path_factory.mktemp("world") / "unbroken", PARAMS)[0]
-
-
-@pytest.mark.parametrize("phase", ["prepare", "train", "export"])
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_second_repro_is_refused_and_harms_nothing(
-    unbroken: Clone, tmp_path: Path, phase: str
+    unbroken: Unbroken, tmp_path: Path, phase: str
 ) -> None:
-    clone = unbroken.copy_to(tmp_path / "clone")
+    clone = unbroken.clone.copy_to(tmp_path / "clone")
     first, reader = start(clone, REPRO)
     assert first.wait_for(phase)
     second = clone.run(*REPRO, check=False)
@@ -34,16 +31,16 @@ def test_a_second_repro_is_refused_and_harms_nothing(
     first.process.wait(300)
     reader.join()
     assert first.process.returncode == 0, "".join(first.lines)
-    assert hashes(clone) == hashes(unbroken)
+    assert hashes(clone) == unbroken.hashes
     assert len(clone.versions()) == 1
     tell(f"second dvc repro during {phase}: refused, the first finished, hashes equal")
 
 
-@pytest.mark.parametrize("jump", ["-400d", "+400d"])
-def test_a_clock_that_jumps_changes_nothing(unbroken: Clone, tmp_path: Path, jump: str) -> None:
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_clock_that_jumps_changes_nothing(unbroken: Unbroken, tmp_path: Path, jump: str) -> None:
     if FAKETIME is None:
         pytest.skip("needs libfaketime (Debian: faketime)")
-    clone = unbroken.copy_to(tmp_path / "clone")
+    clone = unbroken.clone.copy_to(tmp_path / "clone")
     control = tmp_path / "faketime"
     control.write_text("+0")
     clone_environment = clone.environment
@@ -66,6 +63,6 @@ def test_a_clock_that_jumps_changes_nothing(unbroken: Clone, tmp_path: Path, jum
     watched.process.wait(300)
     reader.join()
     assert watched.process.returncode == 0, "".join(watched.lines)
-    assert hashes(clone) == hashes(unbroken)
+    assert hashes(clone) == unbroken.hashes
     assert "Running stage" not in clone.dvc("repro")
     tell(f"clock jumps by {jump} in mid-training: finished, hashes equal")

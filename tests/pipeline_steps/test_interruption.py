@@ -44,30 +44,58 @@ def test_a_stage_ends_with_one_line_and_the_usual_code(number: signal.Signals, c
     assert printed == "cleaned up\n"
 
 
-FINALIZER = """
+SWALLOWED = """
 import os, signal, time
 from pipeline_steps.errors import run_stage
+def tell():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
 class Finalized:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.1)  # raised here, where Python drops it
+        tell()  # raised here, where Python drops it
 def work():
-    Finalized()
+    {}
     time.sleep(60)
 run_stage(work)
 """
 
 
-def test_a_signal_in_a_finalizer_is_not_lost() -> None:
+@pytest.mark.parametrize(
+    "swallow",
+    [
+        "Finalized()",
+        "try: tell()\n    except: pass",
+        "try: tell()\n    except BaseException as error: kept = error; del error, kept",
+        # a library that was broken off in the middle, and noticed later
+        "try: tell()\n    except: pass\n    raise RecursionError('numpy')",
+        "try: tell()\n    except BaseException: raise ImportError('half')",
+        "try: tell()\n    except BaseException: raise ImportError('half') from None",
+    ],
+)
+def test_a_signal_that_falls_into_others_code_is_not_lost(swallow: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FINALIZER],
+        [sys.executable, "-c", SWALLOWED.format(swallow)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         timeout=30,
     )
-    assert done.returncode == 143
     assert done.stderr == "interrupted: run the same command again to go on\n"
+    assert done.returncode == 143
+
+
+def test_known_errors_are_told_as_themselves_after_a_signal_too() -> None:
+    work = "raise OSError(28, 'No space left on device', 'checkpoint')"
+    swallow = f"try: tell()\n    except BaseException: {work}"
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(swallow)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=30,
+    )
+    assert done.stderr.startswith("error: the disk is full (writing checkpoint)")
+    assert done.returncode == 1
 
 
 @contextmanager

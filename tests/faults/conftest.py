@@ -1,0 +1,33 @@
+"""What the faults are compared with: a run that nothing happened to."""
+
+from typing import NamedTuple
+
+import pytest
+
+from tests.faults.killing import REPRO, hashes, run_to_end
+from tests.whole.clone import Clone, make_small_clone
+
+PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": 0.3}}
+
+
+class Unbroken(NamedTuple):
+    """A clone whose pipeline ran to its end, and what it came to."""
+
+    clone: Clone
+    durations_s: dict[str, float]
+    """Phase → how long it took."""
+    hashes: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    clone = make_small_clone(tmp_path_factory.mktemp("unbroken") / "clone")
+    clone.set_params(PARAMS)
+    clone.commit()
+    watched = run_to_end(clone, REPRO)
+    began = watched.began_s.items()
+    ends_s = [*list(watched.began_s.values())[1:], watched.ended_s]
+    durations_s = {
+        phase: end_s - began_s for (phase, began_s), end_s in zip(began, ends_s, strict=True)
+    }
+    return Unbroken(clone, durations_s, hashes(clone))
