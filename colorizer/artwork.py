@@ -1,15 +1,18 @@
 """A coloured sketch: colours and lines apart until it's saved."""
 
 import io
+from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from PIL import Image, ImageChops
 
 from colorizer.errors import PictureError
+from colorizer.ink import separate
 from colorizer.openraster import Layer, write_openraster
 from colorizer.pictures import WHITE
 
+Part = Literal["picture", "colour", "lines"]
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".ora": "ORA"}
 
 
@@ -23,13 +26,24 @@ class Artwork(NamedTuple):
     alpha: Image.Image | None
     """Grey, the sketch's own; None for a sketch without transparency."""
 
-    def picture(self) -> Image.Image:
-        """Lines over colours: RGB, or RGBA with the sketch's own alpha."""
-        return self._with_alpha(ImageChops.multiply(self.colour, self.lines))
+    def picture(self, part: Part = "picture") -> Image.Image:
+        """Lines over colours, or one of them alone: RGB, or RGBA with the sketch's own alpha."""
+        if part == "picture":
+            picture = ImageChops.multiply(self.colour, self.lines)
+        else:
+            picture = (self.colour if part == "colour" else self.lines).copy()
+        if self.alpha is not None:
+            picture.putalpha(self.alpha)
+        return picture
 
-    def colour_only(self) -> Image.Image:
-        """The colours alone: RGB, or RGBA with the sketch's own alpha."""
-        return self._with_alpha(self.colour.copy())
+    @property
+    def hides_its_colours(self) -> bool:
+        """Whether most of what is seen is ink: the paper is transparent, and colours with it."""
+        if self.alpha is None:
+            return False
+        seen = self.alpha.point([WHITE * (value > WHITE // 2) for value in range(256)])
+        cumulated = list(accumulate(self.lines.convert("L").histogram(seen)))
+        return cumulated[WHITE // 2] > cumulated[-1] / 2
 
     def with_line_strength(self, strength: float) -> "Artwork":
         """Lines fainter (below 1, 0 is none) or darker (above)."""
@@ -38,7 +52,7 @@ class Artwork(NamedTuple):
         table = [max(0, round(WHITE - (WHITE - value) * strength)) for value in range(256)]
         return self._replace(lines=self.lines.point(table * 3))
 
-    def encode(self, kind: str, *, colour_only: bool = False) -> bytes:
+    def encode(self, kind: str, part: Part = "picture") -> bytes:
         """The file: ``kind`` is .png, .webp (lossless) or .ora (lines and colour as layers)."""
         if kind not in FORMATS:
             raise PictureError(f"can't write {kind or 'a file without suffix'}: {_KINDS}")
@@ -46,7 +60,7 @@ class Artwork(NamedTuple):
         if kind == ".ora":
             self._write_layers(buffer)
             return buffer.getvalue()
-        picture = self.colour_only() if colour_only else self.picture()
+        picture = self.picture(part)
         if kind == ".webp":
             if max(picture.size) > MAX_WEBP_SIDE_PX:
                 raise PictureError(f"too large for WEBP: at most {MAX_WEBP_SIDE_PX} px a side")
@@ -56,25 +70,18 @@ class Artwork(NamedTuple):
             picture.save(buffer, "PNG")
         return buffer.getvalue()
 
-    def save(self, path: str | Path, *, colour_only: bool = False) -> None:
+    def save(self, path: str | Path, part: Part = "picture") -> None:
         """Write a .png, .webp or .ora file, whole or not at all.
 
         Raises :class:`PictureError` for another suffix, :class:`OSError` if it can't be written.
         """
         path = Path(path)
-        write_whole(path, self.encode(path.suffix.lower(), colour_only=colour_only))
+        write_whole(path, self.encode(path.suffix.lower(), part))
 
     def _write_layers(self, buffer: io.BytesIO) -> None:
-        layers = [
-            Layer("lines", self._with_alpha(self.lines.copy()), "svg:multiply"),
-            Layer("colour", self.colour_only()),
-        ]
+        ink, colour = separate(self.colour, self.lines, self.alpha)
+        layers = [Layer("lines", ink, "svg:multiply"), Layer("colour", colour)]
         write_openraster(buffer, layers, self.picture())
-
-    def _with_alpha(self, picture: Image.Image) -> Image.Image:
-        if self.alpha is not None:
-            picture.putalpha(self.alpha)
-        return picture
 
 
 MAX_WEBP_SIDE_PX = 16383

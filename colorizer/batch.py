@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from colorizer.artwork import write_whole
+from colorizer.artwork import Part, write_whole
 from colorizer.errors import ColorizerError, PictureError
 from colorizer.guard import PictureGuard
 from colorizer.pictures import MAX_SKETCH_PIXELS
@@ -147,11 +147,12 @@ def _stamp_or_none(path: Path) -> list[int] | None:
         return None
 
 
-def wish_key(model_sha256: str, wish: Wish, *, colour_only: bool) -> str:
+def wish_key(model_sha256: str, wish: Wish, part: Part) -> str:
     """What a picture depends on, beside its sketch."""
     reference = hashlib.sha256(wish.reference.tobytes()).hexdigest() if wish.reference else ""
-    parts = [model_sha256, wish.clean, wish.seed, wish.palette, reference, wish.line_strength]
-    return hashlib.sha256(json.dumps([*parts, colour_only]).encode()).hexdigest()
+    parts = [model_sha256, wish.clean, wish.opaque, wish.seed, wish.palette, reference]
+    parts += [wish.line_strength, part]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class Batch:
@@ -163,14 +164,13 @@ class Batch:
         sources: Path,
         targets: Path,
         wish: Wish,
-        *,
-        colour_only: bool = False,
+        part: Part = "picture",
     ) -> None:
         self.colorizer = colorizer
         self.sources = sources
         self.targets = targets
         self.wish = wish
-        self.colour_only = colour_only
+        self.part = part
 
     def run(
         self,
@@ -214,7 +214,7 @@ class Batch:
         target = self.targets / job.target
         try:
             artwork = self.colorizer.draw(self.sources / job.source, self.wish, guard=guard)
-            data = artwork.encode(target.suffix, colour_only=self.colour_only)
+            data = artwork.encode(target.suffix, self.part)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_whole(target, data)
         except (ColorizerError, OSError, MemoryError) as error:

@@ -64,13 +64,21 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     look = parser.add_argument_group("look")
     look.add_argument("--clean", action="store_true", help="make line art of a photo or scan first")
+    look.add_argument(
+        "--opaque", action="store_true", help="lay transparent sketches on white paper"
+    )
     look.add_argument("--seed", type=int, help="another colouring for every number ≥ 0")
     look.add_argument("--palette", help="move the main colours to these: #ff8800,#2244aa")
     look.add_argument("--reference", type=Path, help="take hues and saturation from this picture")
     look.add_argument(
         "--line-strength", type=float, default=1.0, metavar="0..2", help="0: none (default: 1)"
     )
-    look.add_argument("--colour-only", action="store_true", help="leave the lines out")
+    look.add_argument(
+        "--only",
+        choices=("colour", "lines"),
+        default="picture",
+        help="the colours without lines, or the lines without colours: what --clean found",
+    )
     many = parser.add_argument_group("folders")
     many.add_argument("--layers", action="store_true", help="write .ora files instead of .png")
     many.add_argument("--format", choices=("png", "webp", "ora"), default="png")
@@ -127,7 +135,13 @@ def colour_one(arguments: argparse.Namespace) -> int:
         wish = make_wish(arguments, reference)
         source = sys.stdin.buffer.read() if arguments.input == "-" else Path(arguments.input)
         artwork = colorizer.draw(source, wish)
-    data = artwork.encode(suffix, colour_only=arguments.colour_only)
+    data = artwork.encode(suffix, arguments.only)
+    if artwork.hides_its_colours:
+        print(
+            "note: the sketch's paper is transparent, and so are the colours on it; --opaque lays"
+            " it on white paper",
+            file=sys.stderr,
+        )
     if arguments.output == "-":
         sys.stdout.buffer.write(data)
         return 0
@@ -168,8 +182,8 @@ def colour_folder(arguments: argparse.Namespace) -> int:
             reference = guard.open(arguments.reference)
     wish = make_wish(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
-    key = wish_key(str(colorizer.model.onnx_sha256), wish, colour_only=arguments.colour_only)
-    batch = Batch(colorizer, sources, targets, wish, colour_only=arguments.colour_only)
+    key = wish_key(str(colorizer.model.onnx_sha256), wish, arguments.only)
+    batch = Batch(colorizer, sources, targets, wish, arguments.only)
     with tqdm(total=len(jobs), unit="picture", disable=arguments.json) as bar:
         results = batch.run(
             jobs,
@@ -210,6 +224,7 @@ def make_wish(arguments: argparse.Namespace, reference: "Image | None") -> "Wish
         parse_colours(arguments.palette)  # before any work
     return Wish(
         clean=arguments.clean,
+        opaque=arguments.opaque,
         seed=arguments.seed,
         palette=arguments.palette,
         reference=reference,

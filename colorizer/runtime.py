@@ -39,6 +39,8 @@ class Wish:
 
     clean: bool = False
     """Make line art of a photo or scan first."""
+    opaque: bool = False
+    """Lay the sketch on white paper: colours show also where it was transparent."""
     seed: int | None = None
     """≥ 0: another colouring, by the generator's dropout noise; None: its plain one."""
     palette: str | None = None
@@ -139,7 +141,7 @@ class Colorizer:
         except PictureError as error:
             where = "the sketch" if isinstance(picture, bytes) else picture
             raise PictureError(f"{where}: {error}") from None
-        return self.draw_sketch(to_sketch(decoded, clean=wish.clean), wish)
+        return self.draw_sketch(to_sketch(decoded, clean=wish.clean, opaque=wish.opaque), wish)
 
     def draw_sketch(self, sketch: "Sketch", wish: Wish) -> "Artwork":
         """Colour line art. Raises :class:`PictureError` for a palette that is none."""

@@ -35,23 +35,28 @@ class Sketch(NamedTuple):
         return self.lines.size
 
 
-def to_sketch(decoded: Decoded, *, clean: bool = False) -> Sketch:
-    """Turn white on black around; with ``clean``, make line art of a photo or scan."""
+def to_sketch(decoded: Decoded, *, clean: bool = False, opaque: bool = False) -> Sketch:
+    """Turn white on black around; with ``clean``, make line art of a photo or scan.
+
+    ``opaque``: it lies on white paper, nothing is transparent any more.
+    """
     lines = decoded.rgb
-    if is_inverted(decoded):
+    if is_inverted(lines):
         lines = ImageChops.invert(lines)
         if decoded.alpha is not None:  # what is transparent is paper
             lines.paste((WHITE, WHITE, WHITE), mask=ImageChops.invert(decoded.alpha))
     if clean:
         lines = clean_lines(lines.convert("L")).convert("RGB")
-    return Sketch(lines, decoded.alpha)
+    return Sketch(lines, None if opaque else decoded.alpha)
 
 
-def is_inverted(decoded: Decoded) -> bool:
-    """Whether most of what is seen of a picture is dark."""
-    counts = np.array(decoded.rgb.convert("L").histogram(decoded.alpha))
-    cumulated = counts.cumsum()
-    return bool(cumulated[-1]) and int(np.searchsorted(cumulated, cumulated[-1] / 2)) < DARK_PAPER
+def is_inverted(rgb: Image.Image) -> bool:
+    """Whether most of a picture, as it lies on white paper, is dark.
+
+    What is transparent counts as white: of black lines on nothing, all that is seen is dark.
+    """
+    cumulated = np.array(rgb.convert("L").histogram()).cumsum()
+    return int(np.searchsorted(cumulated, cumulated[-1] / 2)) < DARK_PAPER
 
 
 def clean_lines(grey: Image.Image) -> Image.Image:

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.staticfiles import StaticFiles
-from PIL import Image
 
+from colorizer.artwork import Part
 from colorizer.errors import ColorizerError, PictureError
 from colorizer.guard import PictureGuard
 from colorizer.runtime import MAX_LINE_STRENGTH, Wish
@@ -41,6 +41,13 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     429: {"description": "Too many wait already; come again"},
     503: {"description": "No model answers yet"},
 }
+
+
+class Drawn(NamedTuple):
+    """A picture's file, and what its artist should know."""
+
+    data: bytes
+    hides_its_colours: bool
 
 
 def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
@@ -101,21 +108,26 @@ def add_routes(app: FastAPI) -> None:
         request: Request,
         model: Annotated[str | None, Query(description="champion, candidate, …")] = None,
         clean: Annotated[bool, Query(description="a photo or scan → line art first")] = False,
+        opaque: Annotated[bool, Query(description="lay it on white paper")] = False,
         seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
         palette: Annotated[str | None, Query(description="#ff8800,#2244aa")] = None,
         line_strength: Annotated[float, Query(ge=0, le=MAX_LINE_STRENGTH)] = 1.0,
-        layer: Annotated[Literal["picture", "colour", "lines"], Query()] = "picture",
+        layer: Annotated[Part, Query()] = "picture",
         kind: Annotated[Literal["png", "webp", "ora"], Query(alias="format")] = "png",
     ) -> Response:
         """Colour the sketch in the body; the picture has its size and transparency."""
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
-        wish = Wish(clean=clean, seed=seed, palette=palette, line_strength=line_strength)
-        data = await colour(app, served, body, wish, layer, kind)
+        wish = Wish(
+            clean=clean, opaque=opaque, seed=seed, palette=palette, line_strength=line_strength
+        )
+        drawn = await colour(app, served, body, wish, layer, kind)
         # what a header may hold is Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
-        return Response(data, media_type=MEDIA_TYPES[kind], headers=headers)
+        if drawn.hides_its_colours:
+            headers["X-Hint"] = "paper-is-transparent"
+        return Response(drawn.data, media_type=MEDIA_TYPES[kind], headers=headers)
 
 
 def find_model(app: FastAPI, name: str | None) -> Served:
@@ -159,8 +171,8 @@ def too_many_bytes(limits: Limits) -> HTTPException:
 
 
 async def colour(
-    app: FastAPI, served: Served, body: bytes, wish: Wish, layer: str, kind: str
-) -> bytes:
+    app: FastAPI, served: Served, body: bytes, wish: Wish, layer: Part, kind: str
+) -> Drawn:
     """Wait for a place, then colour in a thread. Raises 400, 413, 429 or 503."""
     desk: Desk = app.state.desk
     try:
@@ -180,10 +192,8 @@ async def colour(
 
 
 def draw(
-    served: Served, guard: PictureGuard, body: bytes, wish: Wish, layer: str, kind: str
-) -> bytes:
+    served: Served, guard: PictureGuard, body: bytes, wish: Wish, layer: Part, kind: str
+) -> Drawn:
     """The file that was asked for."""
     artwork = served.colorizer.draw(body, wish, guard=guard)
-    if layer == "lines":
-        artwork = artwork._replace(colour=Image.new("RGB", artwork.colour.size, "white"))
-    return artwork.encode(f".{kind}", colour_only=layer == "colour")
+    return Drawn(artwork.encode(f".{kind}", layer), artwork.hides_its_colours)

@@ -2,7 +2,7 @@
 
 import io
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 
 def draw(width: int = 60, height: int = 40) -> Image.Image:
@@ -14,6 +14,13 @@ def draw(width: int = 60, height: int = 40) -> Image.Image:
     box = (inset_x, inset_y, width - 1 - inset_x, height - 1 - inset_y)
     pen.ellipse(box, outline="black", width=thick)
     pen.line((0, height // 2, width, height // 2), fill=(40, 40, 160), width=thick)
+    return picture
+
+
+def ink_alone(drawing: Image.Image) -> Image.Image:
+    """The drawing as programs save it without paper: black, and as opaque as it's dark."""
+    picture = Image.new("RGBA", drawing.size, (0, 0, 0, 0))
+    picture.putalpha(ImageOps.invert(drawing.convert("L")))
     return picture
 
 

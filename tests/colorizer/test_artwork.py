@@ -1,18 +1,26 @@
 """Files that other programs open: PNG, WEBP and OpenRaster."""
 
 import io
+import os
+import shutil
+import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFilter
 
 from colorizer.artwork import Artwork
 from colorizer.errors import PictureError
 from colorizer.openraster import Layer, write_openraster
 from tests.colorizer.drawing import draw
+
+FloatArray = npt.NDArray[np.float64]
+KRITA = shutil.which("krita") if shutil.which("xvfb-run") else None
 
 
 def make(alpha: Image.Image | None = None) -> Artwork:
@@ -29,8 +37,45 @@ def test_a_file_holds_the_very_picture(tmp_path: Path, kind: str, has_alpha: boo
     assert [path.name for path in tmp_path.iterdir()] == [f"a{kind}"]
 
 
-def test_layers_make_the_picture_as_the_specification_lays_them(tmp_path: Path) -> None:
-    artwork = make(Image.effect_noise((60, 40), 90))
+def composite(layers: Sequence[tuple[Image.Image, str | None]]) -> FloatArray:
+    """Lay layers (the topmost first) over each other: RGBA 0..1, as W3C's compositing has it."""
+    below = np.zeros((*layers[0][0].size[::-1], 4))
+    for picture, operator in reversed(layers):
+        above = np.asarray(picture.convert("RGBA")) / 255
+        assert operator in ("svg:multiply", "svg:src-over")
+        a, b = above[..., 3:], below[..., 3:]
+        blended = above[..., :3] * below[..., :3] if operator == "svg:multiply" else above[..., :3]
+        alpha = a + b - a * b
+        sums = (1 - a) * b * below[..., :3] + (1 - b) * a * above[..., :3] + a * b * blended
+        below = np.concatenate([sums / np.maximum(alpha, 1e-9), alpha], axis=-1)
+    return below
+
+
+def distance(layered: FloatArray, picture: Image.Image) -> float:
+    """The largest difference of what is seen (colour · alpha, alpha), in levels of 255."""
+    wanted = np.asarray(picture.convert("RGBA")) / 255
+    seen, wanted_seen = layered.copy(), wanted.copy()
+    seen[..., :3] *= layered[..., 3:]
+    wanted_seen[..., :3] *= wanted[..., 3:]
+    return float(255 * np.abs(seen - wanted_seen).max())
+
+
+def sketches() -> dict[str, Artwork]:
+    """Colours under lines: grey and coloured ones, opaque and not."""
+    colour, grey = make().colour, draw().convert("L")
+    soft = grey.filter(ImageFilter.GaussianBlur(1)).convert("RGB")
+    fading = Image.linear_gradient("L").resize(grey.size)
+    return {
+        "opaque": make(),
+        "soft": Artwork(colour, soft, None),
+        "half transparent": Artwork(colour, soft, fading),
+        "ink alone": Artwork(colour, soft, ImageChops.invert(soft.convert("L"))),
+    }
+
+
+@pytest.mark.parametrize("name", sketches())
+def test_layers_make_the_picture_as_the_specification_lays_them(name: str, tmp_path: Path) -> None:
+    artwork = sketches()[name]
     artwork.save(tmp_path / "a.ora")
     with zipfile.ZipFile(tmp_path / "a.ora") as archive:
         first = archive.infolist()[0]
@@ -38,19 +83,42 @@ def test_layers_make_the_picture_as_the_specification_lays_them(tmp_path: Path) 
         assert archive.read("mimetype") == b"image/openraster"
         image = ElementTree.fromstring(archive.read("stack.xml"))
         assert (image.get("w"), image.get("h")) == ("60", "40")
-        pictures, operators = [], []
+        layers = []
         for layer in image.iterfind("stack/layer"):
             with Image.open(io.BytesIO(archive.read(layer.attrib["src"]))) as picture:
-                pictures.append(picture.copy())
-            operators.append(layer.get("composite-op"))
+                layers.append((picture.copy(), layer.get("composite-op")))
         with Image.open(io.BytesIO(archive.read("mergedimage.png"))) as picture:
-            merged = np.asarray(picture)
+            merged = picture.copy()
         with Image.open(io.BytesIO(archive.read("Thumbnails/thumbnail.png"))) as thumbnail:
             assert max(thumbnail.size) <= 256
-    assert operators == ["svg:multiply", "svg:src-over"]
-    assert np.array_equal(merged, np.asarray(artwork.picture()))
-    lines, colour = (picture.convert("RGB") for picture in pictures)
-    assert np.array_equal(merged[..., :3], np.asarray(ImageChops.multiply(lines, colour)))
+    assert [operator for _, operator in layers] == ["svg:multiply", "svg:src-over"]
+    assert np.array_equal(np.asarray(merged), np.asarray(artwork.picture()))
+    assert distance(composite(layers), merged) <= 2
+
+
+@pytest.fixture(scope="module")
+def krita_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Krita fills its own at the first start, which takes long."""
+    return tmp_path_factory.mktemp("krita")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KRITA is None, reason="needs Krita and Xvfb (Debian: krita, xvfb, xauth)")
+@pytest.mark.parametrize("name", sketches())
+def test_krita_shows_the_picture_and_its_layers(
+    name: str, tmp_path: Path, krita_home: Path
+) -> None:
+    artwork = sketches()[name]
+    artwork.save(tmp_path / "a.ora")
+    command = ["xvfb-run", "-a", KRITA or "", "--export", "--export-filename", "a.kra", "a.ora"]
+    home = os.environ | {"HOME": str(krita_home)}
+    subprocess.run(command, cwd=tmp_path, env=home, check=True, capture_output=True, timeout=120)
+    with zipfile.ZipFile(tmp_path / "a.kra") as document:
+        root = ElementTree.fromstring(document.read("maindoc.xml"))
+        with Image.open(io.BytesIO(document.read("mergedimage.png"))) as shown:
+            assert distance(np.asarray(shown.convert("RGBA")) / 255, artwork.picture()) <= 3
+    found = [(each.get("name"), each.get("compositeop")) for each in root.iterfind(".//{*}layer")]
+    assert found == [("lines", "multiply"), ("colour", "normal")]
 
 
 def test_equal_layers_make_equal_files() -> None:

@@ -7,10 +7,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from tests.colorizer.drawing import draw, png
+from colorizer.sketch import clean_lines
+from tests.colorizer.drawing import draw, ink_alone, png
 from tests.colorizer.test_batch import Done, colorize
 
 
@@ -35,11 +37,35 @@ def test_layers(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_the_same_as_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
-    look = ("--seed", 3, "--palette", "#ff8800,#2244aa", "--clean", "--colour-only")
+    look = ("--seed", 3, "--palette", "#ff8800,#2244aa", "--clean", "--only", "colour")
     assert colorize(model_folder, sketch, "-o", tmp_path / "out.png", *look).returncode == 0
     piped = colorize(model_folder, "-", "-o", "-", *look, data=sketch.read_bytes())
     assert piped.stdout == (tmp_path / "out.png").read_bytes()
     assert Image.open(io.BytesIO(piped.stdout)).size == (70, 50)
+
+
+def test_what_cleaning_finds_can_be_looked_at(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "lines.png"
+    assert colorize(model_folder, sketch, "-o", out, "--clean", "--only", "lines").returncode == 0
+    with Image.open(sketch) as drawing, Image.open(out) as lines:
+        assert np.array_equal(
+            np.asarray(lines), np.asarray(clean_lines(drawing.convert("L")).convert("RGB"))
+        )
+
+
+def test_colours_that_would_not_show_are_told_of(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    with Image.open(sketch) as drawing:
+        ink_alone(drawing).save(sketch)
+    bare = colorize(model_folder, sketch, "-o", tmp_path / "bare.png")
+    assert (bare.returncode, b"--opaque lays" in bare.stderr) == (0, True)
+    laid_down = colorize(model_folder, sketch, "-o", tmp_path / "out.png", "--opaque")
+    assert (laid_down.returncode, laid_down.stderr) == (0, b"")
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.mode == "RGB"
 
 
 def refused(done: Done, reason: str, code: int = 1) -> None:

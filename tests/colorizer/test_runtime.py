@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from colorizer.errors import ModelFolderError, PictureError
 from colorizer.runtime import Colorizer, Wish
-from tests.colorizer.drawing import draw, png
+from tests.colorizer.drawing import draw, ink_alone, png
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,25 @@ def test_transparency_is_kept_bit_for_bit(colorizer: Colorizer) -> None:
     alpha = Image.effect_noise(sketch.size, 90)
     sketch.putalpha(alpha)
     artwork = colorizer.draw(png(sketch))
-    for picture in (artwork.picture(), artwork.colour_only()):
+    for picture in (artwork.picture(), artwork.picture("colour"), artwork.picture("lines")):
         assert picture.mode == "RGBA"
         assert np.array_equal(np.asarray(picture)[..., 3], np.asarray(alpha))
+
+
+def test_lines_on_nothing_are_coloured_as_lines_on_paper(colorizer: Colorizer) -> None:
+    drawing = draw(200, 150).convert("L")
+    bare = colorizer.draw(png(ink_alone(drawing)))
+    assert bare.hides_its_colours
+    assert np.array_equal(np.asarray(bare.alpha), 255 - np.asarray(drawing))
+    laid_down, plain = (
+        colorizer.draw(png(ink_alone(drawing)), Wish(opaque=True)),
+        colorizer.draw(png(drawing)),
+    )
+    assert laid_down.alpha is None
+    assert not laid_down.hides_its_colours
+    assert not plain.hides_its_colours
+    for one, other in ((laid_down.picture(), plain.picture()), (bare.colour, plain.colour)):
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
 
 
 def test_white_on_black_is_coloured_as_black_on_white(colorizer: Colorizer) -> None:

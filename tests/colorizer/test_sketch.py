@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from colorizer.pictures import Decoded
+from colorizer.pictures import Decoded, open_with_alpha
 from colorizer.sketch import clean_lines, is_inverted, to_sketch
-from tests.colorizer.drawing import draw
+from tests.colorizer.drawing import draw, ink_alone, png
 
 
 def photograph(drawing: Image.Image) -> Image.Image:
@@ -39,10 +39,17 @@ def test_only_grey_is_cleaned() -> None:
 
 def test_inverted_is_told_by_what_is_seen() -> None:
     drawing = draw(200, 150)
-    assert not is_inverted(Decoded(drawing, None))
-    assert is_inverted(Decoded(ImageOps.invert(drawing), None))
-    nothing = Image.new("L", drawing.size, 0)
-    assert not is_inverted(Decoded(ImageOps.invert(drawing), nothing))
+    assert not is_inverted(drawing)
+    assert is_inverted(ImageOps.invert(drawing))
+
+
+def test_black_lines_on_nothing_are_not_turned_around() -> None:
+    drawing = draw(200, 150)
+    sketch = to_sketch(open_with_alpha(png(ink_alone(drawing))))
+    difference = np.asarray(sketch.lines.convert("L")).astype(int) - np.asarray(
+        drawing.convert("L")
+    )
+    assert np.abs(difference).max() <= 1
 
 
 def test_what_is_transparent_is_paper_also_when_inverted() -> None:

@@ -25,7 +25,7 @@ function wishes(model, extra = {}) {
   const form = new FormData(look);
   const query = new URLSearchParams({ line_strength: form.get("line_strength"), ...extra });
   if (model) query.set("model", model);
-  if (form.get("clean")) query.set("clean", "true");
+  for (const wish of ["clean", "opaque"]) if (form.get(wish)) query.set(wish, "true");
   if (seed !== null) query.set("seed", seed);
   if (form.get("use_palette")) query.set("palette", form.getAll("colour").join(","));
   return query;
@@ -35,7 +35,11 @@ async function ask(model, extra) {
   const answer = await fetch(`colorize?${wishes(model, extra)}`, {
     method: "POST", body: sketch, headers: { "Content-Type": sketch.type || "application/octet-stream" },
   });
-  if (answer.ok) return { blob: await answer.blob(), model: answer.headers.get("X-Model") };
+  if (answer.ok) {
+    return {
+      blob: await answer.blob(), model: answer.headers.get("X-Model"), hint: answer.headers.get("X-Hint"),
+    };
+  }
   const reason = await answer.json().catch(() => ({}));
   const detail = typeof reason.detail === "string" ? reason.detail : "the wish was refused";
   throw new Error(answer.status === 429 ? `${detail}. Press Another in a moment.` : detail);
@@ -64,7 +68,8 @@ async function colour() {
       by("caption-other").textContent = second.model;
     }
     by("result").hidden = false;
-    tell(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
+    const hint = first.hint ? " Its paper is transparent, and so are the colours: lay it on white paper to see them." : "";
+    tell(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}`);
   } catch (error) {
     if (mine === round) tell(`Couldn't be coloured: ${error.message}`, true);
   }
