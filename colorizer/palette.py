@@ -38,6 +38,26 @@ def parse_colours(text: str) -> list[Colour]:
     return [(int(d[:2], 16), int(d[2:4], 16), int(d[4:], 16)) for d in digits]
 
 
+def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:
+    """Up to ``count`` colours that an RGB picture is mostly made of, the most frequent first.
+
+    Paper and grey are none. Raises :class:`ValueError` for a count that isn't 1 to 6.
+    """
+    if not 1 <= count <= MAX_COLOURS:
+        raise ValueError(f"count must be 1 to {MAX_COLOURS}, got {count}")
+    sample = _sample(picture)
+    chroma, pixels = _chroma(sample), np.asarray(sample).reshape(-1, 3)
+    is_coloured = np.linalg.norm(chroma, axis=1) > MIN_CHROMA
+    chroma, pixels = chroma[is_coloured], pixels[is_coloured]
+    if len(chroma) < count:
+        return []
+    nearest = _nearest(chroma, _main_colours(chroma, count))
+    groups = [pixels[nearest == number] for number in range(count)]
+    groups = sorted((group for group in groups if len(group)), key=len, reverse=True)
+    means = (group.mean(0).round().astype(int).tolist() for group in groups)
+    return [(red, green, blue) for red, green, blue in means]
+
+
 def recolour_like(colour: Image.Image, reference: Image.Image) -> Image.Image:
     """Give an RGB picture the hues and saturation of another."""
     source, target = _chroma(_sample(colour)), _chroma(_sample(reference))
@@ -78,11 +98,16 @@ def _main_colours(points: Float32Array, count: int) -> Float32Array:
         centres.append(points[distances.argmax()])
     found = np.stack(centres)
     for _ in range(12):
-        nearest = np.linalg.norm(points[:, None] - found, axis=2).argmin(1)
+        nearest = _nearest(points, found)
         for number in range(count):
             if (members := points[nearest == number]).size:
                 found[number] = members.mean(0)
     return found
+
+
+def _nearest(points: Float32Array, centres: Float32Array) -> npt.NDArray[np.intp]:
+    nearest: npt.NDArray[np.intp] = np.linalg.norm(points[:, None] - centres, axis=2).argmin(1)
+    return nearest
 
 
 def _match(centres: Float32Array, wanted: Float32Array) -> list[int]:

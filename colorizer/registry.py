@@ -4,6 +4,7 @@ Needs MLflow (or its small sibling, mlflow-skinny), which is imported only here.
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ from colorizer.errors import ModelFolderError
 from colorizer.model_folder import CONFIG_FILE, ONNX_FILE, open_model_folder, sha256_of
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_TAG = "model_sha256"
@@ -50,6 +50,7 @@ def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
     """
     name, alias, number = _parse(uri)
     cache = cache or cache_folder()
+    _prepare_mlflow()
     said = cache / f"{hashlib.sha256(f'{_server()} {uri}'.encode()).hexdigest()[:16]}.json"
     try:
         version = _find(name, alias, number)
@@ -117,22 +118,37 @@ def _parse(uri: str) -> tuple[str, str | None, str | None]:
     raise ModelFolderError(f"{uri}: must be models:/NAME@ALIAS or models:/NAME/NUMBER")
 
 
-def _client() -> "MlflowClient":
+def _prepare_mlflow() -> None:
+    """Load MLflow. Raises :class:`ModelFolderError` if it isn't installed, or has no registry."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     try:
-        from mlflow import MlflowClient
+        import mlflow
     except ModuleNotFoundError:
         raise ModelFolderError(
             "models:/… needs MLflow: pip install 'image-colorizer[registry]', or give the folder"
             " of an exported model"
         ) from None
-    return MlflowClient()
+    scheme, _, path = mlflow.get_registry_uri().partition(":///")
+    if scheme != "sqlite":
+        return
+    if not Path(path).exists():  # MLflow would make an empty one
+        raise ModelFolderError(
+            f"no registry: {path} isn't here, and MLFLOW_TRACKING_URI isn't set; `make repro` makes"
+            " one, or name a server"
+        )
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise ModelFolderError(
+            f"{path} can't be read by MLflow's small sibling: pip install mlflow, or set"
+            " MLFLOW_TRACKING_URI to a server"
+        )
 
 
 def _find(name: str, alias: str | None, number: str | None) -> "ModelVersion":
-    client = _client()
+    from mlflow import MlflowClient
+
     try:
+        client = MlflowClient()
         if alias is not None:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(name, str(number))
@@ -202,10 +218,12 @@ def _write(path: Path, text: str) -> None:
 
 def _server() -> str:
     """The registry's address without user name and password."""
-    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        return "the embedded registry"
+    import mlflow
+
+    uri: str = mlflow.get_registry_uri()
     parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -1,10 +1,11 @@
 """The HTTP API and the page: ``POST /colorize``, ``GET /health``, ``GET /model``, ``GET /``."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.staticfiles import StaticFiles
@@ -12,9 +13,12 @@ from fastapi.staticfiles import StaticFiles
 from colorizer.artwork import Part
 from colorizer.errors import ColorizerError, PictureError
 from colorizer.guard import PictureGuard
+from colorizer.palette import MAX_COLOURS, find_main_colours
 from colorizer.runtime import MAX_LINE_STRENGTH, Wish
 from colorizer.studio.limits import BusyError, Desk, Limits
 from colorizer.studio.models import Models, Served
+
+Result = TypeVar("Result")
 
 STATIC = Path(__file__).with_name("static")
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "ora": "image/openraster"}
@@ -32,13 +36,15 @@ PICTURE = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "The picture"},
+REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "No sane picture, or a wish that can't be met"},
-    404: {"description": "No model of this name answers"},
     408: {"description": "The body took too long"},
     413: {"description": "Too many bytes or pixels"},
     429: {"description": "Too many wait already; come again"},
+}
+ANSWERS: dict[int | str, dict[str, Any]] = REFUSALS | {
+    200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "The picture"},
+    404: {"description": "No model of this name answers"},
     503: {"description": "No model answers yet"},
 }
 
@@ -121,13 +127,21 @@ def add_routes(app: FastAPI) -> None:
         wish = Wish(
             clean=clean, opaque=opaque, seed=seed, palette=palette, line_strength=line_strength
         )
-        drawn = await colour(app, served, body, wish, layer, kind)
+        drawn = await at_a_desk(app, partial(draw, served, body, wish, layer, kind))
         # what a header may hold is Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
         if drawn.hides_its_colours:
             headers["X-Hint"] = "paper-is-transparent"
         return Response(drawn.data, media_type=MEDIA_TYPES[kind], headers=headers)
+
+    @app.post("/palette", openapi_extra=PICTURE, responses=REFUSALS)
+    async def palette(
+        request: Request, count: Annotated[int, Query(ge=1, le=MAX_COLOURS)] = 3
+    ) -> list[str]:
+        """The main colours of the picture in the body, as ``palette`` takes them."""
+        body = await read_body(request, app.state.limits)
+        return await at_a_desk(app, partial(find_palette, body, count))
 
 
 def find_model(app: FastAPI, name: str | None) -> Served:
@@ -170,16 +184,11 @@ def too_many_bytes(limits: Limits) -> HTTPException:
     )
 
 
-async def colour(
-    app: FastAPI, served: Served, body: bytes, wish: Wish, layer: Part, kind: str
-) -> Drawn:
-    """Wait for a place, then colour in a thread. Raises 400, 413, 429 or 503."""
+async def at_a_desk(app: FastAPI, work: Callable[[PictureGuard], Result]) -> Result:
+    """Have something done with a decoder. Raises 400, 413 or 429."""
     desk: Desk = app.state.desk
     try:
-        async with desk.place() as guard:
-            work = asyncio.to_thread(draw, served, guard, body, wish, layer, kind)
-            # a thread can't be stopped: its place is free only when it ends
-            return await asyncio.shield(work)
+        return await desk.work(work)
     except BusyError:
         raise HTTPException(
             429, "too many wait already; come again", headers={"Retry-After": str(RETRY_AFTER_S)}
@@ -192,8 +201,14 @@ async def colour(
 
 
 def draw(
-    served: Served, guard: PictureGuard, body: bytes, wish: Wish, layer: Part, kind: str
+    served: Served, body: bytes, wish: Wish, layer: Part, kind: str, guard: PictureGuard
 ) -> Drawn:
     """The file that was asked for."""
     artwork = served.colorizer.draw(body, wish, guard=guard)
     return Drawn(artwork.encode(f".{kind}", layer), artwork.hides_its_colours)
+
+
+def find_palette(body: bytes, count: int, guard: PictureGuard) -> list[str]:
+    """The main colours of a picture, as HTML has them."""
+    colours = find_main_colours(guard.open(body), count)
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours]

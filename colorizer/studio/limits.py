@@ -1,11 +1,13 @@
 """How much a server takes on: bytes, pixels, pictures at once, and seconds."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from colorizer.guard import PictureGuard
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +39,30 @@ class Desk:
             self._free.put_nowait(guard)
         self.num_waiting = 0
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[PictureGuard]:
-        """A decoder of one's own. Raises :class:`BusyError` if too many wait for one."""
+    async def work(self, job: Callable[[PictureGuard], Result]) -> Result:
+        """Wait for a decoder, then do a job with it in a thread.
+
+        Raises :class:`BusyError` if too many wait already, and what the job raises. A thread can't
+        be stopped: a decoder is free only when its job ends, also when nobody waits any more.
+        """
+        guard = await self._take()
+        running = asyncio.ensure_future(asyncio.to_thread(job, guard))
+        running.add_done_callback(lambda done: self._give_back(guard, done))
+        return await asyncio.shield(running)
+
+    async def _take(self) -> PictureGuard:
         if self._free.empty() and self.num_waiting >= self.limits.max_waiting:
             raise BusyError
         self.num_waiting += 1
         try:
-            guard = await self._free.get()
+            return await self._free.get()
         finally:
             self.num_waiting -= 1
-        try:
-            yield guard
-        finally:
-            self._free.put_nowait(guard)
+
+    def _give_back(self, guard: PictureGuard, done: "asyncio.Future[Any]") -> None:
+        self._free.put_nowait(guard)
+        if not done.cancelled():
+            done.exception()  # else asyncio tells of one that nobody waits for
 
     def close(self) -> None:
         """End the decoders."""

@@ -1,5 +1,8 @@
 """Models from a real registry (SQLite), and without it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +61,23 @@ def test_a_registry_that_is_away_is_made_up_for_by_what_it_said_last(
     again = fetch_model("models:/tiny@champion")
     assert (again.folder, again.version, again.is_stale) == (first.folder, 1, True)
     assert "going on with version 1, fetched before" in capsys.readouterr().err
+
+
+def test_where_there_is_no_registry_none_is_made(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "colorizer", "-", "-o", "-", "--model", "models:/tiny@champion"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+        | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: no registry: {tmp_path}/mlflow.db isn't here")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_copy_that_was_changed_is_fetched_anew(client: "MlflowClient") -> None:

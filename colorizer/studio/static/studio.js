@@ -2,7 +2,14 @@
 
 const by = (id) => document.getElementById(id);
 const look = by("look");
+const METRICS = [
+  { key: "l1", name: "L1 (less is better)" },
+  { key: "chroma", name: "Chroma error (less is better)" },
+  { key: "psnr", name: "PSNR, dB (more is better)" },
+  { key: "ssim", name: "SSIM (more is better)" },
+];
 let sketch = null; // Blob
+let isNew = false; // a sketch whose picture wasn't shown yet
 let seed = null;
 let models = [];
 let round = 0; // answers to older wishes are dropped
@@ -68,7 +75,12 @@ async function colour() {
       by("caption-other").textContent = second.model;
     }
     by("result").hidden = false;
-    const hint = first.hint ? " Its paper is transparent, and so are the colours: lay it on white paper to see them." : "";
+    if (isNew) {
+      isNew = false;
+      await by("after").decode().catch(() => {}); // only now is it as high as it will be
+      by("picture").scrollIntoView({ block: "nearest" });
+    }
+    const hint = first.hint ? " Its paper is transparent, and so are the colours: fill them with white to see more." : "";
     tell(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}`);
   } catch (error) {
     if (mine === round) tell(`Couldn't be coloured: ${error.message}`, true);
@@ -78,7 +90,23 @@ async function colour() {
 function take(blob) {
   if (!blob) return;
   sketch = blob;
+  isNew = true;
   colour();
+}
+
+async function takePalette(blob) {
+  if (!blob) return;
+  try {
+    const answer = await fetch("palette?count=3", { method: "POST", body: blob });
+    const found = await answer.json();
+    if (!answer.ok) throw new Error(found.detail);
+    if (!found.length) throw new Error("it has no colours");
+    document.getElementsByName("colour").forEach((swatch, n) => { swatch.value = found[n % found.length]; });
+    by("use-palette").checked = true;
+    colour();
+  } catch (error) {
+    tell(`No palette was found: ${error.message}`, true);
+  }
 }
 
 async function download(extra) {
@@ -109,17 +137,20 @@ function describe() {
   by("card").textContent = chosen.card;
   by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?${chosen.identity}`;
   for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
-  const rows = Object.entries(chosen.metrics ?? {}).map(([name, value]) => {
-    const row = document.createElement("tr");
-    const head = document.createElement("th");
-    const cell = document.createElement("td");
-    head.scope = "row";
-    head.textContent = name;
-    cell.textContent = Number(value).toFixed(3);
-    row.append(head, cell);
-    return row;
-  });
-  by("metrics").tBodies[0].replaceChildren(...rows);
+  const other = models.find((model) => model.name === by("other").value);
+  const shown = other ? [chosen, other] : [chosen];
+  by("metrics").tHead.replaceChildren(row("", shown.map((model) => model.name), "col"));
+  const known = METRICS.filter(({ key }) => chosen.metrics?.[key] !== undefined);
+  by("metrics").tBodies[0].replaceChildren(...known.map(({ key, name }) =>
+    row(name, shown.map((model) => model.metrics?.[key]?.toFixed(3) ?? "–"))));
+}
+
+function row(name, values, scope) {
+  const line = document.createElement("tr");
+  const head = Object.assign(document.createElement("th"), { textContent: name, scope: "row" });
+  line.append(head, ...values.map((value) =>
+    Object.assign(document.createElement(scope ? "th" : "td"), { textContent: value, ...(scope && { scope }) })));
+  return line;
 }
 
 async function findModels() {
@@ -137,6 +168,10 @@ async function findModels() {
 }
 
 by("file").addEventListener("change", (event) => take(event.target.files[0]));
+by("palette-file").addEventListener("change", (event) => {
+  event.stopPropagation(); // it isn't a wish itself
+  takePalette(event.target.files[0]);
+});
 for (const kind of ["dragenter", "dragover"]) {
   by("drop").addEventListener(kind, (event) => { event.preventDefault(); by("drop").classList.add("over"); });
 }

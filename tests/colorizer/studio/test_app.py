@@ -15,7 +15,7 @@ from PIL import Image
 
 from colorizer.runtime import Colorizer, Wish
 from colorizer.studio.limits import Limits
-from tests.colorizer.drawing import draw, png
+from tests.colorizer.drawing import draw, ink_alone, png
 from tests.colorizer.studio.running import Studio, exchange, running_studio
 
 SKETCH = png(draw(80, 60))
@@ -74,6 +74,25 @@ def test_refusals_say_why(
     assert answer.status_code == status
     assert reason in answer.text
     assert "Traceback" not in answer.text
+
+
+def test_a_palette_is_taken_from_a_picture(studio: Studio) -> None:
+    picture = Image.new("RGB", (90, 60), "white")
+    picture.paste((200, 40, 40), (0, 0, 50, 60))
+    picture.paste((40, 60, 200), (50, 0, 70, 60))
+    answer = requests.post(f"{studio.url}/palette?count=2", png(picture), timeout=10)
+    assert answer.json() == ["#c82828", "#283cc8"]
+    assert studio.post(SKETCH, palette=",".join(answer.json())).status_code == 200
+    grey = requests.post(f"{studio.url}/palette", png(Image.new("L", (9, 9), 90)), timeout=10)
+    assert grey.json() == []
+    for data, query, status in ((b"hello", "", 400), (png(picture), "?count=7", 422)):
+        assert requests.post(f"{studio.url}/palette{query}", data, timeout=10).status_code == status
+
+
+def test_colours_that_would_not_show_are_hinted_at(studio: Studio) -> None:
+    bare = png(ink_alone(draw(80, 60)))
+    assert studio.post(bare).headers["X-Hint"] == "paper-is-transparent"
+    assert "X-Hint" not in studio.post(bare, opaque="true").headers
 
 
 def talk(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
 from colorizer.studio import app
-from tests.colorizer.drawing import draw
+from tests.colorizer.drawing import draw, ink_alone, png
 from tests.colorizer.studio.running import Studio, running_studio
 
 CHROMIUM = shutil.which("chromium")
@@ -63,18 +63,16 @@ def page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -> It
     assert all(url.startswith((studio.url, "blob:")) for url in asked)
 
 
-def upload(page: Page, picture: bytes) -> None:
-    page.locator("#file").set_input_files(
+def upload(page: Page, picture: bytes, where: str = "#file") -> None:
+    page.locator(where).set_input_files(
         FilePayload(name="sketch.png", mimeType="image/png", buffer=picture)
     )
 
 
-def coloured(page: Page, press: str | None = None) -> bytes:
-    """Wait for the picture; its bytes."""
-    after = page.locator("#after")
-    before = after.get_attribute("src")
-    if press:
-        page.get_by_role("button", name=press, exact=True).click()
+def coloured(page: Page, act: Callable[[], object]) -> bytes:
+    """Do something and wait for the picture that comes of it; its bytes."""
+    before = page.locator("#after").get_attribute("src")
+    act()
     page.locator(f'#after[src]:not([src="{before}"])').wait_for()
     page.get_by_text("Coloured in").wait_for()
     with page.expect_download() as download:
@@ -82,20 +80,25 @@ def coloured(page: Page, press: str | None = None) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
-def sketch(width: int = 90, height: int = 70) -> bytes:
-    buffer = io.BytesIO()
-    draw(width, height).save(buffer, "PNG")
-    return buffer.getvalue()
+def coloured_upload(page: Page, picture: bytes) -> bytes:
+    return coloured(page, lambda: upload(page, picture))
+
+
+def coloured_by(page: Page, button: str) -> bytes:
+    return coloured(page, page.get_by_role("button", name=button, exact=True).click)
+
+
+def sketch() -> bytes:
+    return png(draw(90, 70))
 
 
 def test_a_sketch_is_coloured_varied_and_downloaded(page: Page, studio: Studio) -> None:
-    upload(page, sketch())
-    first = coloured(page)
+    first = coloured_upload(page, sketch())
     assert first == studio.post(sketch()).content
     assert Image.open(io.BytesIO(first)).size == (90, 70)
-    second = coloured(page, "Another")
+    second = coloured_by(page, "Another")
     assert second == studio.post(sketch(), seed=1).content
-    assert coloured(page, "Plain") == first
+    assert coloured_by(page, "Plain") == first
 
     with page.expect_download() as download:
         page.get_by_role("button", name="Layers (.ora)").click()
@@ -104,8 +107,7 @@ def test_a_sketch_is_coloured_varied_and_downloaded(page: Page, studio: Studio) 
 
 
 def test_the_slider_uncovers_the_sketch(page: Page) -> None:
-    upload(page, sketch())
-    coloured(page)
+    coloured_upload(page, sketch())
     compare = page.locator("#compare")
     shots = []
     for share in ("100", "0"):
@@ -118,8 +120,7 @@ def test_the_slider_uncovers_the_sketch(page: Page) -> None:
 
 def test_two_models_stand_side_by_side(page: Page) -> None:
     page.locator("#other").select_option("other")
-    upload(page, sketch())
-    coloured(page)
+    coloured_upload(page, sketch())
     page.locator("#second").wait_for(state="visible")
     assert page.locator("#after-other").get_attribute("src")
     assert page.locator("#caption-other").text_content()
@@ -127,8 +128,27 @@ def test_two_models_stand_side_by_side(page: Page) -> None:
 
 def test_cleaning_shows_the_lines_it_found(page: Page, studio: Studio) -> None:
     page.get_by_label("Clean a photo or scan first").check()
-    upload(page, sketch())
-    assert coloured(page) == studio.post(sketch(), clean="true").content
+    assert coloured_upload(page, sketch()) == studio.post(sketch(), clean="true").content
+
+
+def test_a_palette_is_taken_from_a_picture(page: Page) -> None:
+    plain = coloured_upload(page, sketch())
+    red = png(Image.new("RGB", (40, 40), (200, 40, 40)))
+    recoloured = coloured(page, lambda: upload(page, red, "#palette-file"))
+    assert recoloured != plain
+    assert page.locator("#use-palette").is_checked()
+    swatches = page.get_by_label(re.compile("(First|Second|Third) colour"))
+    assert {swatch.input_value() for swatch in swatches.all()} == {"#c82828"}
+    upload(page, png(Image.new("L", (40, 40), 90)), "#palette-file")
+    page.get_by_text("No palette was found: it has no colours").wait_for()
+
+
+def test_lines_on_nothing_can_be_filled_with_white(page: Page) -> None:
+    coloured_upload(page, png(ink_alone(draw(90, 70))))
+    assert page.get_by_text("Its paper is transparent").count() == 1
+    filled = coloured(page, page.get_by_label("Fill what is transparent with white").check)
+    assert Image.open(io.BytesIO(filled)).mode == "RGB"
+    assert page.get_by_text("Its paper is transparent").count() == 0
 
 
 def test_a_bad_file_is_told_in_words(page: Page) -> None:
