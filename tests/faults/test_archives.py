@@ -138,6 +138,7 @@ def tar_bomb(folder: Path, kind: str) -> Path:
             return True
 
         def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            buffer[:] = bytes(len(buffer))
             return len(buffer)
 
     with tarfile.open(path, f"w:{kind}", **({"preset": 0} if kind == "xz" else {})) as archive:  # type: ignore[call-overload]

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 
 from colorizer.errors import ModelFolderError
 from colorizer.model_folder import CHECKED_FILES, CHECKSUMS_FILE, open_model_folder
+from tests.faults.conftest import Unbroken
 from tests.faults.report import FULL, tell
-from tests.whole.clone import make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -19,11 +18,9 @@ SMALL_BYTES = 8192
 FLIPS_OF_A_BIG_FILE = 1000 if FULL else 100
 
 
-def test_each_flipped_byte_is_refused(tmp_path: Path) -> None:
-    clone = make_small_clone(tmp_path / "clone")
-    clone.dvc("repro")
+def test_each_flipped_byte_is_refused(unbroken: Unbroken, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
-    shutil.copytree(clone.folder / "models" / "colorizer", folder)
+    shutil.copytree(unbroken.clone.folder / "models" / "colorizer", folder)
     assert open_model_folder(folder)
     draw = random.Random(5)
     for name in (*CHECKED_FILES, CHECKSUMS_FILE):
@@ -50,4 +47,3 @@ def test_each_flipped_byte_is_refused(tmp_path: Path) -> None:
             f"exported folder, {name} ({len(whole)} bytes): {len(positions)} flipped, {refused}"
             f" refused, {time.monotonic() - start_s:.0f} s"
         )
-    clone.run(sys.executable, "-m", "pipeline_steps", "register")

@@ -129,7 +129,7 @@ def test_a_prefect_server_restarted_during_a_flow_costs_at_most_a_second_run(
     tmp_path: Path,
 ) -> None:
     clone = make_small_clone(tmp_path / "clone")
-    clone.set_params({"train": {"epochs": 100, "checkpoint_interval_s": 0.3}})
+    clone.set_params({"train": {"epochs": 40, "checkpoint_interval_s": 0.3}})
     clone.commit()
     home, port = tmp_path / "prefect", free_port()
     home.mkdir()

@@ -1,9 +1,6 @@
 """The whole pipeline as a user runs it: a clone, real DVC, real MLflow on SQLite, tiny."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -184,45 +181,6 @@ def test_the_same_commit_trained_elsewhere_gives_the_same_bytes(
         "reports/train/history.csv",
     ):
         assert again.sha256(file) == done.sha256(file), file
-
-
-def test_a_killed_training_resumes_and_ends_as_an_unbroken_one(done: Clone, tmp_path: Path) -> None:
-    longer = {"train": {"epochs": 40, "checkpoint_interval_s": 0.2, "sample_every_epochs": 20}}
-    unbroken, killed = (done.copy_to(tmp_path / name) for name in ("unbroken", "killed"))
-    for clone in (unbroken, killed):
-        clone.set_params(longer)
-    unbroken.dvc("repro", "train")
-
-    process = subprocess.Popen(
-        ["dvc", "repro", "train"],
-        cwd=killed.folder,
-        env=killed.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    work = killed.folder / ".work" / "train"
-    deadline_s = time.monotonic() + 300
-    while len(list(work.glob("*/checkpoint-*"))) < 2:
-        assert time.monotonic() < deadline_s, "no checkpoint came"
-        assert process.poll() is None, "the training ended before it could be killed"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (killed.folder / "models" / "generator.safetensors").exists()
-
-    printed = killed.dvc("repro", "train")
-    assert "goes on from the newest checkpoint" in printed
-    for file in ("models/generator.safetensors", "reports/train/history.csv"):
-        assert killed.sha256(file) == unbroken.sha256(file)
-    # one training is one run, however often it was broken off
-    run = killed.json("models/run.json")["run_id"]
-    script = (
-        "from pipeline_steps.tracking import connect; c = connect();"
-        f"h = c.get_metric_history('{run}', 'val_l1');"
-        "print(len(c.search_runs(['1'])), sorted({m.step for m in h}) == list(range(1, 41)))"
-    )
-    assert killed.run(sys.executable, "-c", script).stdout.splitlines()[-1] == "1 True"
 
 
 def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(

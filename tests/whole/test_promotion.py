@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 NAME = "sketch-colorizer"
-AT_ONCE = 20
+AT_ONCE = int(os.environ.get("COLORIZER_PROMOTIONS", "8"))
 KILLS = int(os.environ.get("COLORIZER_KILLS", "6"))
 """A run of the command each; 20 take five minutes."""
 LOCKED_S = 0.8
