@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from pipeline_steps.atomic import atomic_path
@@ -154,8 +154,9 @@ def save_generator(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     # one key: safetensors orders several at random, and equal weights must give equal bytes
     metadata = {"architecture": json.dumps(dataclasses.asdict(architecture), sort_keys=True)}
+    data = save(tensors, metadata=metadata)
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+        partial.write_bytes(data)  # save_file would leave a temporary file of its own when killed
 
 
 def load_generator(path: Path) -> Generator:
