@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 from colorizer.errors import PictureError
 from colorizer.ink import separate
-from colorizer.openraster import Layer, write_openraster
+from colorizer.openraster import PNG_COMPRESS_LEVEL, Layer, write_openraster
 from colorizer.pictures import WHITE
 
 Part = Literal["picture", "colour", "lines"]
@@ -67,7 +67,7 @@ class Artwork(NamedTuple):
             # exact: colours stay under what is transparent
             picture.save(buffer, "WEBP", lossless=True, exact=True)
         else:
-            picture.save(buffer, "PNG")
+            picture.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)
         return buffer.getvalue()
 
     def save(self, path: str | Path, part: Part = "picture") -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,7 @@ class Colorizer:
         guard: PictureGuard | None = None,
         threads: int | None = None,
         device: str = "cpu",
-    ) -> "Colorizer":
+    ) -> Self:
         """Load an exported folder, or ``models:/name@alias`` from a registry, checksums verified.
 
         With a ``guard`` pictures are decoded in its child process: hostile ones can't harm this

@@ -30,14 +30,15 @@ def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
         raise ValueError(f"need lines of mode L, got {lines.mode}")
     height, width = colour.shape[:2]
     small = _at(lines, (width, height))
-    values = _fill_lines(colour.astype(np.float32), _conductance(small))
+    filled = _fill_lines(colour.astype(np.float32), _conductance(small))
+    planes = np.ascontiguousarray(np.moveaxis(filled, -1, 0))
     for size in _sizes((width, height), lines.size):
         enlarged = [
-            Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR)
-            for channel in np.moveaxis(values, -1, 0)
+            Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in planes
         ]
-        values = np.stack([np.asarray(channel) for channel in enlarged], axis=-1)
-        values = _spread(values, _conductance(_at(lines, size)), NUM_SPREADS)
+        planes = np.stack([np.asarray(plane) for plane in enlarged])
+        _spread(planes, _conductance(_at(lines, size)), NUM_SPREADS)
+    values = np.moveaxis(planes, 0, -1)
     picture = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     if picture.size == lines.size:
         return picture
@@ -82,18 +83,22 @@ def _fill_lines(values: Float32Array, conductance: Float32Array) -> Float32Array
     return filled.astype(np.float32, copy=False)
 
 
-def _spread(values: Float32Array, conductance: Float32Array, num_steps: int) -> Float32Array:
-    across = np.minimum(conductance[:, 1:], conductance[:, :-1])[..., None] * np.float32(0.24)
-    down = np.minimum(conductance[1:], conductance[:-1])[..., None] * np.float32(0.24)
-    for _ in range(num_steps):
-        flow_x = across * (values[:, 1:] - values[:, :-1])
-        flow_y = down * (values[1:] - values[:-1])
-        values = values.copy()
-        values[:, :-1] += flow_x
-        values[:, 1:] -= flow_x
-        values[:-1] += flow_y
-        values[1:] -= flow_y
-    return values
+def _spread(planes: Float32Array, conductance: Float32Array, num_steps: int) -> None:
+    """Let every colour plane of 3×H×W flow to its neighbours, in place."""
+    across = np.minimum(conductance[:, 1:], conductance[:, :-1]) * np.float32(0.24)
+    down = np.minimum(conductance[1:], conductance[:-1]) * np.float32(0.24)
+    # kept from step to step: new memory would cost more than the sums
+    flow_x, flow_y = np.empty_like(across), np.empty_like(down)
+    for plane in planes:
+        for _ in range(num_steps):
+            np.subtract(plane[:, 1:], plane[:, :-1], out=flow_x)
+            np.subtract(plane[1:], plane[:-1], out=flow_y)
+            flow_x *= across
+            flow_y *= down
+            plane[:, :-1] += flow_x
+            plane[:, 1:] -= flow_x
+            plane[:-1] += flow_y
+            plane[1:] -= flow_y
 
 
 def _blur(values: Float32Array) -> Float32Array:
