@@ -4,7 +4,6 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -14,18 +13,28 @@ from tests.faults.conftest import Unbroken
 from tests.faults.killing import (
     PHASES,
     REPRO,
+    TRAIN,
     hashes,
     run_to_end,
     start,
     wait_for_session_end,
 )
 from tests.faults.report import FULL, tell
+from tests.whole.clone import make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
 RUNS = 4 if FULL else 1
 LIMIT_S = 10.0
 """What a pre-empted machine gives us."""
+PAPER = {
+    "generator_width": 64,
+    "discriminator_width": 64,
+    "load_size": 286,
+    "batch_size": 1,
+    "epochs": 100,
+    "checkpoint_interval_s": 3600.0,
+}
 
 
 @pytest.mark.parametrize("seed", [4, 5] if FULL else [4])
@@ -70,7 +79,7 @@ def test_a_training_keeps_its_last_step_and_says_so(
     clone = unbroken.clone.copy_to(tmp_path / "clone")
     clone.set_params({"train": {"checkpoint_interval_s": 3600.0}})  # none but the last
     clone.dvc("repro", "prepare")
-    watched, reader = start(clone, [sys.executable, "-m", "pipeline_steps", "train"])
+    watched, reader = start(clone, TRAIN)
     while not list(clone.folder.glob(".work/train/*/samples/epoch_0001.png")):
         assert watched.process.poll() is None, "".join(watched.lines)
         time.sleep(0.02)
@@ -85,3 +94,26 @@ def test_a_training_keeps_its_last_step_and_says_so(
     clone.dvc("repro", "train")
     weights = "models/generator.safetensors"
     assert clone.sha256(weights) == unbroken.hashes[weights]
+
+
+@pytest.mark.skipif(not FULL, reason="minutes; `make faults`")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_papers_networks_are_saved_in_time(tmp_path: Path, number: signal.Signals) -> None:
+    clone = make_small_clone(tmp_path / "clone")
+    clone.set_params({"prepare": {"image_size": 256}, "train": PAPER})
+    clone.dvc("repro", "prepare")
+    watched, reader = start(clone, TRAIN)
+    while not list(clone.folder.glob(".work/train/*/samples/epoch_0001.png")):
+        assert watched.process.poll() is None, "".join(watched.lines)
+        time.sleep(0.1)
+    watched.process.send_signal(number)
+    sent_s = time.monotonic()
+    watched.process.wait(60)
+    ended_s = time.monotonic() - sent_s
+    reader.join(60)
+    (checkpoint,) = clone.folder.glob(".work/train/*/checkpoint-*")
+    tell(
+        f"{number.name} to a training with the paper's networks at 256 px: checkpoint of"
+        f" {checkpoint.stat().st_size / 1e6:.0f} MB, ended within {ended_s:.1f} s"
+    )
+    assert ended_s < LIMIT_S
