@@ -66,7 +66,7 @@ def open_picture(
     PNG, JPEG, WEBP, BMP, TIFF and GIF are taken. Deeper grey is scaled to 8 bits, transparency
     lies on white, an animation gives its first frame, and EXIF orientation is applied. Colour
     profiles and gamma are not applied. A PNG's checksums must be right. The size is read from the
-    header, before the pixels are; Pillow's own bound of 179 million pixels stands whatever
+    header, before the pixels are; Pillow's own bound of 178 million pixels stands whatever
     ``max_pixels`` says.
 
     Raises :class:`PictureError`, one line without the file's name, on anything else.
@@ -234,7 +234,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"not a picture: no sane header of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
-        return "too large: over Pillow's own bound of pixels"
+        return "too large: over 178 million pixels, the most that Pillow opens"
     if isinstance(error, MemoryError):
         return "too large: not enough memory"
     if isinstance(error, FileNotFoundError):

@@ -194,8 +194,9 @@ async def at_a_desk(app: FastAPI, work: Callable[[PictureGuard], Result]) -> Res
             429, "too many wait already; come again", headers={"Retry-After": str(RETRY_AFTER_S)}
         ) from None
     except PictureError as error:
-        status = 413 if "too large" in str(error) else 400
-        raise HTTPException(status, str(error).removeprefix("the sketch: ")) from None
+        reason = str(error).removeprefix("the sketch: ")
+        status = 413 if reason.startswith("too large") else 400
+        raise HTTPException(status, reason) from None
     except (ColorizerError, ValueError) as error:
         raise HTTPException(400, str(error)) from None
 
