@@ -134,8 +134,8 @@ def _prepare_mlflow() -> None:
         return
     if not Path(path).exists():  # MLflow would make an empty one
         raise ModelFolderError(
-            f"no registry: {path} isn't here, and MLFLOW_TRACKING_URI isn't set; `make repro` makes"
-            " one, or name a server"
+            f"no registry: {path} isn't here; `make repro` makes one, or name a server in"
+            " MLFLOW_TRACKING_URI"
         )
     if importlib.util.find_spec("sqlalchemy") is None:
         raise ModelFolderError(
