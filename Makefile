@@ -42,6 +42,7 @@ endif
 
 repro: setup ## run every stage that is not up to date, register the model, print a summary
 	@$(RUN) python -m pipeline_steps params
+	@$(RUN) python -m pipeline_steps dvc_lock
 	@$(RUN) dvc repro
 	@$(RUN) python -m pipeline_steps register
 	@$(RUN) python -m pipeline_steps summary
@@ -114,5 +115,6 @@ history: setup ## every decision about the champion
 experiment: setup
 	@mkdir -p .work
 	@$(RUN) python -m pipeline_steps overrides $(PARAMS) $(SET) > .work/overrides
+	@$(RUN) python -m pipeline_steps dvc_lock
 	@tr '\n' '\0' < .work/overrides | $(RUN) xargs -0 dvc exp run
 	@$(RUN) python -m pipeline_steps summary

@@ -4,13 +4,16 @@
 """
 
 import sys
+from pathlib import Path
 
+from pipeline_steps.dvc_lock import FILE, put_broken_away
 from pipeline_steps.process import die_with_parent
 
 
 def main() -> int:
     """Run ``dvc repro`` on the one stage."""
     die_with_parent()
+    put_broken_away(Path(FILE).resolve())
     from dvc.cli import main as dvc
 
     name, *options = sys.argv[1:]

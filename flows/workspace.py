@@ -17,6 +17,7 @@ import yaml
 
 from flows.errors import WorkspaceError
 from pipeline_steps.atomic import write_text
+from pipeline_steps.dvc_lock import put_broken_away
 from pipeline_steps.overrides import apply_overrides
 from pipeline_steps.params import Params, load_yaml, read_params
 
@@ -61,9 +62,9 @@ def prepare_workspace(
 ) -> Workspace:
     """Bring a clone to a git ref of the repository, and set params in it.
 
-    Outputs, ``dvc.lock`` and checkpoints of earlier runs stay. Raises :class:`WorkspaceError` if
-    the repository or the ref doesn't exist or someone has edited the clone, and
-    :class:`~pipeline_steps.errors.ParamError` if an override is refused.
+    Outputs, checkpoints and, unless it's broken, ``dvc.lock`` of earlier runs stay. Raises
+    :class:`WorkspaceError` if the repository or the ref doesn't exist or someone has edited the
+    clone, and :class:`~pipeline_steps.errors.ParamError` if an override is refused.
     """
     repository = repository.resolve()
     commit = find_commit(repository, ref)
@@ -74,6 +75,7 @@ def prepare_workspace(
     _git(folder, "fetch", "--quiet", "--no-tags", "--prune", str(repository), *refs)
     _git(folder, "checkout", "--quiet", "--force", "--detach", commit)
     _git(folder, "clean", "--quiet", "-fd", "--exclude", "dvc.lock")
+    put_broken_away(folder / "dvc.lock")
     _share_cache(folder, repository)
     set_params(folder / "params.yaml", repository, overrides)
     return Workspace(folder, commit)

@@ -12,7 +12,7 @@ from pipeline_steps.errors import run_stage
 LOGGING = ("train", "evaluate", "export", "register", "deliver")
 COMMANDS = (
     *LOGGING,
-    *("download", "prepare", "params", "overrides", "summary", "embedded_database"),
+    *("download", "prepare", "params", "overrides", "summary", "dvc_lock", "embedded_database"),
 )
 """Modules with a ``main``."""
 

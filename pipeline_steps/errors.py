@@ -13,7 +13,6 @@ PipelineError            one line: what was wrong, where, and what to do
 """
 
 import errno
-import gc
 import os
 import sys
 import warnings
@@ -81,11 +80,7 @@ def run_stage(stage: Callable[[], None]) -> None:
     if "DVC_STAGE" in os.environ:
         die_with_parent()
     interruption.listen()
-    try:
-        run_told(stage)
-    finally:
-        # else Python looks through a million objects of torch's and MLflow's on its way out: 1.2 s
-        gc.freeze()
+    run_told(stage)
 
 
 def run_told(command: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """What the faults are compared with: a run that nothing happened to."""
 
+import signal
 from typing import NamedTuple
 
 import pytest
@@ -8,6 +9,11 @@ from tests.faults.killing import REPRO, hashes, run_to_end
 from tests.whole.clone import Clone, make_small_clone
 
 PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": 0.3}}
+
+
+# a shell that starts us in the background has Ctrl-C ignored, and whom we start would inherit that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Unbroken(NamedTuple):

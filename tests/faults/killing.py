@@ -145,5 +145,6 @@ def hashes(clone: Clone) -> dict[str, str]:
 
 
 PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
-REPRO = ("dvc", "repro")
+# as `make repro`
+REPRO = ("sh", "-c", 'python -m pipeline_steps dvc_lock && exec dvc repro "$@"', "repro")
 TRAIN = (sys.executable, "-m", "pipeline_steps", "train")

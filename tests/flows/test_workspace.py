@@ -54,6 +54,15 @@ def test_it_is_at_the_ref_with_the_overrides_and_the_shared_cache(
     assert epochs(repository) != 7
 
 
+def test_a_lock_that_was_broken_off_does_not_stop_every_later_run(
+    repository: Path, clone: Path
+) -> None:
+    prepare_workspace(clone, repository, "HEAD", {})
+    (clone / "dvc.lock").write_text("schema: '2.0'\nstages:\n  download:\n    cm")
+    prepare_workspace(clone, repository, "HEAD", {})
+    assert not (clone / "dvc.lock").exists()
+
+
 def test_overrides_are_of_one_run_and_its_outputs_stay(repository: Path, clone: Path) -> None:
     prepare_workspace(clone, repository, "HEAD", {"train.epochs": 7})
     (clone / "dvc.lock").write_text("schema: '2.0'\n")
