@@ -104,6 +104,8 @@ def test_what_will_not_fit_is_refused_before_it_begins(disk: Path) -> None:
     assert "error: checkpoints needs" in repro_refused(clone)
     filler.unlink()
 
+    if not FULL:
+        return
     clone.dvc("repro", "evaluate")
     filler = fill(disk, free_bytes=40_000_000)
     assert "error: the exported folder needs" in repro_refused(clone)

@@ -18,7 +18,7 @@ import pytest
 
 from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.faults.killing import TRAIN, start, wait_for_session_end
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone, make_small_clone
 from tests.whole.prefect_stack import end, free_port, lives, wait_until
 
@@ -32,6 +32,8 @@ TRAIN_PARAMS = {
     "generator_width": 8,
 }
 SAMPLES = [0, 20, 40, 60]
+MODES = [("gone", 40), ("mute", 40), ("slow", None)] if FULL else [("slow", None)]
+"""How the server misbehaves from epoch 5 on, and until which."""
 
 
 class Station:
@@ -182,7 +184,7 @@ def calm_s(station: Station) -> float:
     return epoch_interval_s(clone)
 
 
-@pytest.mark.parametrize(("mode", "back_at_epoch"), [("gone", 40), ("mute", 40), ("slow", None)])
+@pytest.mark.parametrize(("mode", "back_at_epoch"), MODES)
 def test_a_training_goes_on_and_the_server_gets_it_all(
     station: Station, calm_s: float, mode: str, back_at_epoch: int | None
 ) -> None:
@@ -193,6 +195,7 @@ def test_a_training_goes_on_and_the_server_gets_it_all(
     tell(f"MLflow {mode}: {found}; time of an epoch ×{epoch_interval_s(clone) / calm_s:.2f}")
 
 
+@pytest.mark.skipif(not FULL, reason="a minute; `make faults`")
 def test_gone_past_the_end_one_command_delivers(station: Station, calm_s: float) -> None:
     clone = station.clone("gone past the end")
     printed = train_while(station, clone, "gone", back_at_epoch=None)

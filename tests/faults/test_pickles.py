@@ -98,9 +98,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def choose_kinds(number: int) -> list[str]:
-    """All kinds in full, else one that another place doesn't get."""
+    """All kinds in full, else one in every other place."""
     kinds = list(KINDS)
-    return kinds if FULL else [kinds[number % len(kinds)]]
+    if FULL:
+        return kinds
+    return [] if number % 2 else [kinds[number // 2 % len(kinds)]]
 
 
 def run_all(clone: Clone, files: dict[str, str], canary: Path) -> tuple[int, int]:
@@ -189,15 +191,16 @@ def test_nothing_runs_that_lies_in_the_registry(done: Clone, tmp_path: Path) -> 
     promoted = clone.run(sys.executable, "-m", "flows.promote", "1", check=False, environment=uri)
     assert not canary.exists()
     assert "Traceback" not in promoted.stderr, promoted.stderr
-    for kind, make in KINDS.items():
-        (model / "model.onnx").write_bytes(make(canary))
+    kinds = choose_kinds(0)
+    for kind in kinds:
+        (model / "model.onnx").write_bytes(KINDS[kind](canary))
         refused = clone.run(
             sys.executable, "-m", "flows.rollback", "--to", "1", check=False, environment=uri
         )
         assert refused.returncode, kind
         assert "Traceback" not in refused.stderr, refused.stderr
         assert not canary.exists(), kind
-    tell(f"malicious files, registry: {7 + len(KINDS)} planted, 0 executed")
+    tell(f"malicious files, registry: {7 + len(kinds)} planted, 0 executed")
 
 
 def test_compiling_leaves_no_pickle_that_could_be_read_again(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.pipeline_steps.sources.kaggle_server import (
     KEY,
     SIGNATURE,
@@ -43,6 +43,7 @@ PASSWORD = "Prefect's password"
 WEBHOOK = "the webhook's address"
 NONE: Mapping[str, str] = MappingProxyType({})
 LOUD = {"COLORIZER_TRACEBACK": "1"}
+QUIET_AND_LOUD: tuple[dict[str, str], ...] = ({}, LOUD) if FULL else (LOUD,)
 CANARIES = {
     "Kaggle's key": KEY,
     "Kaggle's token": TOKEN,
@@ -251,9 +252,9 @@ def train(shell: Shell, clone: Clone) -> None:
         end(server)
     stage = (sys.executable, "-m", "pipeline_steps", "register")
     for secret in (address, pair):
-        told = shell.run(clone, *stage, fails=True, secrets=secret)
-        assert "MLFLOW_TRACKING_URI" in told
-        shell.run(clone, *stage, fails=True, secrets=secret | LOUD)
+        for more in QUIET_AND_LOUD:
+            told = shell.run(clone, *stage, fails=True, secrets=secret | more)
+            assert "MLFLOW_TRACKING_URI" in told
 
 
 def retrain(shell: Shell, clone: Clone) -> None:
@@ -274,12 +275,13 @@ def retrain(shell: Shell, clone: Clone) -> None:
         shell.run(clone, sys.executable, "-c", SAVE_BLOCK, secrets=ours | hook)
         notify = ("-m", "flows.automations", "--notify", "custom-webhook/ops")
         shell.run(clone, sys.executable, *notify, secrets=ours)
-        shell.run(clone, *command, secrets=ours)
+        if FULL:
+            shell.run(clone, *command, secrets=ours)
         shell.run(clone, *command, "train.batch_size=0", fails=True, secrets=ours)
         wait_until(lambda: bool(receiver.received), 60, lambda: "the webhook was not told")
         wrong = ours | {"PREFECT_API_AUTH_STRING": f"admin:{CANARIES['a wrong Prefect password']}"}
-        shell.run(clone, *command, fails=True, secrets=wrong)
-        shell.run(clone, *command, fails=True, secrets=wrong | LOUD)
+        for more in QUIET_AND_LOUD:
+            shell.run(clone, *command, fails=True, secrets=wrong | more)
 
 
 @pytest.mark.parametrize("name", CANARIES)

@@ -16,7 +16,7 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.faults.report import tell
+from tests.faults.report import FULL, tell
 from tests.whole.clone import REPOSITORY, make_small_clone
 from tests.whole.prefect_stack import PrefectServer, end, free_port, prefect_server, wait_until
 
@@ -125,6 +125,7 @@ def test_they_listen_on_loopback_only(prefect: PrefectServer, mlflow_url: str) -
     assert listening == {("127.0.0.1", port) for port in ports}
 
 
+@pytest.mark.skipif(not FULL, reason="minutes; `make faults`")
 def test_a_prefect_server_restarted_during_a_flow_costs_at_most_a_second_run(
     tmp_path: Path,
 ) -> None:
