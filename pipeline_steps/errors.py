@@ -14,6 +14,7 @@ PipelineError            one line: what was wrong, where, and what to do
 
 import errno
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from pipeline_steps.process import die_with_parent
 
 TRY_LATER = 75
 """Exit code of a failure that may pass by itself: EX_TEMPFAIL of sysexits.h."""
+FULL_BYTES = 1 << 20
+"""A disk with less room than this is full."""
 
 
 class PipelineError(Exception):
@@ -80,7 +83,15 @@ def run_stage(stage: Callable[[], None]) -> None:
     if "DVC_STAGE" in os.environ:
         die_with_parent()
     interruption.listen()
-    run_told(stage)
+    try:
+        run_told(stage)
+    except SystemExit as ended:
+        if interruption.is_told() and isinstance(ended.code, int):
+            # Python's own end takes seconds after torch and MLflow, and who told us counts them
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code)
+        raise
 
 
 def run_told(command: Callable[[], None]) -> None:
@@ -104,9 +115,10 @@ def run_told(command: Callable[[], None]) -> None:
 def _tell(error: BaseException) -> tuple[str | None, int]:
     """The line that a person is told, and the exit code; no line for what is our own mistake."""
     told = interruption.arrive(error)
-    if isinstance(error, PipelineError):
+    is_full = any(map(_is_disk_full, _causes(error)))
+    if isinstance(error, PipelineError) and not is_full:
         return f"error: {error}", error.exit_code
-    if any(map(_is_disk_full, _causes(error))):
+    if is_full:
         names = [cause.filename for cause in _causes(error) if isinstance(cause, OSError)]
         where = next((f"writing {name}" for name in names if name), f"working in {Path.cwd()}")
         return f"error: the disk is full ({where}): make room and run the same command again", 1
@@ -117,7 +129,9 @@ def _tell(error: BaseException) -> tuple[str | None, int]:
 
 def _is_disk_full(error: BaseException) -> bool:
     # safetensors and SQLite have errors of their own for it
-    texts = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+    texts = ["No space left on device", "database or disk is full", "Disk quota exceeded"]
+    if shutil.disk_usage(Path.cwd()).free < FULL_BYTES:  # what SQLite says of it, among others
+        texts += ["disk I/O error", "unable to open database file"]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return any(text in str(error) for text in texts)

@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
 ROUNDS = 4 if FULL else 1
 DISK_MB = 400
+# ours before work and in it; the system's, by DVC; SQLite's, by DVC
+TOLD = ("needs", "disk is full", "No space left", "disk I/O error")
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def repro_refused(clone: Clone) -> str:
 
 def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Unbroken) -> None:
     draw = random.Random(3)
-    num_failed, num_told = 0, 0
+    num_failed = 0
     for number in range(ROUNDS):
         clone = unbroken.clone.copy_to(disk / f"run-{number}")
         for phase in PHASES:
@@ -77,16 +79,14 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Un
             if watched.process.returncode:
                 num_failed += 1
                 assert "Traceback" not in printed, printed
-                is_told = "disk is full" in printed or "No space left" in printed
-                num_told += is_told or "needs" in printed
+                assert any(words in printed for words in TOLD), printed
         run_to_end(clone, REPRO)
         assert hashes(clone) == unbroken.hashes
         assert len(clone.versions()) == 1
         clone.run("rm", "-rf", str(clone.folder))
     assert num_failed
-    assert num_told == num_failed
     tell(
-        f"disk filled in mid-stage: {num_failed} failures in {ROUNDS} runs, {num_told} told;"
+        f"disk filled in mid-stage: {num_failed} failures in {ROUNDS} runs, all told;"
         f" finished {ROUNDS}, hashes equal {ROUNDS}, runs with one version {ROUNDS}"
     )
 

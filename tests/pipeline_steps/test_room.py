@@ -69,6 +69,25 @@ run_stage(work)
     assert line.endswith("): make room and run the same command again")
 
 
+def test_a_full_disk_is_told_also_where_a_stage_took_it_for_something_else(tmp_path: Path) -> None:
+    code = """
+import shutil
+from pipeline_steps.errors import TrackingError, run_stage
+shutil.disk_usage = lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 4096, 4096)
+def work():
+    try:
+        raise RuntimeError("(sqlite3.OperationalError) disk I/O error")
+    except RuntimeError:
+        raise TrackingError("MLflow can't use the database") from None
+run_stage(work)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.stderr.startswith("error: the disk is full (")
+
+
 def test_our_own_mistakes_stay_loud() -> None:
     def mistake() -> None:
         raise RuntimeError("no such thing")
