@@ -87,7 +87,8 @@ def run_stage(stage: Callable[[], None]) -> None:
         run_told(stage)
     except SystemExit as ended:
         if interruption.is_told() and isinstance(ended.code, int):
-            # Python's own end takes seconds after torch and MLflow, and who told us counts them
+            # Python's own end takes seconds after torch and MLflow, and who told us counts them;
+            # and what was broken off in the middle of a library can keep it from ever ending
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(ended.code)
@@ -103,7 +104,9 @@ def run_told(command: Callable[[], None]) -> None:
     warnings.formatwarning = _format_warning  # type: ignore[assignment]
     try:
         command()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and not interruption.is_told():
+            raise
         line, exit_code = _tell(error)
         if line is None or (os.environ.get("COLORIZER_TRACEBACK") and isinstance(error, Exception)):
             raise

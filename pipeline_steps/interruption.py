@@ -47,7 +47,7 @@ class _Signals:
 
     def take(self, number: int, _: FrameType | None) -> None:
         """The handler of both signals."""
-        if self.told is None or self.is_lost:
+        if (self.told is None or self.is_lost) and not self.has_arrived:
             self.told = self.told or number
             self.is_lost = False
             if not self.is_deferred:

@@ -58,7 +58,9 @@ def test_each_stage_stops_within_seconds_and_goes_on(
             longest_s = max(longest_s, time.monotonic() - sent_s)
             num_sent += 1
             reader.join(60)
-            assert watched.process.returncode, "".join(watched.lines)
+            # told at its very end, DVC may be done before it notices
+            is_last = phase == PHASES[-1]
+            assert watched.process.returncode or is_last, "".join(watched.lines)
             assert "Traceback" not in "".join(watched.lines), "".join(watched.lines)
         run_to_end(clone, REPRO)
         assert hashes(clone) == unbroken.hashes

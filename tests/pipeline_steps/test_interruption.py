@@ -70,6 +70,7 @@ run_stage(work)
         "try: tell()\n    except: pass\n    raise RecursionError('numpy')",
         "try: tell()\n    except BaseException: raise ImportError('half')",
         "try: tell()\n    except BaseException: raise ImportError('half') from None",
+        "try: tell()\n    except BaseException: raise SystemExit(1)",
     ],
 )
 def test_a_signal_that_falls_into_others_code_is_not_lost(swallow: str) -> None:
