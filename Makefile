@@ -56,7 +56,7 @@ test: setup ## the fast tests
 test-slow: setup ## the slow tests: the whole pipeline, a real Prefect server
 	$(RUN) python -m pytest -m slow -n 2 --dist loadfile
 
-faults: setup ## every fault in full: kills, full disks, dead servers, hostile files (an hour and a half)
+faults: setup ## every fault in full: kills, full disks, dead servers, hostile files (47 minutes)
 	@mkdir -p reports && rm -f reports/faults.txt
 	$(RUN) FAULTS=full FAULTS_REPORT=$(CURDIR)/reports/faults.txt python -m pytest -m slow -n 2 --dist loadfile tests/faults
 	@sort reports/faults.txt
