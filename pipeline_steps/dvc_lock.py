@@ -24,10 +24,10 @@ def put_broken_away(lock: Path) -> None:
     One that a merge left with conflicts is somebody's to resolve, and one that DVC is writing at
     this moment will be whole: both stay.
     """
-    from dvc.lock import LockError, make_lock
-
     if not _is_broken(lock):
         return
+    from dvc.lock import LockError, make_lock
+
     temporary = lock.parent / ".dvc" / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     try:
@@ -46,17 +46,17 @@ def put_broken_away(lock: Path) -> None:
 
 
 def _is_broken(lock: Path) -> bool:
-    from dvc.exceptions import DvcException
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from dvc.utils.serialize import parse_yaml
-    from voluptuous import Invalid
-
     try:
         text = lock.read_text(encoding="utf-8")
     except FileNotFoundError:
         return False
     except UnicodeDecodeError:
         return True
+    from dvc.exceptions import DvcException
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.serialize import parse_yaml
+    from voluptuous import Invalid
+
     try:
         COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, str(lock)))
     except (DvcException, Invalid):

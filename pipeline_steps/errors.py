@@ -133,7 +133,7 @@ def _tell(error: BaseException) -> tuple[str | None, int]:
 def _is_disk_full(error: BaseException) -> bool:
     # safetensors and SQLite have errors of their own for it
     texts = ["No space left on device", "database or disk is full", "Disk quota exceeded"]
-    if shutil.disk_usage(Path.cwd()).free < FULL_BYTES:  # what SQLite says of it, among others
+    if shutil.disk_usage(".").free < FULL_BYTES:  # what SQLite says of it, among others
         texts += ["disk I/O error", "unable to open database file"]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True

@@ -82,7 +82,7 @@ def arrive(error: BaseException) -> Interruption | None:
     Broken off in the middle, a library fails with whatever it likes: once we were told, an error
     that isn't known had better be taken for that. From here on nothing is told again.
     """
-    _signals.has_arrived = True
+    _signals.has_arrived = _signals.told is not None
     if isinstance(error, Interruption):
         return error
     is_told = isinstance(error, KeyboardInterrupt) or _signals.told is not None
@@ -107,7 +107,7 @@ def deferrable() -> Iterator[None]:
     finally:
         _signals.is_deferred = False
         if not is_listening:
-            _signals.told, _signals.is_lost = None, False
+            _signals.told, _signals.is_lost, _signals.has_arrived = None, False, False
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 

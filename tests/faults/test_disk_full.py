@@ -80,6 +80,8 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Un
                 num_failed += 1
                 assert "Traceback" not in printed, printed
                 assert any(words in printed for words in TOLD), printed
+                ours = [line for line in watched.lines if line.startswith("error: ")]
+                assert not any("I/O error" in line for line in ours), printed
         run_to_end(clone, REPRO)
         assert hashes(clone) == unbroken.hashes
         assert len(clone.versions()) == 1

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RUNS = 4 if FULL else 1
+LIMIT_S = 10.0
+"""What a pre-empted machine gives us; asked in full only, where nothing else is tested with it."""
 PAPER = {
     "generator_width": 64,
     "discriminator_width": 64,
@@ -58,14 +60,15 @@ def test_each_stage_stops_within_seconds_and_goes_on(
             longest_s = max(longest_s, time.monotonic() - sent_s)
             num_sent += 1
             reader.join(60)
-            # told at its very end, DVC may be done before it notices
-            is_last = phase == PHASES[-1]
-            assert watched.process.returncode or is_last, "".join(watched.lines)
+            if not watched.process.returncode:  # told at its very end, DVC was done before
+                assert phase == PHASES[-1], "".join(watched.lines)
+                assert len(clone.versions()) == 1
             assert "Traceback" not in "".join(watched.lines), "".join(watched.lines)
         run_to_end(clone, REPRO)
         assert hashes(clone) == unbroken.hashes
         assert len(clone.versions()) == 1
     assert num_sent
+    assert longest_s < LIMIT_S or not FULL
     tell(
         f"SIGINT and SIGTERM by turns to dvc repro: {num_sent} sent in {RUNS} runs, ended within"
         f" {longest_s:.1f} s; finished {RUNS}, hashes equal {RUNS}"
@@ -117,3 +120,4 @@ def test_the_papers_networks_are_saved(tmp_path: Path, number: signal.Signals) -
         f"{number.name} to a training with the paper's networks at 256 px: checkpoint of"
         f" {checkpoint.stat().st_size / 1e6:.0f} MB, ended within {ended_s:.1f} s"
     )
+    assert ended_s < LIMIT_S

@@ -60,6 +60,16 @@ run_stage(work)
 """
 
 
+def run_swallowing(swallow: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(swallow)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=30,
+    )
+
+
 @pytest.mark.parametrize(
     "swallow",
     [
@@ -74,13 +84,7 @@ run_stage(work)
     ],
 )
 def test_a_signal_that_falls_into_others_code_is_not_lost(swallow: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SWALLOWED.format(swallow)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=30,
-    )
+    done = run_swallowing(swallow)
     assert done.stderr == "interrupted: run the same command again to go on\n"
     assert done.returncode == 143
 
@@ -88,13 +92,7 @@ def test_a_signal_that_falls_into_others_code_is_not_lost(swallow: str) -> None:
 def test_known_errors_are_told_as_themselves_after_a_signal_too() -> None:
     work = "raise OSError(28, 'No space left on device', 'checkpoint')"
     swallow = f"try: tell()\n    except BaseException: {work}"
-    done = subprocess.run(
-        [sys.executable, "-c", SWALLOWED.format(swallow)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=30,
-    )
+    done = run_swallowing(swallow)
     assert done.stderr.startswith("error: the disk is full (writing checkpoint)")
     assert done.returncode == 1
 

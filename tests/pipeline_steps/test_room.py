@@ -39,6 +39,16 @@ def test_a_relative_folder_is_asked_for_where_it_is(
     require_room(Path("not/yet"), 0, "nothing")
 
 
+def run_code(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
 @pytest.mark.parametrize(
     "raised",
     [
@@ -58,10 +68,7 @@ def work():
         raise RuntimeError("while saving") from error
 run_stage(work)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
+    done = run_code(code, tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the disk is full (")
@@ -81,10 +88,7 @@ def work():
         raise TrackingError("MLflow can't use the database") from None
 run_stage(work)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
+    done = run_code(code, tmp_path)
     assert done.stderr.startswith("error: the disk is full (")
 
 
