@@ -61,10 +61,11 @@ faults: setup ## every fault in full: kills, full disks, dead servers, hostile f
 	$(RUN) FAULTS=full FAULTS_REPORT=$(CURDIR)/reports/faults.txt python -m pytest -m slow -n 2 --dist loadfile tests/faults
 	@sort reports/faults.txt
 
-check: setup ## ruff, ruff format and mypy, as CI runs them
+check: setup ## ruff, ruff format, mypy and import-linter, as CI runs them
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) lint-imports
 
 format: setup ## let ruff put the code in order
 	$(RUN) ruff check --fix .

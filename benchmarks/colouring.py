@@ -28,9 +28,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks.timing import ratios, spread
-from colorizer.model_folder import WEIGHTS_FILE
+from colorizer.model.folder import WEIGHTS_FILE
 from colorizer.runtime import Colorizer
-from pipeline_steps.gan.generator import load_generator
+from pipeline_steps.networks.generator import load_generator
 
 SIZES = (256, 512, 2048)
 LARGEST = 8192

@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import spread
-from pipeline_steps.gan.augment import jitter, plan_epoch
-from pipeline_steps.gan.batches import read_batches
-from pipeline_steps.pairs import PackedPairs, read_pairs, write_pairs
-from pipeline_steps.raw_pairs import PairRules, read_pair
-from pipeline_steps.sources.pairing import find_pairs
+from pipeline_steps.pairs.packed import PackedPairs, read_pairs, write_pairs
+from pipeline_steps.prepare.pairing import find_pairs
+from pipeline_steps.prepare.reading import PairRules, read_pair
+from pipeline_steps.train.augmentation import jitter, plan_epoch
+from pipeline_steps.train.batches import read_batches
 
 IMAGE_SIZE, LOAD_SIZE = 256, 286
 PICTURE = (1024, 512)  # width and height in pixels

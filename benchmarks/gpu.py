@@ -32,11 +32,11 @@ from benchmarks.training_step import (
     start_sides,
     time_interleaved,
 )
-from pipeline_steps.evaluate import score_pairs
-from pipeline_steps.gan import trainer
-from pipeline_steps.gan.state import EpochRow, build_state
-from pipeline_steps.pairs import PackedPairs, UInt8Array, pack, read_pairs, write_pairs
-from pipeline_steps.sources.character import draw_pair
+from pipeline_steps.drawing.character import draw_pair
+from pipeline_steps.evaluate.stage import score_pairs
+from pipeline_steps.pairs.packed import PackedPairs, UInt8Array, pack, read_pairs, write_pairs
+from pipeline_steps.train import trainer
+from pipeline_steps.train.state import EpochRow, build_state
 
 KAGGLE_TRAIN_PAIRS, KAGGLE_TEST_PAIRS = 14_224, 3_545
 DRAWN_PAIRS = 64

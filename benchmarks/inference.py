@@ -25,7 +25,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from benchmarks.timing import ratios, spread
-from colorizer.model_folder import (
+from colorizer.base.files import write_json, write_text
+from colorizer.model.folder import (
     CARD_FILE,
     CHECKSUMS_FILE,
     CONFIG_FILE,
@@ -37,12 +38,11 @@ from colorizer.model_folder import (
     WEIGHTS_FILE,
     compute_checksums,
 )
-from pipeline_steps.atomic import write_json, write_text
-from pipeline_steps.evaluate import read_rows
-from pipeline_steps.export import export_onnx
-from pipeline_steps.gan.generator import Generator, GeneratorArchitecture, save_generator
-from pipeline_steps.metrics import score
-from pipeline_steps.pairs import PackedPairs, read_pairs
+from pipeline_steps.evaluate.stage import read_rows
+from pipeline_steps.export.stage import export_onnx
+from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
+from pipeline_steps.pairs.packed import PackedPairs, read_pairs
+from pipeline_steps.scores.metrics import score
 
 ROUNDS = 5
 TURN_S = 2.0
@@ -53,9 +53,9 @@ IN_TORCH = """
 import sys, numpy, torch
 from pathlib import Path
 from PIL import Image
-from colorizer.pictures import fit_sketch, open_picture
-from colorizer.pixels import to_model_range, to_pixel_range
-from pipeline_steps.gan.generator import load_generator
+from colorizer.pictures.decoding import fit_sketch, open_picture
+from colorizer.base.pixels import to_model_range, to_pixel_range
+from pipeline_steps.networks.generator import load_generator
 folder, source, target = map(Path, sys.argv[1:])
 generator = load_generator(folder / "generator.safetensors")
 square, _ = fit_sketch(open_picture(source), generator.architecture.image_size)

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from benchmarks.quality import show, train
-from pipeline_steps.pairs import read_pairs
+from pipeline_steps.pairs.packed import read_pairs
 from pipeline_steps.params import TrainParams, read_params
-from pipeline_steps.process import keep_freed_memory
+from pipeline_steps.train.memory import keep_freed_memory
 
 POWERS = (0.0, 0.5, 1.0)
 

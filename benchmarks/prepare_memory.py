@@ -22,7 +22,7 @@ import psutil
 from PIL import Image
 from tqdm import tqdm
 
-from pipeline_steps.prepare import prepare
+from pipeline_steps.prepare.stage import prepare
 
 HALF_PX = 64
 IMAGE_SIZE = 32

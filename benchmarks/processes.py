@@ -18,9 +18,9 @@ import torch.multiprocessing as torch_processes
 
 from benchmarks.timing import ratios, spread
 from benchmarks.training_step import build_ours, paper_params, random_pairs
-from pipeline_steps.gan import trainer
-from pipeline_steps.gan.processes import Processes, join_processes
-from pipeline_steps.process import keep_freed_memory
+from pipeline_steps.train import trainer
+from pipeline_steps.train.data_parallel import ProcessGroup, join_process_group
+from pipeline_steps.train.memory import keep_freed_memory
 
 ROUNDS = 3
 CPU = torch.device("cpu")
@@ -72,12 +72,12 @@ def run_turn(rank: int, way: Way, batch_size: int, steps: int, port: int, answer
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     params = paper_params(batch_size=batch_size)
     trainer.make_deterministic()
-    with join_processes() as processes:
+    with join_process_group() as processes:
         state = build_ours(params, CPU)
         pairs = random_pairs(batch_size // processes.count, CPU)
         dtype = trainer.choose_autocast_dtype(params.precision, CPU)
 
-        def step(processes: Processes = processes) -> None:
+        def step(processes: ProcessGroup = processes) -> None:
             trainer.update(state, pairs, params, dtype, processes=processes)
 
         step()

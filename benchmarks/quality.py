@@ -17,11 +17,12 @@ from unittest.mock import patch
 
 import torch
 
-from pipeline_steps.gan import convolution, state, trainer
-from pipeline_steps.gan.batches import fetch
-from pipeline_steps.pairs import SKETCH, PackedPairs, read_pairs
+from pipeline_steps.networks import convolution
+from pipeline_steps.pairs.packed import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import TrainParams, read_params
-from pipeline_steps.process import keep_freed_memory
+from pipeline_steps.train import state, trainer
+from pipeline_steps.train.batches import fetch
+from pipeline_steps.train.memory import keep_freed_memory
 
 METRICS = ("val_l1", "val_ssim", "val_psnr", "val_chroma")
 CPU = torch.device("cpu")

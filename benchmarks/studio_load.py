@@ -26,7 +26,7 @@ import psutil
 import requests
 from PIL import Image, ImageDraw
 
-from colorizer.model_folder import CARD_FILE, CHECKSUMS_FILE, compute_checksums
+from colorizer.model.folder import CARD_FILE, CHECKSUMS_FILE, compute_checksums
 
 CLIENTS = (1, 4, 16, 64)
 PORT = 8765

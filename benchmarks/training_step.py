@@ -26,10 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peer
 from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
-from pipeline_steps.gan import trainer
-from pipeline_steps.gan.state import TrainingState, build_state, compile_networks
 from pipeline_steps.params import TrainParams, read_params
-from pipeline_steps.process import keep_freed_memory
+from pipeline_steps.train import trainer
+from pipeline_steps.train.memory import keep_freed_memory
+from pipeline_steps.train.state import TrainingState, build_state, compile_networks
 
 IMAGE_SIZE = 256
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-3}

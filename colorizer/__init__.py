@@ -4,7 +4,7 @@
 >>> Colorizer.load("models/colorizer")("sketch.png").save("coloured.png")  # doctest: +SKIP
 
 Needs numpy, onnxruntime and pillow. ``Colorizer`` is imported on first use, so that the stages
-that share only ``colorizer.pixels`` don't depend on all of the runtime.
+that share only ``colorizer.base.pixels`` don't depend on all of the runtime.
 """
 
 import importlib

@@ -18,11 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from colorizer.artwork import Part, write_whole
-from colorizer.errors import ColorizerError, PictureError
-from colorizer.guard import PictureGuard
-from colorizer.pictures import MAX_SKETCH_PIXELS
-from colorizer.runtime import Colorizer, Wish
+from colorizer.base.errors import ColorizerError, PictureError
+from colorizer.base.files import write_bytes
+from colorizer.look.artwork import Part
+from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
+from colorizer.pictures.guard import PictureGuard
+from colorizer.runtime import ColorizeOptions, Colorizer
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -147,11 +148,11 @@ def _stamp_or_none(path: Path) -> list[int] | None:
         return None
 
 
-def wish_key(model_sha256: str, wish: Wish, part: Part) -> str:
+def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
     """What a picture depends on, beside its sketch."""
-    reference = hashlib.sha256(wish.reference.tobytes()).hexdigest() if wish.reference else ""
-    parts = [model_sha256, wish.clean, wish.opaque, wish.seed, wish.palette, reference]
-    parts += [wish.line_strength, part]
+    reference = hashlib.sha256(options.reference.tobytes()).hexdigest() if options.reference else ""
+    parts = [model_sha256, options.clean, options.opaque, options.seed, options.palette, reference]
+    parts += [options.line_strength, part]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -163,13 +164,13 @@ class Batch:
         colorizer: Colorizer,
         sources: Path,
         targets: Path,
-        wish: Wish,
+        options: ColorizeOptions,
         part: Part = "picture",
     ) -> None:
         self.colorizer = colorizer
         self.sources = sources
         self.targets = targets
-        self.wish = wish
+        self.options = options
         self.part = part
 
     def run(
@@ -213,10 +214,10 @@ class Batch:
         start_s = time.monotonic()
         target = self.targets / job.target
         try:
-            artwork = self.colorizer.draw(self.sources / job.source, self.wish, guard=guard)
+            artwork = self.colorizer.draw(self.sources / job.source, self.options, guard=guard)
             data = artwork.encode(target.suffix, self.part)
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, data)
+            write_bytes(target, data)
         except (ColorizerError, OSError, MemoryError) as error:
             target.unlink(missing_ok=True)  # of an earlier run, with other wishes
             reason = str(error).removeprefix(f"{self.sources / job.source}: ") or "out of memory"
@@ -256,7 +257,7 @@ def write_report(folder: Path, shard: Shard, results: Sequence[Result]) -> Path:
     writer.writeheader()
     writer.writerows(rows)
     path = folder / f"report{shard.suffix}.csv"
-    write_whole(path, table.getvalue().encode())
+    write_bytes(path, table.getvalue().encode())
     text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path.with_suffix(".json"), text.encode())
+    write_bytes(path.with_suffix(".json"), text.encode())
     return path

@@ -18,12 +18,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colorizer.errors import ColorizerError, ModelFolderError
+from colorizer.base.errors import ColorizerError, ModelFolderError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from colorizer.runtime import Wish
+    from colorizer.runtime import ColorizeOptions
 
 EXIT_SOME_FAILED = 3
 MODEL = Path("models/colorizer")
@@ -122,9 +122,9 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def colour_one(arguments: argparse.Namespace) -> int:
     """Colour one sketch; 0."""
-    from colorizer.artwork import write_whole
-    from colorizer.guard import PictureGuard
-    from colorizer.pictures import MAX_SKETCH_PIXELS
+    from colorizer.base.files import write_bytes
+    from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
+    from colorizer.pictures.guard import PictureGuard
     from colorizer.runtime import Colorizer
 
     suffix = ".png" if arguments.output == "-" else Path(arguments.output).suffix.lower()
@@ -132,9 +132,9 @@ def colour_one(arguments: argparse.Namespace) -> int:
     with PictureGuard(max_pixels=MAX_SKETCH_PIXELS) as guard:
         colorizer = Colorizer.load(choose_model(arguments), guard=guard, device=arguments.device)
         reference = guard.open(arguments.reference) if arguments.reference else None
-        wish = make_wish(arguments, reference)
+        options = make_options(arguments, reference)
         source = sys.stdin.buffer.read() if arguments.input == "-" else Path(arguments.input)
-        artwork = colorizer.draw(source, wish)
+        artwork = colorizer.draw(source, options)
     data = artwork.encode(suffix, arguments.only)
     if artwork.hides_its_colours:
         print(
@@ -145,7 +145,7 @@ def colour_one(arguments: argparse.Namespace) -> int:
     if arguments.output == "-":
         sys.stdout.buffer.write(data)
         return 0
-    write_whole(Path(arguments.output), data)
+    write_bytes(Path(arguments.output), data)
     width, height = artwork.colour.size
     if arguments.json:
         print(json.dumps({"target": arguments.output, "width": width, "height": height}))
@@ -164,10 +164,10 @@ def colour_folder(arguments: argparse.Namespace) -> int:
         Shard,
         choose_shard,
         find_jobs,
-        wish_key,
+        options_key,
         write_report,
     )
-    from colorizer.guard import PictureGuard
+    from colorizer.pictures.guard import PictureGuard
     from colorizer.runtime import Colorizer
 
     sources, targets = Path(arguments.input), Path(arguments.output)
@@ -180,10 +180,10 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     if arguments.reference:
         with PictureGuard() as guard:
             reference = guard.open(arguments.reference)
-    wish = make_wish(arguments, reference)
+    options = make_options(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
-    key = wish_key(str(colorizer.model.onnx_sha256), wish, arguments.only)
-    batch = Batch(colorizer, sources, targets, wish, arguments.only)
+    key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
+    batch = Batch(colorizer, sources, targets, options, arguments.only)
     with tqdm(total=len(jobs), unit="picture", disable=arguments.json) as bar:
         results = batch.run(
             jobs,
@@ -215,14 +215,14 @@ def choose_model(arguments: argparse.Namespace) -> str:
     return str(MODEL)
 
 
-def make_wish(arguments: argparse.Namespace, reference: "Image | None") -> "Wish":
+def make_options(arguments: argparse.Namespace, reference: "Image | None") -> "ColorizeOptions":
     """The look that was asked for. Raises :class:`PictureError` for a palette that is none."""
-    from colorizer.palette import parse_colours
-    from colorizer.runtime import Wish
+    from colorizer.look.palette import parse_colours
+    from colorizer.runtime import ColorizeOptions
 
     if arguments.palette:
         parse_colours(arguments.palette)  # before any work
-    return Wish(
+    return ColorizeOptions(
         clean=arguments.clean,
         opaque=arguments.opaque,
         seed=arguments.seed,

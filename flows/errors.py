@@ -1,4 +1,4 @@
-"""What can go wrong in a flow; the base and its one-line habit are ``pipeline_steps.errors``'s.
+"""What can go wrong in a flow; the base class is in ``pipeline_steps.base.errors``.
 
 PipelineError
 ├── WorkspaceError       the git ref, or the clone that a retraining runs in, can't be used
@@ -9,8 +9,8 @@ PipelineError
 
 from collections.abc import Callable
 
-from pipeline_steps import tracking
-from pipeline_steps.errors import TRY_LATER, PipelineError, run_told
+from pipeline_steps.base.errors import TRY_LATER, PipelineError, report_errors
+from pipeline_steps.tracking import mlflow_server
 
 
 class WorkspaceError(PipelineError):
@@ -35,11 +35,11 @@ class ServerError(PipelineError):
     """The Prefect server is not there, or refuses us."""
 
 
-def run_command(command: Callable[[], None]) -> None:
+def run_flow_command(command: Callable[[], None]) -> None:
     """Run a command's ``main``; any failure of ours or MLflow's is one line and an exit code."""
 
     def run() -> None:
-        with tracking.plain_errors():
+        with mlflow_server.plain_errors():
             command()
 
-    run_told(run)
+    report_errors(run)

@@ -7,12 +7,12 @@ import sys
 from dataclasses import asdict, fields
 from typing import IO
 
-from flows.errors import run_command
+from flows.errors import run_flow_command
 from flows.promotion import ledger
 from flows.promotion.champion import settle
 from flows.promotion.ledger import Row
-from pipeline_steps import tracking
 from pipeline_steps.params import read_params
+from pipeline_steps.tracking import mlflow_server
 
 COLUMNS = ("sequence", "when", "action", "version", "champion", "previous", "by", "reason")
 MAX_REASON_CHARS = 100
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--model", help="the registered model (default: params.yaml's)")
     arguments = parser.parse_args()
     name = arguments.model or read_params().tracking.registered_model
-    client = tracking.connect()
+    client = mlflow_server.connect()
     settle(client, name)
     rows = ledger.read_rows(client, name)[-arguments.last if arguments.last else 0 :]
     if arguments.csv:
@@ -69,4 +69,4 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_flow_command(main)

@@ -16,10 +16,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.approval import ask_person
-from flows.artifacts import show_report
-from flows.errors import PromotionError, run_command
-from flows.flow_run import flow_run_url, told_in_one_line, who_runs
+from flows.errors import PromotionError, run_flow_command
 from flows.promotion.champion import (
     MAX_JUDGEMENTS,
     ChampionMovedError,
@@ -31,27 +28,29 @@ from flows.promotion.champion import (
 )
 from flows.promotion.judgement import Judgement, TestSet, open_test_set
 from flows.promotion.ledger import Row
-from flows.workspace import HOME as WORKSPACES
-from pipeline_steps import tracking
+from flows.ui.approval import ask_person
+from flows.ui.artifacts import show_report
+from flows.ui.flow_run import failed_state_on_error, flow_run_url, who_runs
+from pipeline_steps.base.paths import PREPARED, RETRAIN_WORK, TEST_PAIRS
 from pipeline_steps.params import PromotionParams, read_params
-from pipeline_steps.register import CANDIDATE
+from pipeline_steps.register.command import CANDIDATE
+from pipeline_steps.tracking import mlflow_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REFUSED = 3
-PREPARED = Path("data/prepared")
 
 
 @flow(name="promote", validate_parameters=True)
-@told_in_one_line
+@failed_state_on_error
 def promote(version: str = CANDIDATE, ask: bool = False, unjudged: str | None = None) -> State[Any]:
     """Judge a version (a number or an alias) and promote it if it's better.
 
     ``ask`` waits for a person's yes; ``unjudged`` gives a reason for promoting without judging.
     """
     params = read_params()
-    client, name = tracking.connect(), params.tracking.registered_model
+    client, name = mlflow_server.connect(), params.tracking.registered_model
     if unjudged:
         row = set_champion(
             client,
@@ -62,10 +61,10 @@ def promote(version: str = CANDIDATE, ask: bool = False, unjudged: str | None = 
             by=who_runs(),
             flow_run=flow_run_url(),
         )
-        return Completed(message=describe(name, row))
+        return Completed(message=summarize_decision(name, row))
     test_set = open_test_set(find_prepared())
     row = judge_in_flow(client, name, version, test_set, params.promotion, ask=ask)
-    return Completed(message=describe(name, row), name=row.action.capitalize())
+    return Completed(message=summarize_decision(name, row), name=row.action.capitalize())
 
 
 def judge_in_flow(
@@ -107,12 +106,12 @@ def _answer(judgement: Judgement, by: str) -> tuple[str, str | None]:
 
 def find_prepared() -> Path:
     """This checkout's prepared pairs; where it has none, those of the retrainings' clone."""
-    retrained = WORKSPACES / "clone" / PREPARED
-    has_own = (PREPARED / "test.npy").exists() or not (retrained / "test.npy").exists()
-    return PREPARED if has_own else retrained
+    clone = RETRAIN_WORK / "clone"
+    has_own = TEST_PAIRS.exists() or not (clone / TEST_PAIRS).exists()
+    return PREPARED if has_own else clone / PREPARED
 
 
-def describe(name: str, row: Row) -> str:
+def summarize_decision(name: str, row: Row) -> str:
     """What a decision did, on one line."""
     if row.action == "refused":
         stays = f"version {row.champion} stays champion" if row.champion else "there is no champion"
@@ -125,7 +124,7 @@ def main() -> None:
     """Judge a version and act on it, without Prefect."""
     arguments = _parse_arguments()
     params = read_params()
-    client, name = tracking.connect(), params.tracking.registered_model
+    client, name = mlflow_server.connect(), params.tracking.registered_model
     if arguments.unjudged:
         reason = f"unjudged: {arguments.unjudged}"
         row = set_champion(
@@ -141,7 +140,7 @@ def main() -> None:
             client, name, arguments.version, test_set, rule, by=who()
         )
         print(judgement.report)
-    print(describe(name, row))
+    print(summarize_decision(name, row))
     sys.exit(0 if row.action == "promoted" else REFUSED)
 
 
@@ -170,4 +169,4 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_flow_command(main)

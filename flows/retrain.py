@@ -18,29 +18,44 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
-from colorizer.model_folder import ONNX_FILE, sha256_of
-from flows.artifacts import show_links, show_metrics, show_picture
-from flows.errors import StageError, run_command
-from flows.flow_run import ending_stages, told_in_one_line
-from flows.promote import describe, judge_in_flow
+from colorizer.base.files import file_sha256
+from colorizer.model.folder import ONNX_FILE
+from flows.errors import StageError, run_flow_command
+from flows.pipeline.stages import Outcome, Stage, read_stages, reproduce_stage, run_in_workspace
+from flows.pipeline.workspace import (
+    Workspace,
+    claim_workspace,
+    count_uncommitted,
+    prepare_workspace,
+)
+from flows.promote import judge_in_flow, summarize_decision
 from flows.promotion import ledger
 from flows.promotion.champion import settle
 from flows.promotion.judgement import open_test_set
 from flows.promotion.versions import CHAMPION, find_aliases
-from flows.stages import Outcome, Stage, read_stages, run_in, run_stage
-from flows.workspace import Workspace, claim_workspace, count_uncommitted, prepare_workspace
-from pipeline_steps import tracking
-from pipeline_steps.errors import ParamError, PipelineError
-from pipeline_steps.overrides import parse_value
-from pipeline_steps.register import find_version
-from pipeline_steps.stage_files import read_json
+from flows.ui.artifacts import show_links, show_metrics, show_picture
+from flows.ui.flow_run import ending_stages, failed_state_on_error
+from pipeline_steps.base.errors import ParamError, PipelineError
+from pipeline_steps.base.json_and_csv import read_json
+from pipeline_steps.base.paths import (
+    EVALUATION_METRICS,
+    EXPORTED_MODEL,
+    PREPARED,
+    RANDOM_GRID,
+    STRIPS,
+    TRAIN_WORK,
+    WORST_GRID,
+)
+from pipeline_steps.commands.overrides import parse_value
+from pipeline_steps.register.command import find_registered
+from pipeline_steps.tracking import mlflow_server
 
 RETRIES = 3
 FIRST_RETRY_S = 10
 PICTURES = {
-    "test-grid": ("reports/evaluate/random.png", "sketch, generated, truth; twice a row"),
-    "worst-grid": ("reports/evaluate/worst.png", "the worst test pictures by L1"),
-    "training-strips": ("reports/train/strips.png", "sketch, truth, then the epochs"),
+    "test-grid": (RANDOM_GRID, "sketch, generated, truth; twice a row"),
+    "worst-grid": (WORST_GRID, "the worst test pictures by L1"),
+    "training-strips": (STRIPS, "sketch, truth, then the epochs"),
 }
 
 
@@ -64,7 +79,7 @@ retrying = task(
 
 
 @flow(name="retrain", validate_parameters=True)
-@told_in_one_line
+@failed_state_on_error
 def retrain(
     ref: str = "HEAD",
     overrides: dict[str, Any] | None = None,
@@ -97,7 +112,7 @@ def retrain(
 
 
 @task(name="workspace")
-@told_in_one_line
+@failed_state_on_error
 def open_workspace(
     folder: Path, repository: Path, ref: str, overrides: dict[str, Any]
 ) -> Workspace:
@@ -113,7 +128,7 @@ def open_workspace(
 def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
     """Run the stages of ``dvc.yaml`` as tasks, each after those it depends on."""
     if force:
-        for finished in workspace.folder.glob(".work/train/*/finished"):
+        for finished in workspace.folder.glob(f"{TRAIN_WORK}/*/finished"):
             shutil.rmtree(finished.parent)  # else train takes the finished training from there
     futures: dict[str, PrefectFuture[Any]] = {}
     for stage in read_stages(workspace.folder):
@@ -134,55 +149,55 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
 
 
 @retrying
-@told_in_one_line
+@failed_state_on_error
 def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | Outcome":
     """One stage: its lines are the task's log; up to date, the task shows as cached."""
     log = get_run_logger()
-    outcome = run_stage(stage.name, folder, force=force, on_line=log.info)
+    outcome = reproduce_stage(stage.name, folder, force=force, on_line=log.info)
     if outcome == "ran":
         return outcome
     return Completed(name="Cached", message=f"{stage.name}: {outcome}, not run", data=outcome)
 
 
 @retrying
-@told_in_one_line
+@failed_state_on_error
 def register(workspace: Workspace) -> int:
     """Have the model in the registry, as ``candidate``; return its version. Idempotent."""
     log = get_run_logger()
     command = [sys.executable, "-m", "pipeline_steps", "register"]
-    run_in(workspace.folder, command, "register", log.info)
-    client, name = tracking.connect(), workspace.params.tracking.registered_model
-    model = workspace.folder / "models" / "colorizer" / ONNX_FILE
-    version = find_version(client, name, sha256_of(model))
+    run_in_workspace(workspace.folder, command, "register", log.info)
+    client, name = mlflow_server.connect(), workspace.params.tracking.registered_model
+    model = workspace.folder / EXPORTED_MODEL / ONNX_FILE
+    version = find_registered(client, name, file_sha256(model))
     if version is None:
         raise StageError(f"register: {name} has no version with the sha256 of {model}")
     return int(version.version)
 
 
 @task(name="results")
-@told_in_one_line
+@failed_state_on_error
 def show_results(workspace: Workspace, version: int) -> None:
     """Leave metrics, pictures and links in the Prefect UI."""
-    evaluation = workspace.folder / "metrics" / "evaluation.json"
+    evaluation = workspace.folder / EVALUATION_METRICS
     show_metrics(read_json(evaluation))
     for key, (path, description) in PICTURES.items():
         show_picture(key, workspace.folder / path, description)
-    client, name = tracking.connect(), workspace.params.tracking.registered_model
+    client, name = mlflow_server.connect(), workspace.params.tracking.registered_model
     run = client.get_run(client.get_model_version(name, str(version)).run_id or "")
     show_links(run.info.experiment_id, run.info.run_id, name, version)
 
 
 @task(name="judged before?")
-@told_in_one_line
+@failed_state_on_error
 def is_judged(workspace: Workspace, version: int) -> bool:
     """Whether this very decision was made before: the same two models, test set and rule."""
-    client, params = tracking.connect(), workspace.params
+    client, params = mlflow_server.connect(), workspace.params
     name = params.tracking.registered_model
     settle(client, name)
     champion = find_aliases(client, name).get(CHAMPION)
     if champion == version:
         return True
-    fingerprint = open_test_set(workspace.folder / "data" / "prepared").fingerprint
+    fingerprint = open_test_set(workspace.folder / PREPARED).fingerprint
     return any(
         (row.version, row.champion, row.test_fingerprint, row.rule)
         == (version, champion, fingerprint, ledger.fingerprint_rule(params.promotion))
@@ -192,7 +207,7 @@ def is_judged(workspace: Workspace, version: int) -> bool:
 
 def unchanged(workspace: Workspace, version: int) -> str:
     """That there was nothing to decide, and who is champion."""
-    client, name = tracking.connect(), workspace.params.tracking.registered_model
+    client, name = mlflow_server.connect(), workspace.params.tracking.registered_model
     champion = find_aliases(client, name).get(CHAMPION)
     state = "is champion" if champion == version else f"was refused against version {champion}"
     return f"no new version: {name} version {version} {state} already"
@@ -200,11 +215,11 @@ def unchanged(workspace: Workspace, version: int) -> str:
 
 def challenge(workspace: Workspace, version: int, told: str, *, ask: bool) -> State[Any]:
     """Judge the version against the champion, and act."""
-    client, params = tracking.connect(), workspace.params
-    test_set = open_test_set(workspace.folder / "data" / "prepared")
+    client, params = mlflow_server.connect(), workspace.params
+    test_set = open_test_set(workspace.folder / PREPARED)
     name = params.tracking.registered_model
     row = judge_in_flow(client, name, version, test_set, params.promotion, ask=ask)
-    message = f"{told}; {describe(name, row)}"
+    message = f"{told}; {summarize_decision(name, row)}"
     get_run_logger().info("%s", message)
     return Completed(name=row.action.capitalize(), message=message)
 
@@ -240,4 +255,4 @@ def _parse_override(text: str) -> tuple[str, Any]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_flow_command(main)

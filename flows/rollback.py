@@ -11,22 +11,22 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.errors import run_command
-from flows.flow_run import flow_run_url, told_in_one_line, who_runs
-from flows.promote import describe
+from flows.errors import run_flow_command
+from flows.promote import summarize_decision
 from flows.promotion.champion import set_champion, who
 from flows.promotion.versions import PREVIOUS
-from pipeline_steps import tracking
+from flows.ui.flow_run import failed_state_on_error, flow_run_url, who_runs
 from pipeline_steps.params import read_params
+from pipeline_steps.tracking import mlflow_server
 
 NO_REASON = "rolled back by hand"
 
 
 @flow(name="rollback", validate_parameters=True)
-@told_in_one_line
+@failed_state_on_error
 def rollback(to: str = PREVIOUS, reason: str = NO_REASON) -> State[Any]:
     """Make an earlier version (a number or an alias) the champion again."""
-    client, name = tracking.connect(), read_params().tracking.registered_model
+    client, name = mlflow_server.connect(), read_params().tracking.registered_model
     row = set_champion(
         client,
         name,
@@ -36,7 +36,7 @@ def rollback(to: str = PREVIOUS, reason: str = NO_REASON) -> State[Any]:
         by=who_runs(),
         flow_run=flow_run_url(),
     )
-    return Completed(message=describe(name, row))
+    return Completed(message=summarize_decision(name, row))
 
 
 def main() -> None:
@@ -51,12 +51,12 @@ def main() -> None:
     )
     parser.add_argument("--reason", default=NO_REASON, help="goes into the ledger")
     arguments = parser.parse_args()
-    client, name = tracking.connect(), read_params().tracking.registered_model
+    client, name = mlflow_server.connect(), read_params().tracking.registered_model
     row = set_champion(
         client, name, arguments.to, action="rolled back", reason=arguments.reason, by=who()
     )
-    print(describe(name, row))
+    print(summarize_decision(name, row))
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_flow_command(main)

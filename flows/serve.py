@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from flows.errors import ServerError, run_command
-from flows.prefect_server import HOST
+from flows.errors import ServerError, run_flow_command
+from flows.ui.server import HOST
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -67,7 +67,7 @@ def local_server(port: int) -> Iterator[str]:
             " choose another --port"
         )
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.prefect_server", "--port", str(port)],
+        [sys.executable, "-m", "flows.ui.server", "--port", str(port)],
         # notifications link to the run's page, and only this tells the server where that is
         env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
         stdout=subprocess.DEVNULL,
@@ -88,7 +88,7 @@ def serve_deployments() -> None:
     """Serve every deployment of ``prefect.yaml``."""
     from prefect import serve
 
-    from flows.automations import ensure_crash_detection
+    from flows.ui.automations import ensure_crash_detection
 
     ensure_crash_detection()
     entries = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
@@ -118,7 +118,7 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str) -> None:
         if process.poll() is not None or time.monotonic() > deadline_s:
             raise ServerError(
                 f"the Prefect server at {url} didn't come up; its own words:"
-                " `python -m flows.prefect_server`"
+                " `python -m flows.ui.server`"
             )
         time.sleep(0.5)
 
@@ -139,4 +139,4 @@ def _answers(url: str) -> bool:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_flow_command(main)

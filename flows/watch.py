@@ -17,15 +17,15 @@ from prefect.states import Completed
 from prefect.variables import Variable
 
 from flows.errors import ServerError
-from flows.flow_run import told_in_one_line
+from flows.ui.flow_run import failed_state_on_error
+from pipeline_steps.download.source_version import find_source_stamp, find_source_version
 from pipeline_steps.params import read_params
-from pipeline_steps.sources.source_version import find_source_stamp, find_source_version
 
 SEEN = "colorizer_source"
 
 
 @flow(name="watch", validate_parameters=True)
-@told_in_one_line
+@failed_state_on_error
 def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[Any]:
     """Compare the source with what was seen last; start the deployment on a change."""
     params = read_params(Path(repository) / "params.yaml").download

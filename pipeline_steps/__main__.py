@@ -7,14 +7,21 @@ are minded, params checked, and the MLflow server asked whether it's there.
 import sys
 from importlib import import_module
 
-from pipeline_steps.errors import run_stage
+from pipeline_steps.base.errors import run_main
 
-LOGGING = ("train", "evaluate", "export", "register", "deliver")
-COMMANDS = (
-    *LOGGING,
-    *("download", "prepare", "params", "overrides", "summary", "dvc_lock", "embedded_database"),
-)
-"""Modules with a ``main``."""
+STAGES = ("download", "prepare", "train", "evaluate", "export")
+COMMANDS = {
+    **{stage: f"pipeline_steps.{stage}.stage" for stage in STAGES},
+    "register": "pipeline_steps.register.command",
+    "deliver": "pipeline_steps.commands.deliver",
+    "dvc_lock": "pipeline_steps.commands.dvc_lock",
+    "embedded_database": "pipeline_steps.tracking.embedded_database",
+    "overrides": "pipeline_steps.commands.overrides",
+    "params": "pipeline_steps.params",
+    "summary": "pipeline_steps.commands.summary",
+}
+"""Name → module with a ``main``."""
+USES_MLFLOW = ("train", "evaluate", "register", "deliver")
 
 
 def main() -> None:
@@ -24,15 +31,15 @@ def main() -> None:
         print(f"usage: python -m pipeline_steps {{{','.join(COMMANDS)}}}", file=sys.stderr)
         sys.exit(2)
     sys.argv[:2] = [f"python -m pipeline_steps {name}"]
-    if name in LOGGING:
+    if name in USES_MLFLOW:
         # here, so that signals are minded before even these are loaded
         from pipeline_steps.params import read_params
-        from pipeline_steps.tracking import require_reachable
+        from pipeline_steps.tracking.mlflow_server import require_reachable
 
         read_params()
         require_reachable()
-    import_module(f"pipeline_steps.{name}").main()
+    import_module(COMMANDS[name]).main()
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_main(main)

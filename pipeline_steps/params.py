@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from pipeline_steps.errors import ParamError
+from pipeline_steps.base.errors import ParamError
 
 PARAMS_FILE = Path("params.yaml")
 MAX_FILE_BYTES = 1 << 20

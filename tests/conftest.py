@@ -12,7 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from pipeline_steps.pairs import PackedPairs, read_pairs, write_pairs
+from pipeline_steps.pairs.packed import PackedPairs, read_pairs, write_pairs
 from pipeline_steps.params import Params, read_params
 
 REPOSITORY = Path(__file__).parents[1]

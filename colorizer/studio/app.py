@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from colorizer.artwork import Part
-from colorizer.errors import ColorizerError, PictureError
-from colorizer.guard import PictureGuard
-from colorizer.palette import MAX_COLOURS, find_main_colours
-from colorizer.runtime import MAX_LINE_STRENGTH, Wish
+from colorizer.base.errors import ColorizerError, PictureError
+from colorizer.look.artwork import Part
+from colorizer.look.palette import MAX_COLOURS, find_main_colours
+from colorizer.pictures.guard import PictureGuard
+from colorizer.runtime import MAX_LINE_STRENGTH, ColorizeOptions
 from colorizer.studio.limits import BusyError, Desk, Limits
 from colorizer.studio.models import Models, Served
 
@@ -37,7 +37,7 @@ PICTURE = {
     }
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No sane picture, or a wish that can't be met"},
+    400: {"description": "No sane picture, or a options that can't be met"},
     408: {"description": "The body took too long"},
     413: {"description": "Too many bytes or pixels"},
     429: {"description": "Too many wait already; come again"},
@@ -124,10 +124,10 @@ def add_routes(app: FastAPI) -> None:
         """Colour the sketch in the body; the picture has its size and transparency."""
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
-        wish = Wish(
+        options = ColorizeOptions(
             clean=clean, opaque=opaque, seed=seed, palette=palette, line_strength=line_strength
         )
-        drawn = await at_a_desk(app, partial(draw, served, body, wish, layer, kind))
+        drawn = await at_a_desk(app, partial(draw, served, body, options, layer, kind))
         # what a header may hold is Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
@@ -202,10 +202,15 @@ async def at_a_desk(app: FastAPI, work: Callable[[PictureGuard], Result]) -> Res
 
 
 def draw(
-    served: Served, body: bytes, wish: Wish, layer: Part, kind: str, guard: PictureGuard
+    served: Served,
+    body: bytes,
+    options: ColorizeOptions,
+    layer: Part,
+    kind: str,
+    guard: PictureGuard,
 ) -> Drawn:
     """The file that was asked for."""
-    artwork = served.colorizer.draw(body, wish, guard=guard)
+    artwork = served.colorizer.draw(body, options, guard=guard)
     return Drawn(artwork.encode(f".{kind}", layer), artwork.hides_its_colours)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from colorizer.guard import PictureGuard
+from colorizer.pictures.guard import PictureGuard
 
 Result = TypeVar("Result")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from colorizer.errors import ModelFolderError
-from colorizer.model_folder import CARD_FILE, CHECKSUMS_FILE, GRID_FILE, sha256_of
+from colorizer.base.errors import ModelFolderError
+from colorizer.model.folder import CARD_FILE, GRID_FILE, identify
 from colorizer.runtime import Colorizer
 
 ALIASES = ("champion", "candidate", "previous")
@@ -105,7 +105,7 @@ class Models:
 
     def _refresh_one(self, name: str, source: str) -> None:
         folder, label, is_stale = resolve(source)
-        identity = sha256_of(folder / CHECKSUMS_FILE)
+        identity = identify(folder)
         known = self._served.get(name)
         if known and (known.identity, known.is_stale, known.label) == (identity, is_stale, label):
             return
@@ -130,7 +130,7 @@ def resolve(source: str) -> tuple[Path, str, bool]:
     """Folder, label and staleness of a source. Raises :class:`ModelFolderError` if it has none."""
     if not source.startswith("models:/"):
         return Path(source), source, False
-    from colorizer.registry import fetch_model
+    from colorizer.model.registry import fetch_model
 
     found = fetch_model(source)
     return found.folder, f"{found.name} version {found.version}", found.is_stale
@@ -139,7 +139,7 @@ def resolve(source: str) -> tuple[Path, str, bool]:
 def try_out(colorizer: Colorizer) -> None:
     """Colour a blank sketch. Raises :class:`ModelFolderError` if nothing sane comes of it."""
     size = colorizer.model.image_size
-    values = colorizer.run(np.ones((1, 1, size, size), np.float32))
+    values = colorizer.session.run(np.ones((1, 1, size, size), np.float32))
     if not np.isfinite(values).all() or np.abs(values).max() > 1.01:
         raise ModelFolderError(f"{colorizer.model.folder}: gives values that are no colours")
 

@@ -16,7 +16,7 @@ from flows.promotion.judgement import Judgement, TestSet, judge, refuse_unscored
 from flows.promotion.ledger import Action, Row
 from flows.promotion.versions import CHAMPION, PREVIOUS, find_aliases, find_version, open_version
 from pipeline_steps.params import PromotionParams
-from pipeline_steps.registry_lock import registry_lock
+from pipeline_steps.tracking.registry_lock import registry_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from colorizer.errors import ColorizerError
+from colorizer.base.errors import ColorizerError
 from colorizer.runtime import Colorizer
 
 ODD_SIZES = ((1, 1), (16, 16), (37, 211), (640, 360))
@@ -26,7 +26,7 @@ def find_failures(colorizer: Colorizer, *, max_latency_ms: float) -> list[str]:
         return failures
     size = colorizer.model.image_size
     for name, level in (("black", -1.0), ("white", 1.0)):
-        output = colorizer.run(np.full((1, 1, size, size), level, np.float32))
+        output = colorizer.session.run(np.full((1, 1, size, size), level, np.float32))
         if not np.isfinite(output).all() or np.abs(output).max() > 1.0:
             failures.append(f"gives values that are not in −1..1 for a {name} sketch")
     latency_ms = measure_latency_ms(colorizer)
@@ -41,11 +41,11 @@ def measure_latency_ms(colorizer: Colorizer) -> float:
     """Median milliseconds for one picture of the model's size, after a first one to warm up."""
     size = colorizer.model.image_size
     sketch = np.ones((1, 1, size, size), np.float32)
-    colorizer.run(sketch)
+    colorizer.session.run(sketch)
     seconds = []
     for _ in range(TIMED_RUNS):
         started_s = time.perf_counter()
-        colorizer.run(sketch)
+        colorizer.session.run(sketch)
         seconds.append(time.perf_counter() - started_s)
     return 1000 * statistics.median(seconds)
 

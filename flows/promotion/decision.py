@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_steps.evaluation_table import HIGHER_IS_BETTER, METRIC_TITLES
 from pipeline_steps.params import PromotionParams
+from pipeline_steps.scores.table import HIGHER_IS_BETTER, METRIC_TITLES
 
 Float64Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Float64Array]
@@ -91,7 +91,7 @@ def decide(evidence: Evidence, rule: PromotionParams) -> Decision:
     against += _inferior(intervals, rule)
     against += _collapsed_slices(evidence, rule)
     primary = intervals[rule.primary_metric]
-    for_it = (f"better by {describe(rule.primary_metric, primary, rule)}",)
+    for_it = (f"better by {format_interval(rule.primary_metric, primary, rule)}",)
     return Decision(promote=not against, reasons=tuple(against) or for_it, intervals=intervals)
 
 
@@ -124,7 +124,7 @@ def improvement(metric: str, challenger: Scores, champion: Scores) -> Float64Arr
     return difference if HIGHER_IS_BETTER[metric] else -difference
 
 
-def describe(metric: str, interval: Interval, rule: PromotionParams) -> str:
+def format_interval(metric: str, interval: Interval, rule: PromotionParams) -> str:
     """``L1 0.0123 (95 % interval 0.0101 to 0.0144)``."""
     return (
         f"{METRIC_TITLES[metric]} {interval.mean:.4g} ({100 * rule.confidence:g} % interval"
@@ -150,7 +150,7 @@ def _not_better(primary: Interval, champion: Scores, rule: PromotionParams) -> l
     if primary.low > needed:
         return []
     return [
-        f"not better beyond doubt: {describe(rule.primary_metric, primary, rule)},"
+        f"not better beyond doubt: {format_interval(rule.primary_metric, primary, rule)},"
         f" more than {needed:.4g} is needed"
     ]
 
@@ -158,7 +158,8 @@ def _not_better(primary: Interval, champion: Scores, rule: PromotionParams) -> l
 def _inferior(intervals: Mapping[str, Interval], rule: PromotionParams) -> list[str]:
     margins = dataclasses.asdict(rule.margins)
     return [
-        f"may be worse: {describe(metric, interval, rule)}, the margin is {margins[metric]:g}"
+        f"may be worse: {format_interval(metric, interval, rule)},"
+        f" the margin is {margins[metric]:g}"
         for metric, interval in intervals.items()
         if interval.low < -margins[metric]
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from colorizer.base.files import write_json, write_text
 from flows.errors import PromotionError
 from flows.promotion.checks import find_failures
 from flows.promotion.decision import Decision, Evidence, Scores, decide
@@ -17,9 +18,8 @@ from flows.promotion.report import write_report
 from flows.promotion.scoring import score_model, score_trivial_answers
 from flows.promotion.slices import find_slices
 from flows.promotion.versions import Version, open_version
-from pipeline_steps.atomic import write_json, write_text
-from pipeline_steps.errors import DataError
-from pipeline_steps.pairs import PackedPairs, read_pairs
+from pipeline_steps.base.errors import DataError
+from pipeline_steps.pairs.packed import PackedPairs, read_pairs
 from pipeline_steps.params import PromotionParams
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ experiment ``<registered model> decisions``: its tags are the row, its metrics t
 artifacts the comparison. One call makes the whole row, as RUNNING: the intent. Then the aliases
 move, then the row is FINISHED. A row that was left RUNNING is completed by whoever comes next.
 
-Write only while holding :func:`pipeline_steps.registry_lock.registry_lock`.
+Write only while holding :func:`pipeline_steps.tracking.registry_lock.registry_lock`.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows.promotion.decision import Interval
-from pipeline_steps import tracking
 from pipeline_steps.params import PromotionParams
+from pipeline_steps.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +91,7 @@ def append_intent(client: "MlflowClient", registered_model: str, row: Row) -> Ro
     when = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
     row = Row(**{**_shallow(row), "sequence": sequence, "when": when})
     run = client.create_run(
-        tracking.experiment_id(client, experiment_name(registered_model)),
+        runs.experiment_id(client, experiment_name(registered_model)),
         start_time=now_ms,
         tags=_to_tags(row),
         run_name=f"{sequence:04d} {row.action} v{row.version}",
@@ -110,7 +110,7 @@ def finish(client: "MlflowClient", row: Row, artifacts: Path | None = None) -> N
     for model, by_metric in row.metrics.items():
         values |= {f"{model}_{metric}": value for metric, value in by_metric.items()}
     if values:
-        tracking.log_metrics(client, row.row_id, values)
+        runs.log_metrics(client, row.row_id, values)
     if artifacts is not None:
         client.log_artifacts(row.row_id, str(artifacts))
     client.set_terminated(row.row_id)

@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from colorizer.pixels import to_model_range
 from colorizer.runtime import Colorizer
 from flows.promotion.decision import Float64Array
-from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs, read_train_mean
+from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, UInt8Array, read_train_mean
+from pipeline_steps.pairs.values import Float32Array, array_of
 
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 BATCH_PAIRS = 16
 
 
@@ -35,16 +32,15 @@ def score_trivial_answers(
 ) -> dict[str, dict[str, Float64Array]]:
     """Score the answers that need no model: ``{answer: {metric: N values}}``.
 
-    Raises :class:`~pipeline_steps.errors.DataError` if the mean training picture is missing or of
-    another size.
+    Raises :class:`DataError` if the mean training picture is missing or of another size.
     """
-    mean = _to_values(read_train_mean(train_mean, pairs.image_size)[None])
+    mean = array_of(read_train_mean(train_mean, pairs.image_size)[None])
 
     def answer(name: str, batch: UInt8Array) -> Float32Array:
         if name == "copy_sketch":
-            return np.repeat(_to_values(batch[..., SKETCH]), 3, axis=1)
+            return np.repeat(array_of(batch[..., SKETCH]), 3, axis=1)
         if name == "white":
-            return np.ones_like(_to_values(batch[..., COLOUR]))
+            return np.ones_like(array_of(batch[..., COLOUR]))
         return np.repeat(mean, len(batch), axis=0)
 
     return {
@@ -57,10 +53,10 @@ def _colour(colorizer: Colorizer, sketches: UInt8Array) -> Float32Array:
     """K×S×S×1 ``uint8`` → K×3×S×S float32 in −1..1."""
     size, model_size = sketches.shape[1], colorizer.model.image_size
     if size == model_size:
-        return colorizer.run(_to_values(sketches))
+        return colorizer.session.run(array_of(sketches))
     resized = np.stack([_resize(sketch[..., 0], model_size) for sketch in sketches])
-    coloured = colorizer.colour(list(resized))
-    return _to_values(np.stack([_resize(picture, size) for picture in coloured]))
+    coloured = colorizer.session.colour(list(resized))
+    return array_of(np.stack([_resize(picture, size) for picture in coloured]))
 
 
 def _resize(picture: UInt8Array, size: int) -> UInt8Array:
@@ -68,18 +64,12 @@ def _resize(picture: UInt8Array, size: int) -> UInt8Array:
     return np.asarray(image)
 
 
-def _to_values(pixels: UInt8Array) -> Float32Array:
-    """K×S×S×C ``uint8`` → K×C×S×S float32 in −1..1."""
-    moved = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), dtype=np.float32)
-    return to_model_range(moved)
-
-
 def _score(generated: Float32Array, batch: UInt8Array) -> dict[str, Float64Array]:
     import torch
 
-    from pipeline_steps.metrics import score
+    from pipeline_steps.scores.metrics import score
 
-    scores = score(torch.from_numpy(generated), torch.from_numpy(_to_values(batch[..., COLOUR])))
+    scores = score(torch.from_numpy(generated), torch.from_numpy(array_of(batch[..., COLOUR])))
     return {metric: values.double().numpy() for metric, values in scores.items()}
 
 

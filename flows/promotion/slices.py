@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_steps.pairs import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
 
 LINE_LEVEL = 128
 """Sketch pixels darker than this are lines."""

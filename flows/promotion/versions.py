@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colorizer.errors import ModelFolderError
-from colorizer.model_folder import open_model_folder
-from colorizer.registry import download_folder, require_registered
+from colorizer.base.errors import ModelFolderError
+from colorizer.model.folder import open_model_folder
+from colorizer.model.registry import download_folder, require_registered
 from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
-from pipeline_steps import tracking
+from pipeline_steps.tracking import mlflow_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,7 @@ def open_version(name: str, number: int) -> Iterator[Colorizer]:
         fetch_folder(name, number, folder)
         try:
             model = open_model_folder(folder)
-            tags = find_version(tracking.connect(), name, number).tags
+            tags = find_version(mlflow_server.connect(), name, number).tags
             require_registered(f"{name} version {number}", folder, tags)
             colorizer = Colorizer(model)
         except ModelFolderError as error:

@@ -10,12 +10,13 @@ from onnx import TensorProto
 from benchmarks.inference import open_session, store_as
 from benchmarks.large_batches import scale
 from benchmarks.quality import make_plain
-from colorizer.model_folder import INPUT_NAME, OUTPUT_NAME
-from pipeline_steps.export import export_onnx
-from pipeline_steps.gan import convolution, state
-from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
-from pipeline_steps.gan.optimizer import MemoryOrderAdam
+from colorizer.model.folder import INPUT_NAME, OUTPUT_NAME
+from pipeline_steps.export.stage import export_onnx
+from pipeline_steps.networks import convolution
+from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 from pipeline_steps.params import Params
+from pipeline_steps.train import state
+from pipeline_steps.train.optimizer import MemoryOrderAdam
 
 
 def test_rates_are_scaled_with_the_batch(params: Params) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.peer import build_peer, copy_weights, count_parameters
 from benchmarks.training_step import Times, paper_params, whole_run
-from pipeline_steps.gan.state import build_state
+from pipeline_steps.train.state import build_state
 
 
 def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from colorizer.model_folder import (
+from colorizer.model.folder import (
     CARD_FILE,
     CHECKSUMS_FILE,
     CONFIG_FILE,
@@ -18,7 +18,7 @@ from colorizer.model_folder import (
     compute_checksums,
 )
 from colorizer.runtime import Colorizer
-from pipeline_steps import tracking
+from pipeline_steps.tracking import mlflow_server
 from tests.flows.tiny_model import make_registry
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pipeline_steps.export import export_onnx
-    from pipeline_steps.gan.generator import Generator, GeneratorArchitecture
+    from pipeline_steps.export.stage import export_onnx
+    from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 
     folder = tmp_path_factory.mktemp("model") / "colorizer"
     folder.mkdir()
@@ -60,6 +60,6 @@ def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
     """Of a registry with ``tiny`` versions 1, the champion, and 2; a model cache of its own."""
     monkeypatch.setenv("COLORIZER_CACHE", str(in_folder / "cache"))
     make_registry(in_folder, "tiny")
-    client = tracking.connect()
+    client = mlflow_server.connect()
     client.set_registered_model_alias("tiny", "champion", "1")
     return client

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from colorizer.base.errors import PictureError
 from colorizer.batch import Job, Shard, choose_shard, find_jobs
-from colorizer.errors import PictureError
 from tests.colorizer.drawing import draw
 
 NUM_GOOD = 12

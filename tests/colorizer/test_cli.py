@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorizer.sketch import clean_lines
+from colorizer.pictures.sketch import clean_lines
 from tests.colorizer.drawing import draw, ink_alone, png
 from tests.colorizer.test_batch import Done, colorize
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from colorizer.errors import ModelFolderError, PictureError
-from colorizer.runtime import Colorizer, Wish
+from colorizer.base.errors import ModelFolderError, PictureError
+from colorizer.runtime import ColorizeOptions, Colorizer
 from tests.colorizer.drawing import draw, ink_alone, png
 
 
@@ -38,7 +38,7 @@ def test_lines_on_nothing_are_coloured_as_lines_on_paper(colorizer: Colorizer) -
     assert bare.hides_its_colours
     assert np.array_equal(np.asarray(bare.alpha), 255 - np.asarray(drawing))
     laid_down, plain = (
-        colorizer.draw(png(ink_alone(drawing)), Wish(opaque=True)),
+        colorizer.draw(png(ink_alone(drawing)), ColorizeOptions(opaque=True)),
         colorizer.draw(png(drawing)),
     )
     assert laid_down.alpha is None
@@ -57,7 +57,9 @@ def test_white_on_black_is_coloured_as_black_on_white(colorizer: Colorizer) -> N
 def test_a_seed_gives_one_colouring_and_another_gives_another(colorizer: Colorizer) -> None:
     sketch = png(draw(200, 150))
     plain = np.asarray(colorizer(sketch))
-    first, again, second = (np.asarray(colorizer(sketch, Wish(seed=seed))) for seed in (1, 1, 2))
+    first, again, second = (
+        np.asarray(colorizer(sketch, ColorizeOptions(seed=seed))) for seed in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, plain)
@@ -65,8 +67,8 @@ def test_a_seed_gives_one_colouring_and_another_gives_another(colorizer: Coloriz
 
 
 def test_a_seed_means_the_same_in_any_batch(colorizer: Colorizer) -> None:
-    alone = colorizer.draw_noise([7])
-    among = colorizer.draw_noise([3, 7, 9])
+    alone = colorizer.session.draw_noise([7])
+    among = colorizer.session.draw_noise([3, 7, 9])
     for one, three in zip(alone, among, strict=True):
         assert np.array_equal(one[0], three[1])
         assert set(np.unique(three)) == {0.0, 2.0}
@@ -77,21 +79,21 @@ def test_a_model_without_noise_says_so(
 ) -> None:
     monkeypatch.delitem(colorizer.model.config, "noise")
     with pytest.raises(ModelFolderError, match="knows no variations"):
-        colorizer(png(draw()), Wish(seed=1))
+        colorizer(png(draw()), ColorizeOptions(seed=1))
 
 
 def test_without_lines_there_are_none(colorizer: Colorizer) -> None:
-    artwork = colorizer.draw(png(draw(200, 150)), Wish(line_strength=0))
+    artwork = colorizer.draw(png(draw(200, 150)), ColorizeOptions(line_strength=0))
     assert np.array_equal(np.asarray(artwork.picture()), np.asarray(artwork.colour))
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "options",
     [{"seed": -1}, {"line_strength": -0.1}, {"line_strength": 2.1}, {"line_strength": np.nan}],
 )
-def test_an_absurd_wish_is_refused(wish: dict[str, float]) -> None:
+def test_an_absurd_wish_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Wish(**wish)  # type: ignore[arg-type]
+        ColorizeOptions(**options)  # type: ignore[arg-type]
 
 
 def test_too_large_a_sketch_is_refused_by_its_header(colorizer: Colorizer) -> None:

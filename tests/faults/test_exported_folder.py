@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from colorizer.errors import ModelFolderError
-from colorizer.model_folder import CHECKED_FILES, CHECKSUMS_FILE, open_model_folder
+from colorizer.base.errors import ModelFolderError
+from colorizer.model.folder import CHECKED_FILES, CHECKSUMS_FILE, open_model_folder
 from tests.faults.conftest import Unbroken
 from tests.faults.report import FULL, tell
 

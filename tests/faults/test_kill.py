@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_steps.gan.checkpoint import list_checkpoints
+from pipeline_steps.train.checkpoint import list_checkpoints
 from tests.faults.conftest import Unbroken
 from tests.faults.killing import (
     PHASES,
@@ -32,7 +32,7 @@ KILLS_OF_A_TRAINING = 50 if FULL else 3
 KILLS_A_RUN = 6
 RUN_IN_MLFLOW = """
 import json, sys
-from pipeline_steps.tracking import connect
+from pipeline_steps.tracking.mlflow_server import connect
 client = connect()
 rows = client.get_metric_history(sys.argv[1], "val_l1")
 print(json.dumps([len(client.search_runs(["1"])), [row.step for row in rows]]))

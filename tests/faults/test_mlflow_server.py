@@ -117,7 +117,7 @@ def require_all_once(clone: Clone) -> str:
     script = """
 import json
 from pathlib import Path
-from pipeline_steps.tracking import connect
+from pipeline_steps.tracking.mlflow_server import connect
 client = connect()
 run_id = json.loads(Path("models/run.json").read_text())["run_id"]
 run = client.get_run(run_id)

@@ -207,7 +207,7 @@ def test_compiling_leaves_no_pickle_that_could_be_read_again(tmp_path: Path) -> 
     script = """
 import torch
 from torch import nn
-from pipeline_steps.gan.compilation import can_compile, compile_network
+from pipeline_steps.train.compilation import can_compile, compile_network
 assert can_compile(torch.device("cpu"))
 network = compile_network(nn.Conv2d(1, 2, 3))
 network(torch.zeros(1, 1, 8, 8)).mean().backward()

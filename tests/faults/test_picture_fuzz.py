@@ -17,10 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from colorizer.errors import PictureError
-from colorizer.guard import PictureGuard
-from colorizer.pictures import open_picture
-from colorizer.png_checksums import SIGNATURE
+from colorizer.base.errors import PictureError
+from colorizer.pictures.decoding import open_picture
+from colorizer.pictures.guard import PictureGuard
+from colorizer.pictures.png_checksums import SIGNATURE
 from tests.faults.report import FULL, tell
 
 pytestmark = [

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.faults.report import FULL, tell
-from tests.pipeline_steps.sources.kaggle_server import (
+from tests.pipeline_steps.download.kaggle_server import (
     KEY,
     SIGNATURE,
     TOKEN,
@@ -273,7 +273,7 @@ def retrain(shell: Shell, clone: Clone) -> None:
         }
         hook = {"SERVER": receiver.url, "HOOK": path}
         shell.run(clone, sys.executable, "-c", SAVE_BLOCK, secrets=ours | hook)
-        notify = ("-m", "flows.automations", "--notify", "custom-webhook/ops")
+        notify = ("-m", "flows.ui.automations", "--notify", "custom-webhook/ops")
         shell.run(clone, sys.executable, *notify, secrets=ours)
         if FULL:
             shell.run(clone, *command, secrets=ours)

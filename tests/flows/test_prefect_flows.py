@@ -16,16 +16,17 @@ from prefect.states import Completed, Failed
 from prefect.testing.utilities import prefect_test_harness
 from prefect.variables import Variable
 
-from flows import approval, watch
+from flows import watch
 from flows.errors import StageError, WorkspaceError
-from flows.flow_run import told_in_one_line
 from flows.promote import promote
 from flows.promotion import ledger
 from flows.promotion.versions import find_aliases
 from flows.retrain import may_pass
 from flows.rollback import rollback
-from pipeline_steps import tracking
-from pipeline_steps.errors import ParamError, SourceUnreachableError, TrackingUnreachableError
+from flows.ui import approval
+from flows.ui.flow_run import failed_state_on_error
+from pipeline_steps.base.errors import ParamError, SourceUnreachableError, TrackingUnreachableError
+from pipeline_steps.tracking import mlflow_server
 from tests.flows.tiny_model import make_registry
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,7 @@ def test_a_persons_yes_promotes_and_is_written_down(monkeypatch: pytest.MonkeyPa
     state: State[Any] = promote(version="1", ask=True, return_state=True)
     person.join()
     assert state.name == "Promoted", state
-    client = tracking.connect()
+    client = mlflow_server.connect()
     assert find_aliases(client, NAME)["champion"] == 1
     (row,) = ledger.read_rows(client, NAME)
     assert row.by.startswith("Ann, flow run ")
@@ -85,7 +86,7 @@ def test_a_persons_no_refuses_with_the_reason(monkeypatch: pytest.MonkeyPatch) -
     person.join()
     assert state.name == "Refused"
     assert "not approved: too pink" in (state.message or "")
-    assert find_aliases(tracking.connect(), NAME) == {}
+    assert find_aliases(mlflow_server.connect(), NAME) == {}
 
 
 @pytest.mark.usefixtures("registry")
@@ -94,7 +95,7 @@ def test_no_answer_in_time_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "POLL_S", 1)
     promote(version="1", ask=True, return_state=True)
     # Prefect itself ends such a run, as failed; the ledger has the refusal
-    (row,) = ledger.read_rows(tracking.connect(), NAME)
+    (row,) = ledger.read_rows(mlflow_server.connect(), NAME)
     assert row.action == "refused"
     assert "nobody answered" in row.reason
 
@@ -108,7 +109,7 @@ def test_rollback_is_a_flow_too_and_its_errors_are_one_line() -> None:
     promote(version="2", unjudged="for the test", return_state=True)
     state: State[Any] = rollback(return_state=True)
     assert state.is_completed()
-    assert find_aliases(tracking.connect(), NAME) == {"champion": 1, "previous": 2}
+    assert find_aliases(mlflow_server.connect(), NAME) == {"champion": 1, "previous": 2}
 
 
 def test_what_may_pass_is_tried_again_and_nothing_else() -> None:
@@ -129,7 +130,7 @@ def test_a_task_that_may_pass_runs_again_until_it_does() -> None:
     tries: list[int] = []
 
     @task(retries=3, retry_delay_seconds=0.1, retry_condition_fn=may_pass)
-    @told_in_one_line
+    @failed_state_on_error
     def flaky() -> str:
         tries.append(1)
         if len(tries) < 3:
@@ -205,7 +206,7 @@ def test_a_missing_source_fails_in_one_line(
 
 
 def test_states_pass_through_untouched() -> None:
-    @told_in_one_line
+    @failed_state_on_error
     def body() -> State[Any]:
         return Completed(message="fine")
 

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from colorizer.model_folder import (
+from colorizer.base.files import file_sha256
+from colorizer.model.folder import (
     CARD_FILE,
     CHECKSUMS_FILE,
     CONFIG_FILE,
@@ -22,11 +23,10 @@ from colorizer.model_folder import (
     WEIGHTS_FILE,
     compute_checksums,
     open_model_folder,
-    sha256_of,
 )
-from pipeline_steps import tracking
-from pipeline_steps.pairs import pack, write_pairs
-from pipeline_steps.register import log_model
+from pipeline_steps.pairs.packed import pack, write_pairs
+from pipeline_steps.register.command import log_model
+from pipeline_steps.tracking import mlflow_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,8 +71,8 @@ def register_folder(client: "MlflowClient", name: str, folder: Path) -> int:
     with mlflow.start_run(experiment_id=experiment_id, log_system_metrics=False):
         uri = log_model(open_model_folder(folder))
     tags = {
-        "model_sha256": sha256_of(folder / ONNX_FILE),
-        "config_sha256": sha256_of(folder / CONFIG_FILE),
+        "model_sha256": file_sha256(folder / ONNX_FILE),
+        "config_sha256": file_sha256(folder / CONFIG_FILE),
         "git_commit": "c0ffee",
     }
     return int(mlflow.register_model(uri, name, tags=tags).version)
@@ -82,7 +82,7 @@ def make_registry(folder: Path, name: str) -> Path:
     """Our params, test pairs, and a registry (SQLite) of two models, the second better."""
     shutil.copy(REPOSITORY / "params.yaml", folder)
     write_test_set(folder / "data" / "prepared")
-    client = tracking.connect()
+    client = mlflow_server.connect()
     for off in (0.1, 0.02):
         made = make_folder(folder / f"model_{off}", [gain + off for gain in TRUE_GAINS])
         register_folder(client, name, made)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline_steps.errors import ParamError
-from pipeline_steps.overrides import read_overrides
+from pipeline_steps.base.errors import ParamError
+from pipeline_steps.commands.overrides import read_overrides
 from pipeline_steps.params import check_params, flatten, read_params
 
 REPOSITORY = Path(__file__).parents[2]

@@ -84,7 +84,7 @@ class Clone:
         """All versions of the registered model, as plain values."""
         script = """
 import json
-from pipeline_steps.tracking import connect
+from pipeline_steps.tracking.mlflow_server import connect
 client = connect()
 found = client.search_model_versions("name = 'sketch-colorizer'")
 versions = [client.get_model_version(v.name, str(v.version)) for v in found]

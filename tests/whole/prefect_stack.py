@@ -229,7 +229,7 @@ def prefect_server(
         server["PREFECT_SERVER_API_AUTH_STRING"] = auth
     if database_url:
         server["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
-    command = [sys.executable, "-m", "flows.prefect_server"]
+    command = [sys.executable, "-m", "flows.ui.server"]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
@@ -307,11 +307,11 @@ def children(process: subprocess.Popen[Any]) -> list[psutil.Process]:
         return []
 
 
-def end(process: subprocess.Popen[Any], wish: int = signal.SIGTERM) -> None:
+def end(process: subprocess.Popen[Any], options: int = signal.SIGTERM) -> None:
     """Ask a process to end, then end it and all below it."""
     family = children(process)
     if process.poll() is None:
-        process.send_signal(wish)
+        process.send_signal(options)
         try:
             process.wait(END_S)
         except subprocess.TimeoutExpired:

@@ -48,10 +48,10 @@ def test_a_second_repro_runs_nothing(done: Clone) -> None:
 @pytest.mark.parametrize(
     ("file", "first_changed"),
     [
-        ("pipeline_steps/grids.py", "evaluate"),
-        ("pipeline_steps/model_card.py", "export"),
-        ("pipeline_steps/gan/losses.py", "train"),
-        ("pipeline_steps/data_report.py", "prepare"),
+        ("pipeline_steps/evaluate/grids.py", "evaluate"),
+        ("pipeline_steps/export/model_card.py", "export"),
+        ("pipeline_steps/train/losses.py", "train"),
+        ("pipeline_steps/prepare/report.py", "prepare"),
     ],
 )
 def test_an_edit_reruns_from_the_stage_that_uses_it(
@@ -91,7 +91,7 @@ def test_metrics_params_plots_and_dag_answer(done: Clone) -> None:
 def test_the_registered_version_leads_back_to_all_it_was_made_from(done: Clone) -> None:
     script = """
 import json, mlflow
-from pipeline_steps.tracking import connect
+from pipeline_steps.tracking.mlflow_server import connect
 client = connect()
 version = client.get_model_version_by_alias("sketch-colorizer", "candidate")
 run = client.get_run(version.run_id)
@@ -121,14 +121,14 @@ def test_the_registered_model_colours_as_the_exported_folder_does(done: Clone) -
     script = """
 import mlflow.onnx, numpy as np, onnxruntime
 from colorizer import Colorizer
-from pipeline_steps.tracking import connect
+from pipeline_steps.tracking.mlflow_server import connect
 connect()
 model = mlflow.onnx.load_model("models:/sketch-colorizer@candidate")
 session = onnxruntime.InferenceSession(
     model.SerializeToString(), providers=["CPUExecutionProvider"])
 sketch = np.random.default_rng(1).uniform(-1, 1, (3, 1, 32, 32)).astype(np.float32)
 (registered,) = session.run(None, {"sketch": sketch})
-assert np.array_equal(registered, Colorizer.load("models/colorizer").run(sketch))
+assert np.array_equal(registered, Colorizer.load("models/colorizer").session.run(sketch))
 folder = mlflow.artifacts.download_artifacts("models:/sketch-colorizer@candidate")
 import pathlib; print(sorted(p.name for p in pathlib.Path(folder, "extra_files").iterdir()))
 """

@@ -88,7 +88,7 @@ def deploy(server: PrefectServer, folder: Path, pool: str) -> None:
 
 def set_up(server: PrefectServer) -> str:
     options = ("--notify", "custom-webhook/ops", "--silence", str(SILENCE_S))
-    return server.run("-m", "flows.automations", *options, cwd=REPOSITORY).stdout
+    return server.run("-m", "flows.ui.automations", *options, cwd=REPOSITORY).stdout
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_each_failure_is_told_once_with_its_reason(
 
 def test_setting_the_automations_up_again_doubles_none(server: PrefectServer) -> None:
     assert set_up(server).count("kept the automation") == 2
-    changed = server.run("-m", "flows.automations", "--silence", "40", cwd=REPOSITORY).stdout
+    changed = server.run("-m", "flows.ui.automations", "--silence", "40", cwd=REPOSITORY).stdout
     assert "updated the automation" in changed
     set_up(server)
     assert len(server.call("POST", "/automations/filter", {})) == 2
@@ -242,7 +242,7 @@ def test_what_hinders_the_set_up_is_told_in_one_line(
     asker = PrefectServer(server.url, server.environment | changes, server.log_path)
     # the silence stays as the other tests need it
     options = ("--silence", str(SILENCE_S), *options)
-    failed = asker.run("-m", "flows.automations", *options, cwd=REPOSITORY, check=False)
+    failed = asker.run("-m", "flows.ui.automations", *options, cwd=REPOSITORY, check=False)
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: ")

@@ -15,7 +15,7 @@ import pytest
 
 from flows.promotion import ledger
 from flows.promotion.versions import find_aliases
-from pipeline_steps import tracking
+from pipeline_steps.tracking import mlflow_server
 from tests.flows.tiny_model import make_registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -51,7 +51,7 @@ def assert_one_truth(rows: list[ledger.Row]) -> None:
     assert {row.state for row in rows} <= {"done"}
     for earlier, later in itertools.pairwise(rows):
         assert later.champion_before == earlier.champion
-    aliases = find_aliases(tracking.connect(), NAME)
+    aliases = find_aliases(mlflow_server.connect(), NAME)
     assert aliases.get("champion") == (rows[-1].champion if rows else None)
     assert aliases.get("previous") == (rows[-1].previous if rows else None)
 
@@ -63,7 +63,7 @@ def test_many_promotions_at_once_leave_one_champion_and_a_row_each(registry: Pat
     ]
     outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert {process.returncode for process in processes} <= {0, 3}, outputs
-    rows = ledger.read_rows(tracking.connect(), NAME)
+    rows = ledger.read_rows(mlflow_server.connect(), NAME)
     assert len(rows) == AT_ONCE
     assert_one_truth(rows)
 
@@ -73,7 +73,7 @@ def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
     for process in processes:
         output = process.communicate(timeout=600)[0]
         assert process.returncode in (0, 3), output
-    rows = ledger.read_rows(tracking.connect(), NAME)
+    rows = ledger.read_rows(mlflow_server.connect(), NAME)
     assert len(rows) == 4
     assert rows[-1].champion == 2
     assert_one_truth(rows)
@@ -87,7 +87,7 @@ def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> No
     moments = random.Random(1)
     outcomes: Counter[str] = Counter()
     for kill in range(KILLS):
-        client = tracking.connect()
+        client = mlflow_server.connect()
         before = len(ledger.read_rows(client, NAME))
         process = promote(registry, str(1 + (kill + 1) % 2), "--unjudged", f"kill {kill}")
         if kill % 2:

@@ -132,7 +132,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
         server = dataclasses.replace(bare, environment=environment)
         server.run("-c", BLOCK, receiver.url, cwd=clone.folder)
         options = ("--notify", "custom-webhook/ops", "--silence", str(SILENCE_S))
-        server.run("-m", "flows.automations", *options, cwd=clone.folder)
+        server.run("-m", "flows.ui.automations", *options, cwd=clone.folder)
         station = Station(clone, server, receiver, stack)
         station.start_worker()
         server.run("-m", "prefect", "--no-prompt", "deploy", "--all", cwd=clone.folder)

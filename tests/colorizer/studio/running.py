@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import requests
 import uvicorn
 
-from colorizer.model_folder import CARD_FILE, CHECKSUMS_FILE, ONNX_FILE, compute_checksums
+from colorizer.model.folder import CARD_FILE, CHECKSUMS_FILE, ONNX_FILE, compute_checksums
 from colorizer.studio.app import create_app
 from colorizer.studio.limits import Limits
 from colorizer.studio.models import Models

@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from colorizer.runtime import Colorizer, Wish
+from colorizer.runtime import ColorizeOptions, Colorizer
 from colorizer.studio.limits import Limits
 from tests.colorizer.drawing import draw, ink_alone, png
 from tests.colorizer.studio.running import Studio, exchange, running_studio
@@ -34,7 +34,7 @@ def test_a_picture_is_what_the_runtime_makes(studio: Studio, colorizer: Colorize
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "image/png"
     picture = np.asarray(Image.open(io.BytesIO(answer.content)))
-    assert np.array_equal(picture, np.asarray(colorizer(SKETCH, Wish(**wishes))))  # type: ignore[arg-type]
+    assert np.array_equal(picture, np.asarray(colorizer(SKETCH, ColorizeOptions(**wishes))))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

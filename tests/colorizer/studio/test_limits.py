@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from colorizer.guard import PictureGuard
+from colorizer.pictures.guard import PictureGuard
 from colorizer.studio.limits import BusyError, Desk, Limits
 
 

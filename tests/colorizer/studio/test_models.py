@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from colorizer import registry
+from colorizer.model import registry
 from colorizer.studio.models import Models, choose_sources
 from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder
 

@@ -1,0 +1,167 @@
+"""The exported folder: the one home of its format, for who writes it and who loads it.
+
+generator.onnx          the model: sketch N×1×S×S → colour N×3×S×S, float32 in −1..1
+generator.safetensors   the same weights, for further training
+config.json             all preprocessing, and what the model was made from
+checksums.json          sha256 of every other file
+README.md, grid.png     the model card and what the model does on test pictures
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from colorizer.base.errors import ModelFolderError
+from colorizer.base.files import file_sha256
+from colorizer.model.onnx_check import has_external_data
+
+FORMAT_VERSION = 1
+ONNX_FILE = "generator.onnx"
+WEIGHTS_FILE = "generator.safetensors"
+CONFIG_FILE = "config.json"
+CHECKSUMS_FILE = "checksums.json"
+CARD_FILE = "README.md"
+GRID_FILE = "grid.png"
+CHECKED_FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, GRID_FILE)
+INPUT_NAME = "sketch"
+OUTPUT_NAME = "colour"
+NOISE_NAME = "noise"
+MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 2048
+
+
+def noise_name(number: int) -> str:
+    """The name of the model's input for a dropout mask, counted from the innermost layer."""
+    return f"{NOISE_NAME}_{number}"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder whose files were all found to be what was exported."""
+
+    folder: Path
+    config: dict[str, Any]
+    onnx_sha256: str | None = None
+    """What the model file must hash to when it's read; None while it's being made."""
+
+    @property
+    def onnx_path(self) -> Path:
+        """The model file."""
+        return self.folder / ONNX_FILE
+
+    @property
+    def image_size(self) -> int:
+        """S: height and width in pixels that the model takes and gives."""
+        return int(self.config["preprocessing"]["image_size"])
+
+    def read_onnx(self) -> bytes:
+        """Read the model file, once: what was checked is what is run.
+
+        Raises :class:`ModelFolderError` if it differs from its checksum, is no ONNX model, or keeps
+        weights in other files.
+        """
+        try:
+            data = self.onnx_path.read_bytes()
+        except OSError as error:
+            raise _unreadable(self.onnx_path, error) from None
+        if self.onnx_sha256 and hashlib.sha256(data).hexdigest() != self.onnx_sha256:
+            raise _differs(self.onnx_path)
+        try:
+            is_alone = not has_external_data(data)
+        except ValueError as error:
+            raise ModelFolderError(
+                f"{self.onnx_path}: not an ONNX model ({error}); export the folder again"
+            ) from None
+        if not is_alone:
+            raise ModelFolderError(
+                f"{self.onnx_path}: keeps weights in other files, which are never opened; export"
+                " the model as one file"
+            )
+        return data
+
+
+def open_model_folder(folder: Path, *, skip_onnx_checksum: bool = False) -> ModelFolder:
+    """Check an exported folder and read its config.
+
+    ``skip_onnx_checksum`` leaves the model file to :meth:`ModelFolder.read_onnx`, which checks it.
+
+    Raises :class:`ModelFolderError` if a file is missing, differs from its checksum, or says what
+    it can't, or the folder was written by a newer version.
+    """
+    checksums = _read_json(folder / CHECKSUMS_FILE)
+    for name in CHECKED_FILES:
+        if name == ONNX_FILE and skip_onnx_checksum and name in checksums:
+            continue
+        if checksums.get(name) != _sha256(folder / name):
+            raise _differs(folder / name)
+    config = _read_json(folder / CONFIG_FILE)
+    version = config.get("format_version")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{folder}: has format {version}, this version reads {FORMAT_VERSION};"
+            " update image-colorizer"
+        )
+    if version != FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{folder / CONFIG_FILE}: format_version must be {FORMAT_VERSION}, got {version!r:.80};"
+            " export the folder again"
+        )
+    _check_image_size(folder / CONFIG_FILE, config)
+    return ModelFolder(folder, config, str(checksums[ONNX_FILE]))
+
+
+def _check_image_size(path: Path, config: dict[str, Any]) -> None:
+    preprocessing = config.get("preprocessing")
+    size = preprocessing.get("image_size") if isinstance(preprocessing, dict) else None
+    if type(size) is not int or not MIN_IMAGE_SIZE <= size <= MAX_IMAGE_SIZE:
+        raise ModelFolderError(
+            f"{path}: preprocessing.image_size must be a whole number of pixels from"
+            f" {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}, got {size!r:.80}; export the folder again"
+        )
+
+
+def compute_checksums(folder: Path) -> dict[str, str]:
+    """The sha256 of every file that is checked on loading."""
+    return {name: _sha256(folder / name) for name in CHECKED_FILES}
+
+
+def identify(folder: Path) -> str:
+    """The SHA-256 of a folder's checksums: equal for equal exports.
+
+    Raises :class:`ModelFolderError` if they can't be read.
+    """
+    return _sha256(folder / CHECKSUMS_FILE)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ModelFolderError(f"{path}: not JSON ({reason}); export the folder again") from None
+    if not isinstance(value, dict):
+        raise ModelFolderError(f"{path}: not a JSON object; export the folder again")
+    return value
+
+
+def _unreadable(path: Path, error: OSError) -> ModelFolderError:
+    return ModelFolderError(
+        f"{path}: {error.strerror or error}; `dvc repro export` makes the folder"
+    )
+
+
+def _differs(path: Path) -> ModelFolderError:
+    return ModelFolderError(
+        f"{path}: differs from its checksum; export or download the folder again"
+    )

@@ -1,0 +1,110 @@
+"""The exported generator in an onnxruntime session: arrays in, arrays out.
+
+Shape legend: N sketches, S = the model's image size in pixels.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from colorizer.base.errors import ModelFolderError
+from colorizer.base.pixels import to_model_range, to_pixel_range
+from colorizer.model.folder import INPUT_NAME, OUTPUT_NAME, ModelFolder, noise_name
+
+Float32Array = npt.NDArray[np.float32]
+UInt8Array = npt.NDArray[np.uint8]
+DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class ModelSession:
+    """A loaded generator. Threads may share it.
+
+    Raises :class:`ModelFolderError` if onnxruntime refuses the model file, or its shapes are not
+    those of its config; :class:`ValueError` for an unknown ``device``.
+    """
+
+    def __init__(
+        self, model: ModelFolder, *, threads: int | None = None, device: str = "cpu"
+    ) -> None:
+        import onnxruntime
+
+        self.model = model
+        data = model.read_onnx()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.log_severity_level = 3  # errors; it would warn of inputs that have a default
+        provider = _find_provider(device)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(data, options, providers=[provider])
+        except Exception as error:  # onnxruntime's own classes have no common base
+            reason = str(error).splitlines()[0]
+            raise ModelFolderError(
+                f"{model.onnx_path}: onnxruntime refuses it ({reason})"
+            ) from None
+        self._check_shapes()
+
+    def colour(
+        self, sketches: Sequence[UInt8Array], noise: Sequence[Float32Array] | None = None
+    ) -> UInt8Array:
+        """Colour N grey sketches (each S×S ``uint8``, 255 = paper) → N×S×S×3 ``uint8``."""
+        values = to_model_range(np.stack(sketches)[:, None].astype(np.float32))
+        pixels = to_pixel_range(self.run(values, noise))
+        return pixels.round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    def run(
+        self, sketches: Float32Array, noise: Sequence[Float32Array] | None = None
+    ) -> Float32Array:
+        """The model itself: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1."""
+        masks = {noise_name(number): mask for number, mask in enumerate(noise or ())}
+        (coloured,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: sketches} | masks)
+        return np.asarray(coloured, dtype=np.float32)
+
+    def draw_noise(self, seeds: Sequence[int]) -> list[Float32Array]:
+        """Dropout masks of N seeds, N×C×H×W each: the same for a seed in any batch.
+
+        Raises :class:`ModelFolderError` if the model has no such inputs.
+        """
+        noise = self.model.config.get("noise") or {}
+        shapes = noise.get("shapes")
+        if not shapes:
+            raise ModelFolderError(
+                f"{self.model.folder}: this model knows no variations: it was trained without"
+                " dropout, or exported by an older version (`dvc repro export` exports it again)"
+            )
+        keep = np.float32(1.0 - float(noise["dropout"]))
+        draws = [np.random.default_rng(seed) for seed in seeds]
+        return [
+            np.asarray(np.stack([draw.random(shape) < keep for draw in draws]) / keep, np.float32)
+            for shape in shapes
+        ]
+
+    def _check_shapes(self) -> None:
+        """Make sure that the model takes and gives what the config says."""
+        size = self.model.image_size
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        found = [(value.name, value.type, value.shape[1:]) for value in (*inputs, *outputs)]
+        wanted = [
+            (INPUT_NAME, "tensor(float)", [1, size, size]),
+            (OUTPUT_NAME, "tensor(float)", [3, size, size]),
+        ]
+        if found != wanted:
+            raise ModelFolderError(
+                f"{self.model.onnx_path}: doesn't take and give pictures of {size} px as its config"
+                " says; export the folder again"
+            )
+
+
+def _find_provider(device: str) -> str:
+    import onnxruntime
+
+    wanted = DEVICES.get(device)
+    if wanted is None:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device}")
+    if wanted not in onnxruntime.get_available_providers():
+        raise ModelFolderError(
+            f"this onnxruntime has no {device}; install onnxruntime-gpu, or use --device cpu"
+        )
+    return wanted

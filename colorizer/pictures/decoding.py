@@ -1,0 +1,243 @@
+"""Any sane picture file → upright 8-bit RGB, grey and squares: training and serving share this.
+
+Shape legend: H×W pixels, 3 channels = red, green, blue. ``uint8`` 0..255, white paper = 255.
+"""
+
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from colorizer.base.errors import PictureError
+from colorizer.pictures.png_checksums import check_png
+
+UInt8Array = npt.NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+DEFAULT_MAX_PIXELS = 50_000_000
+MAX_SKETCH_PIXELS = 8192 * 8192
+"""Of a picture that is to be coloured."""
+WHITE = 255
+
+_WARNINGS_LOCK = threading.Lock()
+_OBJECT_ADDRESS = re.compile(r"\s*<[^<>]* at 0x[0-9a-f]+>")
+# Pillow widens grey PNG samples to 8 bits, but leaves the transparent one as the file has it
+_PNG_SAMPLE_SCALE = {"L;2": 85, "L;4": 17}
+_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_PHOTOMETRIC = 262
+_TIFF_WHITE_IS_ZERO = 0
+
+
+class Decoded(NamedTuple):
+    """A picture as it is seen on white paper, and how opaque it was."""
+
+    rgb: Image.Image
+    """8-bit RGB, upright."""
+    alpha: Image.Image | None
+    """8-bit grey of the same size, 255 = opaque; None for a picture without transparency."""
+
+
+class Placement(NamedTuple):
+    """Where a picture lies in the white square it was fitted into, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def cut(self, square: UInt8Array) -> UInt8Array:
+        """Take the picture out of the square again: S×S[×3] → height×width[×3], a view."""
+        return square[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def open_picture(
+    file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Image.Image:
+    """Decode a picture wholly, the right way up, as 8-bit RGB.
+
+    PNG, JPEG, WEBP, BMP, TIFF and GIF are taken. Deeper grey is scaled to 8 bits, transparency
+    lies on white, an animation gives its first frame, and EXIF orientation is applied. Colour
+    profiles and gamma are not applied. A PNG's checksums must be right. The size is read from the
+    header, before the pixels are; Pillow's own bound of 178 million pixels stands whatever
+    ``max_pixels`` says.
+
+    Raises :class:`PictureError`, one line without the file's name, on anything else.
+    """
+    return open_with_alpha(file, max_pixels=max_pixels).rgb
+
+
+def open_with_alpha(
+    file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Decoded:
+    """Decode a picture as :func:`open_picture` does, and keep its transparency beside it."""
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels must be ≥ 1, got {max_pixels}")
+    # the filters of warnings are the whole process's: one thread at a time may bend them
+    with _WARNINGS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with _opened(file) as source:
+                start = source.tell()
+                with Image.open(source, formats=FORMATS) as picture:
+                    _check_size(picture, max_pixels)
+                    _check_checksums(source, start)
+                    return _decode(picture)
+        except PictureError:
+            raise
+        # a hostile file can make Pillow raise nearly anything
+        except Exception as error:
+            raise PictureError(_reason(error)) from None
+
+
+@contextmanager
+def _opened(file: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            yield opened
+    else:
+        yield io.BytesIO(file) if isinstance(file, bytes) else file
+
+
+def to_grey(rgb: UInt8Array) -> UInt8Array:
+    """H×W×3 ``uint8`` → H×W ``uint8``: Rec. 601 luma, equal to Pillow's mode L."""
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"need uint8 H×W×3, got {rgb.dtype} {rgb.shape}")
+    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))
+
+
+def fit_square(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
+    """Resize an RGB or L picture, aspect kept, to the middle of a white square.
+
+    Returns size×size×3 (RGB) or size×size (L) ``uint8``, and where the picture lies in it.
+    Shrinking averages without overshoot, so that lines get neither lost nor haloed.
+    """
+    if picture.mode not in ("RGB", "L"):
+        raise ValueError(f"need a picture of mode RGB or L, got {picture.mode}")
+    if size < 1:
+        raise ValueError(f"size must be ≥ 1, got {size}")
+    scale = size / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    placement = Placement((size - width) // 2, (size - height) // 2, width, height)
+    shape = (size, size, 3) if picture.mode == "RGB" else (size, size)
+    square = np.full(shape, WHITE, np.uint8)
+    placement.cut(square)[:] = np.asarray(_resize(picture, width, height))
+    return square, placement
+
+
+def fit_sketch(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
+    """Grey, then :func:`fit_square`: the sketch as the model is trained on it, size×size."""
+    return fit_square(picture.convert("L"), size)
+
+
+def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
+    if (width, height) == picture.size:
+        return picture
+    if max(width, height) < max(picture.size):
+        return picture.resize((width, height), Image.Resampling.HAMMING, reducing_gap=3.0)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _check_size(picture: Image.Image, max_pixels: int) -> None:
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise PictureError(f"empty: {width}×{height} px")
+    if width * height > max_pixels:
+        raise PictureError(f"too large: {width}×{height} px, at most {max_pixels} px are taken")
+
+
+def _check_checksums(source: BinaryIO, start: int) -> None:
+    position = source.tell()
+    source.seek(start)
+    check_png(source)
+    source.seek(position)
+
+
+def _decode(picture: ImageFile.ImageFile) -> Decoded:
+    raw_mode = _raw_mode(picture)
+    picture.load()
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _deep_grey_to_rgb(picture)
+    if picture.has_transparency_data:
+        _scale_transparent_sample(picture, raw_mode)
+        rgba = picture.convert("RGBA")
+        return Decoded(_over_white(rgba), rgba.getchannel("A"))
+    return Decoded(picture.convert("RGB"), None)
+
+
+def _raw_mode(picture: ImageFile.ImageFile) -> str:
+    arguments = picture.tile[0].args if picture.tile else ""
+    return arguments if isinstance(arguments, str) else ""
+
+
+def _over_white(rgba: Image.Image) -> Image.Image:
+    page = Image.new("RGBA", rgba.size, (WHITE, WHITE, WHITE, WHITE))
+    page.alpha_composite(rgba)
+    return page.convert("RGB")
+
+
+def _scale_transparent_sample(picture: Image.Image, raw_mode: str) -> None:
+    transparent = picture.info.get("transparency")
+    if raw_mode in _PNG_SAMPLE_SCALE and isinstance(transparent, int):
+        picture.info["transparency"] = min(WHITE, transparent * _PNG_SAMPLE_SCALE[raw_mode])
+    elif raw_mode == "RGB;16B" and isinstance(transparent, tuple):
+        picture.info["transparency"] = tuple(sample >> 8 for sample in transparent)
+
+
+def _deep_grey_to_rgb(picture: ImageFile.ImageFile) -> Decoded:
+    values = np.asarray(picture)
+    white_level = _white_level(picture, values)
+    grey = np.empty(values.shape, np.uint8)
+    # row by row: the float copy of a large picture would be many times its size
+    for row, row_values in zip(grey, values, strict=True):
+        scaled = row_values.astype(np.float64) * (WHITE / white_level)
+        row[:] = np.clip(np.rint(scaled), 0, WHITE)
+    if _is_white_zero(picture):
+        grey = WHITE - grey
+    transparent = picture.info.get("transparency")
+    alpha = None
+    if isinstance(transparent, int):
+        alpha = np.where(values == transparent, np.uint8(0), np.uint8(WHITE))
+        grey[alpha == 0] = WHITE
+    rgb = Image.fromarray(grey).convert("RGB")
+    return Decoded(rgb, None if alpha is None else Image.fromarray(alpha))
+
+
+def _white_level(picture: Image.Image, values: npt.NDArray[np.generic]) -> float:
+    """Tell which sample value is white: by the format where it says so, else by the values."""
+    if picture.mode.startswith("I;16"):
+        bits = getattr(picture, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
+        return float(2**bits - 1)
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
+        raise PictureError(f"grey of unknown scale: values from {low:g} to {high:g}")
+    if picture.mode == "F" and high <= 1:
+        return 1.0
+    return 255.0 if high <= 255 else 65535.0
+
+
+def _is_white_zero(picture: Image.Image) -> bool:
+    # Pillow inverts such 8-bit grey itself, but not 16-bit
+    tags = getattr(picture, "tag_v2", {})
+    return picture.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"not a picture: no sane header of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too large: over 178 million pixels, the most that Pillow opens"
+    if isinstance(error, MemoryError):
+        return "too large: not enough memory"
+    if isinstance(error, FileNotFoundError):
+        return "not a picture: no such file"
+    text = " ".join(_OBJECT_ADDRESS.sub("", str(error)).split())
+    return f"broken: {text or type(error).__name__}"

@@ -1,0 +1,1 @@
+"""Driving DVC: which stages there are, running one, and the clone that they run in."""

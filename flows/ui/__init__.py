@@ -1,0 +1,1 @@
+"""What talks to Prefect: artifacts, automations, approval, flow runs, and its server."""

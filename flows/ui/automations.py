@@ -1,0 +1,247 @@
+"""Tells the Prefect server at hand what to do about runs that die or fail.
+
+``python -m flows.ui.automations [--notify TYPE/NAME] [--silence SECONDS]`` sets up two automations
+of the server, and may be run again at any time:
+
+- A flow run whose heartbeats stop is marked as Crashed, since a process killed together with its
+  worker can't say so itself: its run would stay Running, and block its deployment, for ever.
+- With ``--notify``, a failed or crashed retrain, promote, rollback or watch is told through a
+  notification block of the server, such as ``slack-webhook/team`` or ``custom-webhook/ops``.
+
+Heartbeats come from the process of the flow, every ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` seconds:
+180 unless set, 30 at the least. A run that beats less often than ``--silence`` allows would be
+marked while it lives, so every flow run of the server needs that variable.
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import httpx
+from prefect.automations import (
+    AutomationCore,
+    ChangeFlowRunState,
+    CompoundTrigger,
+    EventTrigger,
+    Posture,
+    ResourceSpecification,
+    SendNotification,
+)
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from colorizer.base.addresses import without_credentials
+from flows.errors import ServerError
+from pipeline_steps.base.errors import run_main
+
+Labels = dict[str, str | list[str]]
+
+CRASH_AUTOMATION = "colorizer: mark silent flow runs as crashed"
+FAILURE_AUTOMATION = "colorizer: tell of failed flow runs"
+WATCHED_FLOWS = ("retrain", "promote", "rollback", "watch")
+SHORTEST_HEARTBEAT_S = 30  # Prefect takes no smaller PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+# Paused and Suspended runs don't beat either, and are well
+SIGNS_OF_LIFE = (
+    "heartbeat",
+    "Completed",
+    "Failed",
+    "TimedOut",
+    "Cancelled",
+    "Crashed",
+    "Paused",
+    "Suspended",
+    # how our own flows call some of their completions
+    "Unchanged",
+    "Triggered",
+    "Promoted",
+    "Refused",
+    "Rolled back",
+)
+REASON = (
+    "{{ event.resource['prefect.state-message'] | default('no reason given', true)"
+    " | replace('\\n', ' ') | truncate(500) }}"
+)
+
+
+def ensure_crash_detection(silence_s: int = 90) -> None:
+    """Have the server mark a flow run as Crashed once it was silent for ``silence_s`` seconds."""
+    if silence_s <= SHORTEST_HEARTBEAT_S:
+        raise ServerError(
+            f"--silence must be > {SHORTEST_HEARTBEAT_S}, the seconds between heartbeats at the "
+            f"least, got {silence_s}"
+        )
+    trigger = EventTrigger(
+        after={"prefect.flow-run.heartbeat"},
+        expect={f"prefect.flow-run.{name}" for name in SIGNS_OF_LIFE},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=silence_s),
+    )
+    action = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        message=f"No heartbeat for {silence_s} s: the process or its machine is gone.",
+        force=False,
+    )
+    with connected() as client:
+        ensure(
+            client,
+            AutomationCore(
+                name=CRASH_AUTOMATION,
+                description="Set up by python -m flows.ui.automations.",
+                trigger=trigger,
+                actions=[action],
+            ),
+        )
+
+
+def ensure_failure_notification(block: str) -> None:
+    """Have the server tell of failed runs of our flows through the block ``type/name``."""
+    type_slug, _, name = block.partition("/")
+    if not type_slug or not name:
+        raise ServerError(f"--notify must be TYPE/NAME, such as slack-webhook/team, got {block!r}")
+    with connected() as client:
+        try:
+            document = client.read_block_document_by_name(name, type_slug)
+        except ObjectNotFound as error:
+            raise ServerError(
+                f"the Prefect server has no block {block}: `prefect block ls` lists what it has"
+            ) from error
+        schema = document.block_schema
+        if schema is None or "notify" not in schema.capabilities:
+            raise ServerError(f"the block {block} can't notify: name a notification block")
+        ensure(
+            client,
+            AutomationCore(
+                name=FAILURE_AUTOMATION,
+                description="Set up by python -m flows.ui.automations --notify.",
+                trigger=failure_trigger(),
+                actions=[
+                    SendNotification(
+                        block_document_id=document.id,
+                        subject="{{ flow.name }}: {{ event.resource['prefect.state-name'] }}",
+                        body="Flow {{ flow.name }}, run {{ flow_run.name }}: "
+                        "{{ event.resource['prefect.state-name'] }}\n"
+                        f"Reason: {REASON}\n"
+                        "{{ flow_run | ui_url }}",
+                    )
+                ],
+            ),
+        )
+
+
+def failure_trigger() -> CompoundTrigger:
+    """Fire once for each run of our flows, named or tagged so, that failed or crashed."""
+    named: Labels = {"prefect.resource.role": "flow", "prefect.resource.name": list(WATCHED_FLOWS)}
+    tagged: Labels = {
+        "prefect.resource.role": "tag",
+        "prefect.resource.id": [f"prefect.tag.{flow}" for flow in WATCHED_FLOWS],
+    }
+    # a run both named and tagged would be told twice; within one list of names `!` means any-not
+    not_named: list[Labels] = [
+        {"prefect.resource.role": "flow", "prefect.resource.name": f"!{flow}"}
+        for flow in WATCHED_FLOWS
+    ]
+
+    def failed(*related: Labels) -> EventTrigger:
+        # by type: states of other names, such as TimedOut, are of type FAILED as well
+        return EventTrigger(
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification(
+                {
+                    "prefect.resource.id": "prefect.flow-run.*",
+                    "prefect.state-type": [StateType.FAILED.value, StateType.CRASHED.value],
+                }
+            ),
+            match_related=[ResourceSpecification(labels) for labels in related],
+            posture=Posture.Reactive,
+            threshold=1,
+        )
+
+    return CompoundTrigger(
+        require="any",
+        triggers=[failed(named), failed(tagged, *not_named)],
+        within=timedelta(seconds=0),
+    )
+
+
+def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    """Create the automation, or make the one of that name so."""
+    existing = client.read_automations_by_name(wanted.name)
+    if not existing:
+        client.create_automation(wanted)
+        print(f"created the automation {wanted.name!r}")
+        return
+    # an update sends only what was set, so the defaults are set as well; it takes no owner
+    fields = set(AutomationCore.model_fields) - {"owner_resource"}
+    complete, first = wanted.model_dump(include=fields), existing[0].model_dump(include=fields)
+    # an update forgets the runs that are being waited for, so none without a reason
+    if first == complete:
+        print(f"kept the automation {wanted.name!r} as it is")
+    else:
+        client.update_automation(existing[0].id, AutomationCore.model_validate(complete))
+        print(f"updated the automation {wanted.name!r}")
+    for double in existing[1:]:
+        client.delete_automation(double.id)
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """Give a client of the server at hand; tell in one line what is wrong with that server."""
+    url = get_current_settings().api.url
+    if not url:
+        # without an address the client would start a server of its own, gone a moment later
+        raise ServerError(
+            "no Prefect server is named: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    shown = without_credentials(url)
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise ServerError(
+            f"no Prefect server answers at {shown}: start it, or mend PREFECT_API_URL"
+        ) from error
+    except PrefectHTTPStatusError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise ServerError(
+                f"the Prefect server at {shown} refuses us ({status}): set "
+                "PREFECT_API_AUTH_STRING to its user:password"
+            ) from error
+        hint = "does PREFECT_API_URL end in /api?" if status in (404, 405) else "see its log"
+        raise ServerError(
+            f"the Prefect server at {shown} answers {status} to "
+            f"{error.request.method} {error.request.url.path}: {hint}"
+        ) from error
+
+
+def main() -> None:
+    """Set up what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.ui.automations",
+        description="Have the Prefect server mark dead flow runs and tell of failed ones.",
+    )
+    parser.add_argument(
+        "--notify", metavar="TYPE/NAME", help="notification block that is told of failed runs"
+    )
+    parser.add_argument(
+        "--silence",
+        metavar="SECONDS",
+        type=int,
+        default=90,
+        help="mark a flow run as crashed after so long without a heartbeat (default: 90)",
+    )
+    arguments = parser.parse_args()
+    ensure_crash_detection(arguments.silence)
+    if arguments.notify is not None:
+        ensure_failure_notification(arguments.notify)
+
+
+if __name__ == "__main__":
+    run_main(main)

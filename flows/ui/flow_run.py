@@ -1,0 +1,79 @@
+"""What a flow run knows of itself, and how its failure is told: one line, no traceback."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar, cast
+
+from prefect import runtime
+from prefect.states import Failed
+
+from flows.pipeline.process_group import end_all
+from flows.promotion.champion import who
+from pipeline_steps.base.errors import PipelineError
+from pipeline_steps.base.signals import die_with_parent
+from pipeline_steps.tracking import mlflow_server
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
+    """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
+
+    Raised, Prefect would log it with its traceback. ``task.submit(…).result()`` raises it; a plain
+    call of such a task would return the state.
+    """
+
+    @functools.wraps(body)
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with mlflow_server.plain_errors():
+                return body(*args, **kwargs)
+        except PipelineError as error:
+            # to Prefect a returned state stands for the call's result
+            return cast(T, Failed(message=str(error), data=error))
+
+    return told
+
+
+class AlreadyReported(logging.Filter):
+    """Drop what Prefect's engine logs of an error once its message stands in the failed state.
+
+    The engine raises the data of a returned state, and logs that with its traceback.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be kept."""
+        return not (record.exc_info and isinstance(record.exc_info[1], PipelineError))
+
+
+for _logger in ("prefect.flow_runs", "prefect.engine"):
+    logging.getLogger(_logger).addFilter(AlreadyReported())
+
+
+def who_runs() -> str:
+    """For the ledger: the flow run's name, and who runs it where."""
+    return f"flow run {runtime.flow_run.name} of {who()}"
+
+
+def flow_run_url() -> str:
+    """The flow run's page, or its id where there is no UI."""
+    return str(runtime.flow_run.ui_url or runtime.flow_run.id or "")
+
+
+@contextmanager
+def ending_stages() -> Iterator[None]:
+    """While inside: a cancelled run, or one whose worker was killed, takes its stages with it.
+
+    Prefect's own handler turns SIGTERM into an exception here. It must stay installed: the runner
+    asks for it before it calls an end a cancellation.
+    """
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker or by serve()
+        die_with_parent()
+    try:
+        yield
+    finally:
+        end_all()

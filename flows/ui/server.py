@@ -1,0 +1,56 @@
+"""``python -m flows.ui.server``: Prefect's server, closed to web pages of other sites.
+
+``prefect server start`` answers whatever name it's asked by, and lets any page read the answer:
+what is open in a browser on this machine could start runs, which are code. This one runs the same
+server, and refuses a request by another name (DNS rebinding) or from another origin (RFC 6454).
+"""
+
+import argparse
+from collections.abc import Iterable
+
+from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
+
+HOST = "127.0.0.1"
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.ui.server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default=HOST, help=f"address to bind (default: {HOST})")
+    parser.add_argument("--port", type=int, default=4200, help="port to bind (default: 4200)")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="another name that people reach it by, say behind a proxy; may be repeated",
+    )
+    arguments = parser.parse_args()
+    if arguments.host not in LOOPBACK_NAMES and not _has_password():
+        parser.error(
+            "whoever reaches this server may run code: set PREFECT_SERVER_API_AUTH_STRING="
+            f"name:password before it listens on {arguments.host}"
+        )
+    serve(arguments.host, arguments.port, [*LOOPBACK_NAMES, arguments.host, *arguments.name])
+
+
+def serve(host: str, port: int, names: Iterable[str]) -> None:
+    """Run Prefect's server in this process, for requests by one of these names."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = close_to_other_sites(create_app(final=True), names)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+def _has_password() -> bool:
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().server.api.auth_string is not None
+
+
+if __name__ == "__main__":
+    main()

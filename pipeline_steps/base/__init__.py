@@ -1,0 +1,5 @@
+"""What every stage needs: errors, signals, disk space, JSON and CSV.
+
+Belongs here: modules that know nothing of pairs, networks or MLflow. Writing and hashing files is
+``colorizer.base``'s, which the runtime shares.
+"""

@@ -1,0 +1,50 @@
+"""Has the source changed? Asked often, so cheaply: nothing is downloaded, little is read."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline_steps.base.errors import SourceError
+from pipeline_steps.download.archive import content_sha256, files_in
+from pipeline_steps.download.kaggle import ask_version
+from pipeline_steps.params import DownloadParams
+
+TIMEOUT_S = 60.0
+
+
+def find_source_version(params: DownloadParams) -> str:
+    """What changes when the source does: Kaggle's version number, the archive's sha256.
+
+    Raises :class:`SourceError` if the source can't be asked or isn't there.
+    """
+    if params.source == "kaggle":
+        version = ask_version(params.kaggle_dataset, timeout_s=TIMEOUT_S)
+        return f"kaggle {params.kaggle_dataset} version {version}"
+    if params.source == "archive":
+        return f"archive {content_sha256(_require_path(params))}"
+    drawn = {key: value for key, value in asdict(params).items() if key.startswith("sample_")}
+    return f"sample {json.dumps(drawn, sort_keys=True)}"
+
+
+def find_source_stamp(params: DownloadParams) -> str | None:
+    """Names, sizes and times of a source on this disk: while they are equal, so is its version.
+
+    None for a source that lies elsewhere. Raises :class:`SourceError` if it isn't there.
+    """
+    if params.source != "archive":
+        return None
+    path = _require_path(params)
+    files = files_in(path) if path.is_dir() else [(path.name, path)]
+    digest = hashlib.sha256()
+    for name, file in files:
+        status = file.stat()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace"))
+    return digest.hexdigest()
+
+
+def _require_path(params: DownloadParams) -> Path:
+    path = Path(params.path or "").expanduser()
+    if not params.path or not path.exists():
+        raise SourceError(f"{path}: no such file or folder; correct download.path")
+    return path

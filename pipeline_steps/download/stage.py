@@ -1,0 +1,81 @@
+"""Stage 1: a source of pairs → data/raw/pairs.zip, and source.json that says what was taken.
+
+The source is drawn (sample), fetched (kaggle) or copied (archive) as ``params.yaml`` says. Whatever
+it was, one zip is left, which prepare reads in place.
+"""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from colorizer.base.files import atomic_path, file_sha256, write_json
+from pipeline_steps.base.disk_space import require_disk_space
+from pipeline_steps.base.errors import SourceError
+from pipeline_steps.base.paths import DOWNLOAD_WORK, RAW
+from pipeline_steps.download.archive import is_tar, repack_tar, take_archive
+from pipeline_steps.download.archive_limits import ArchiveLimits
+from pipeline_steps.download.kaggle import download_kaggle
+from pipeline_steps.download.sample import write_sample
+from pipeline_steps.params import DownloadParams, read_params
+
+
+def main() -> None:
+    """Take the pairs that ``params.yaml`` names."""
+    params = read_params().download
+    pairs = RAW / "pairs.zip"
+    take = {"sample": take_sample, "kaggle": take_kaggle, "archive": take_path}[params.source]
+    source = {"source": params.source, **take(params, pairs)}
+    source |= {"pairs_zip_sha256": file_sha256(pairs), "pairs_zip_bytes": pairs.stat().st_size}
+    write_json(RAW / "source.json", source)
+    print(f"download: {source['origin']}, {source['bytes'] / 1e6:.1f} MB")
+
+
+def take_sample(params: DownloadParams, pairs: Path) -> dict[str, Any]:
+    """Draw the sample."""
+    write_sample(
+        pairs,
+        train_pairs=params.sample_train_pairs,
+        test_pairs=params.sample_test_pairs,
+        seed=params.sample_seed,
+    )
+    return {
+        "origin": "drawn by this project",
+        "version": str(params.sample_seed),
+        "bytes": pairs.stat().st_size,
+        "sha256": file_sha256(pairs),
+    }
+
+
+def take_kaggle(params: DownloadParams, pairs: Path) -> dict[str, Any]:
+    """Fetch the Kaggle dataset's archive; it stays in the work folder, so a rerun is cheap."""
+    limits = limits_of(params)
+    taken = download_kaggle(params.kaggle_dataset, DOWNLOAD_WORK, limits=limits)
+    require_disk_space(RAW, taken.bytes, "a copy of the archive")
+    if is_tar(taken.archive):
+        repack_tar(taken.archive, pairs, limits)
+    else:
+        with atomic_path(pairs) as partial:
+            shutil.copyfile(taken.archive, partial)
+    return {
+        "origin": f"https://www.kaggle.com/datasets/{taken.handle}",
+        "version": str(taken.version),
+        "bytes": taken.bytes,
+        "sha256": taken.sha256,
+    }
+
+
+def take_path(params: DownloadParams, pairs: Path) -> dict[str, Any]:
+    """Copy an archive or a folder of the user's own."""
+    if params.path is None:
+        raise SourceError("download.path: must name a zip, tar or folder when source is archive")
+    path = Path(params.path).expanduser()
+    taken = take_archive(path, pairs, limits_of(params))
+    return {"origin": str(path), "version": taken.sha256[:12], **asdict(taken)}
+
+
+def limits_of(params: DownloadParams) -> ArchiveLimits:
+    """What an archive may hold."""
+    return ArchiveLimits(
+        members=params.max_members, unpacked_bytes=int(params.max_unpacked_gb * 1e9)
+    )

@@ -1,0 +1,172 @@
+"""Stage 4: the best generator on the test pairs, beside the trivial answers.
+
+Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
+Writes metrics/evaluation.json, reports/evaluate/{per_picture.csv,random.png,best.png,worst.png}
+
+A generator that doesn't beat copying the sketch, white paper and the mean training picture has
+learned nothing: published SSIM and PSNR of colorizers are about what copying scores.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from colorizer.base.files import atomic_path, write_json
+from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.json_and_csv import read_table
+from pipeline_steps.base.paths import (
+    BEST_GRID,
+    EVALUATION_METRICS,
+    EVALUATION_REPORT,
+    MANIFEST,
+    PER_PICTURE,
+    RANDOM_GRID,
+    RUN_FILE,
+    TEST_PAIRS,
+    TRAIN_MEAN,
+    TRAIN_WORK,
+    WORST_GRID,
+)
+from pipeline_steps.base.paths import GENERATOR as GENERATOR_FILE
+from pipeline_steps.evaluate.grids import save_grid
+from pipeline_steps.networks.generator import Generator, load_generator
+from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, read_pairs, read_train_mean
+from pipeline_steps.pairs.values import tensor_of
+from pipeline_steps.params import Params, read_params
+from pipeline_steps.scores.metrics import score
+from pipeline_steps.scores.table import GENERATOR, format_evaluation
+from pipeline_steps.tracking import mlflow_server, runs
+from pipeline_steps.tracking.courier import deliver_waiting
+from pipeline_steps.tracking.run_file import read_run_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main() -> None:
+    """Score the generator on the test pairs and log the result to the training's MLflow run."""
+    params = read_params()
+    client = mlflow_server.connect()
+    with mlflow_server.plain_errors():
+        deliver_waiting(client, params.tracking.experiment, TRAIN_WORK)
+    generator = load_generator(GENERATOR_FILE)
+    test_pairs = read_pairs(TEST_PAIRS)
+    if not len(test_pairs):
+        raise DataError(f"{test_pairs.path}: no pairs; see data/prepared/manifest.csv")
+    mean = read_train_mean(TRAIN_MEAN, test_pairs.image_size)
+    train_mean = tensor_of(torch.from_numpy(mean)[None])[0]
+    ids = read_ids(MANIFEST, "test")
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    scores = score_pairs(
+        generator.to(device), test_pairs, train_mean, batch_size=params.evaluate.batch_size
+    )
+    table = per_picture_table(ids, scores)
+    evaluation = summarize(scores)
+
+    with atomic_path(PER_PICTURE) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    for path, rows in choose_rows(table, params).items():
+        save_rows(path, generator, test_pairs, rows)
+    write_json(EVALUATION_METRICS, evaluation)
+    with mlflow_server.plain_errors():
+        log_to_training_run(client, params, evaluation)
+    print(format_evaluation(evaluation))
+
+
+def read_ids(manifest: Path, split: str) -> list[str]:
+    """The ids of a split's pairs, in the order of their packed rows."""
+    table = read_table(manifest, ("id", "split", "row"))
+    rows = table[(table["split"] == split) & table["row"].notna()]
+    return list(rows.sort_values("row")["id"])
+
+
+@torch.inference_mode()
+def score_pairs(
+    generator: Generator, pairs: PackedPairs, train_mean: Tensor, *, batch_size: int
+) -> dict[str, dict[str, Tensor]]:
+    """Score the generator and the trivial answers: ``{answer: {metric: N float32}}``."""
+    device = next(generator.parameters()).device
+    collected: dict[str, dict[str, list[Tensor]]] = {}
+    for rows in torch.arange(len(pairs)).split(batch_size):
+        sketch, truth = (half.to(device) for half in read_rows(pairs, rows))
+        answers = {
+            GENERATOR: generator(sketch),
+            "copy_sketch": sketch.expand_as(truth),
+            "white": torch.ones_like(truth),
+            "train_mean": train_mean.to(device).expand_as(truth),
+        }
+        for answer, picture in answers.items():
+            for metric, values in score(picture, truth).items():
+                collected.setdefault(answer, {}).setdefault(metric, []).append(values.cpu())
+    return {
+        answer: {metric: torch.cat(parts) for metric, parts in by_metric.items()}
+        for answer, by_metric in collected.items()
+    }
+
+
+def read_rows(pairs: PackedPairs, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of a packed split → sketches K×1×S×S and truths K×3×S×S, float in −1..1."""
+    values = tensor_of(torch.from_numpy(pairs.pixels[rows.numpy()]))
+    return values[:, SKETCH], values[:, COLOUR]
+
+
+def summarize(scores: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
+    """Mean of every metric over the test pairs, by answer, and how many pairs there were."""
+    means = {
+        answer: {metric: round(values.double().mean().item(), 6) for metric, values in by.items()}
+        for answer, by in scores.items()
+    }
+    return {**means, "test_pairs": len(scores[GENERATOR]["l1"])}
+
+
+def per_picture_table(ids: list[str], scores: dict[str, dict[str, Tensor]]) -> "pd.DataFrame":
+    """One row a test picture: id, row, then ``<answer>_<metric>``."""
+    import pandas as pd
+
+    columns = {
+        f"{answer}_{metric}": values.numpy()
+        for answer, by_metric in scores.items()
+        for metric, values in by_metric.items()
+    }
+    return pd.DataFrame({"id": ids, "row": range(len(ids)), **columns})
+
+
+def choose_rows(table: "pd.DataFrame", params: Params) -> dict[Path, Tensor]:
+    """Which test pairs each grid shows: random by seed, best and worst by L1."""
+    count = min(params.evaluate.grid_pairs, len(table))
+    random = torch.Generator().manual_seed(params.evaluate.seed)
+    by_l1 = torch.tensor(table.sort_values("generator_l1", kind="stable")["row"].to_numpy())
+    return {
+        RANDOM_GRID: torch.randperm(len(table), generator=random)[:count],
+        BEST_GRID: by_l1[:count],
+        WORST_GRID: by_l1.flip(0)[:count],
+    }
+
+
+@torch.inference_mode()
+def save_rows(path: Path, generator: Generator, pairs: PackedPairs, rows: Tensor) -> None:
+    """Draw the grid of these test pairs."""
+    sketch, truth = read_rows(pairs, rows)
+    device = next(generator.parameters()).device
+    save_grid(path, sketch, generator(sketch.to(device)).cpu(), truth)
+
+
+def log_to_training_run(client: Any, params: Params, evaluation: dict[str, Any]) -> None:
+    """Log means and reports to the training's run; skipped if this server has no such run.
+
+    Registering brings everything along then, under a run of its own.
+    """
+    training = read_run_file(RUN_FILE)
+    run = runs.find_run(
+        client,
+        experiment=params.tracking.experiment,
+        run_id=training.run_id,
+        training=training.training,
+    )
+    if run is None:
+        print("evaluate: the training's run is not on this MLflow server; registering imports it")
+        return
+    runs.log_evaluation(client, run.info.run_id, evaluation, EVALUATION_REPORT)

@@ -1,0 +1,59 @@
+"""The model card: what an exported generator is, was made from, and is good for (Markdown)."""
+
+from typing import Any
+
+from colorizer.model.folder import GRID_FILE
+from pipeline_steps.scores.metrics import METRICS
+
+_UNITS = {
+    "l1": "L1 (−1..1) ↓",
+    "psnr": "PSNR (dB) ↑",
+    "ssim": "SSIM ↑",
+    "chroma": "chroma error (CIELAB) ↓",
+}
+
+
+def write_card(config: dict[str, Any]) -> str:
+    """Render the card from an exported folder's ``config.json``."""
+    size = config["preprocessing"]["image_size"]
+    data, training, evaluation = config["data"], config["training"], config["evaluation"]
+    source = data.get("source") or {}
+    counts = ", ".join(f"{count} {split}" for split, count in sorted(data["pairs"].items()))
+    return f"""# {config["name"]}
+
+Colours anime line art: a pix2pix generator (U-Net) at {size}×{size} pixels.
+
+![sketch, generated, truth; twice a row]({GRID_FILE})
+
+## Intended use
+Flat colour drafts of clean line art like its training pictures (dark lines on white paper). It
+knows nothing of text prompts, photographs or styles it has not seen, and its colours are guesses
+that an artist should check. Not for passing off another artist's line art as one's own work.
+
+## Data
+{source.get("origin", "unknown")} (version {source.get("version", "unknown")}): {counts} pairs.
+Fingerprint `{data["fingerprint"]}`. Licence of the data: {config["data_licence"]}.
+
+## Test results
+On {evaluation["test_pairs"]} pairs that neither training nor the choice of the epoch saw, beside
+the answers that need no model:
+
+{_table(evaluation)}
+
+## Training
+Best of {training["epochs"]} epochs by val L1: epoch {training["best_epoch"]}. All params and the
+preprocessing are in `config.json`.
+
+## Use
+`colorize sketch.png -o coloured.png --model .`
+"""
+
+
+def _table(evaluation: dict[str, Any]) -> str:
+    header = "| | " + " | ".join(_UNITS[metric] for metric in METRICS) + " |"
+    lines = [header, "|---" * (len(METRICS) + 1) + "|"]
+    for answer, values in evaluation.items():
+        if isinstance(values, dict):
+            cells = " | ".join(f"{values[metric]:.3f}" for metric in METRICS)
+            lines.append(f"| {answer.replace('_', ' ')} | {cells} |")
+    return "\n".join(lines)

@@ -1,0 +1,179 @@
+"""The U-Net generator of pix2pix (Isola et al. 2017, arXiv:1611.07004, section 3.2.1 and 6.1.1).
+
+Shape legend: N pictures, S = image size in pixels, channels first, values in −1..1.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from colorizer.base.files import atomic_path
+from pipeline_steps.base.errors import DataError
+from pipeline_steps.networks.convolution import Convolution, TransposedConvolution, concatenate
+
+MAX_WIDTH_FACTOR = 8  # 64-128-256-512-512-… at width 64
+NUM_DROPOUT_BLOCKS = 3
+INIT_STD = 0.02  # all weights start from N(0, 0.02)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorArchitecture:
+    """What it takes to rebuild a generator; stored with its weights."""
+
+    image_size: int
+    """S in pixels, a power of two: the U-Net halves it down to 1×1."""
+    width: int = 64
+    """Channels of the first layer."""
+    normalization: str = "batch"
+    dropout: float = 0.5
+    in_channels: int = 3
+    """The grey sketch is read as RGB, as in the paper."""
+    out_channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.image_size < 32 or self.image_size.bit_count() != 1:
+            raise ValueError(f"image_size: must be a power of two ≥ 32, got {self.image_size}")
+        if self.width < 1:
+            raise ValueError(f"width: must be ≥ 1, got {self.width}")
+        if self.normalization not in ("batch", "instance"):
+            raise ValueError(f"normalization: must be batch or instance, got {self.normalization}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout: must be in 0..1, got {self.dropout}")
+
+
+class Generator(nn.Module):
+    """Sketch → colour picture, by an encoder and a decoder of equal depth with skips between."""
+
+    def __init__(self, architecture: GeneratorArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        depth = architecture.image_size.bit_length() - 1
+        widths = [architecture.width * min(2**level, MAX_WIDTH_FACTOR) for level in range(depth)]
+
+        self.down = nn.ModuleList()
+        for level, width in enumerate(widths):
+            channels = architecture.in_channels if level == 0 else widths[level - 1]
+            self.down.append(self._down_block(channels, width, level, depth))
+        self.up = nn.ModuleList()
+        for level in reversed(range(depth)):
+            channels = widths[level] if level == depth - 1 else 2 * widths[level]
+            width = architecture.out_channels if level == 0 else widths[level - 1]
+            self.up.append(self._up_block(channels, width, level, depth))
+        self.apply(initialize)
+
+    def _down_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
+        # neither the first layer nor the 1×1 bottleneck is normalized: the one sees raw pixels,
+        # the other has a single value a channel
+        normalized = 0 < level < depth - 1
+        block = nn.Sequential()
+        if level > 0:
+            block.append(nn.LeakyReLU(0.2))
+        biased = self.architecture.normalization == "instance"
+        block.append(Convolution(channels, width, bias=biased))
+        if normalized:
+            block.append(normalization_layer(self.architecture.normalization, width))
+        return block
+
+    def _up_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
+        outermost = level == 0
+        biased = outermost or self.architecture.normalization == "instance"
+        block = nn.Sequential(
+            nn.ReLU(),
+            TransposedConvolution(channels, width, bias=biased),
+        )
+        if outermost:
+            return block.append(nn.Tanh())
+        block.append(normalization_layer(self.architecture.normalization, width))
+        if depth - level <= NUM_DROPOUT_BLOCKS and self.architecture.dropout > 0:
+            block.append(nn.Dropout(self.architecture.dropout))
+        return block
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """Channels, height and width of the maps that dropout acts on, from the innermost out."""
+        architecture = self.architecture
+        if not architecture.dropout:
+            return []
+        depth = len(self.up)
+        count = min(NUM_DROPOUT_BLOCKS, depth - 1)
+        widths = [architecture.width * min(2**level, MAX_WIDTH_FACTOR) for level in range(depth)]
+        return [(widths[depth - 2 - i], 2 << i, 2 << i) for i in range(count)]
+
+    def forward(self, sketch: Tensor, *noise: Tensor) -> Tensor:
+        """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1.
+
+        ``noise``: dropout masks of ``noise_shapes``, drawn by the caller; the paper draws its
+        colourings by them (section 2.1), in evaluation mode dropout itself draws none.
+        """
+        x = sketch.expand(-1, self.architecture.in_channels, -1, -1)
+        skips: list[Tensor] = []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        masks = iter(noise)
+        x = self._masked(self.up[0](skips.pop()), masks)
+        for up in self.up[1:]:
+            x = self._masked(up(concatenate(skips.pop(), x)), masks)
+        assert isinstance(x, Tensor)
+        return x
+
+    @staticmethod
+    def _masked(x: Tensor, masks: Iterator[Tensor]) -> Tensor:
+        mask = next(masks, None)
+        return x if mask is None else x * mask
+
+
+def normalization_layer(normalization: str, channels: int) -> nn.Module:
+    """Batch or instance normalization, as pix2pix sets them up."""
+    if normalization == "instance":
+        return nn.InstanceNorm2d(channels)
+    return nn.BatchNorm2d(channels)
+
+
+def initialize(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02), scales from N(1, 0.02); biases are 0 (paper, section 6.2)."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, INIT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, INIT_STD)
+        nn.init.zeros_(module.bias)
+
+
+def save_generator(
+    path: Path, architecture: GeneratorArchitecture, weights: dict[str, Tensor]
+) -> None:
+    """Write weights and architecture to one safetensors file, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    # one key: safetensors orders several at random, and equal weights must give equal bytes
+    metadata = {"architecture": json.dumps(dataclasses.asdict(architecture), sort_keys=True)}
+    data = save(tensors, metadata=metadata)
+    with atomic_path(path) as partial:
+        partial.write_bytes(data)  # save_file would leave a temporary file of its own when killed
+
+
+def load_generator(path: Path) -> Generator:
+    """Rebuild a generator, on CPU and in evaluation mode.
+
+    Raises :class:`DataError` if the file is missing, damaged or not a generator's.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        architecture = GeneratorArchitecture(**json.loads(metadata["architecture"]))
+        generator = Generator(architecture)
+        generator.load_state_dict(weights)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `dvc repro train` makes it") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: not a generator ({reason}); run `dvc repro -f train`") from None
+    return generator.eval()

@@ -1,0 +1,1 @@
+"""The packed pairs: how they are written, read, and become tensors."""

@@ -1,0 +1,119 @@
+"""The packed pairs: one ``.npy`` file a split, written once, memory-mapped by every reader.
+
+Shape legend: N pairs, H = W = image size in pixels, 4 channels = red, green, blue of the colour
+picture, then the grey of the sketch. ``uint8`` 0..255, white paper = 255. Rows are sorted by id.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from colorizer.base.files import atomic_path, file_sha256
+from pipeline_steps.base.errors import DataError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+NUM_CHANNELS = 4
+COLOUR = slice(0, 3)
+SKETCH = slice(3, 4)
+
+
+class PackedPairs(NamedTuple):
+    """A split as it lies on disk."""
+
+    path: Path
+    pixels: UInt8Array
+    """N×H×W×4 ``uint8``, memory-mapped read-only."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels."""
+        return int(self.pixels.shape[1])
+
+    def __len__(self) -> int:
+        """Count pairs."""
+        return int(self.pixels.shape[0])
+
+    def sha256(self) -> str:
+        """Hash the whole file, header included."""
+        return file_sha256(self.path)
+
+
+def pack(colour: UInt8Array, sketch: UInt8Array) -> UInt8Array:
+    """Join a colour picture (H×W×3) and its sketch (H×W) into one row (H×W×4)."""
+    if colour.shape != (*sketch.shape, 3) or colour.dtype != np.uint8 or sketch.dtype != np.uint8:
+        raise ValueError(
+            f"need uint8 H×W×3 and H×W, got {colour.dtype} {colour.shape}"
+            f" and {sketch.dtype} {sketch.shape}"
+        )
+    return np.concatenate([colour, sketch[..., None]], axis=-1)
+
+
+def write_pairs(path: Path, rows: Iterable[UInt8Array], *, num_pairs: int, image_size: int) -> None:
+    """Stream ``num_pairs`` rows (each H×W×4 ``uint8``) into ``path``, whole or not at all.
+
+    Raises :class:`ValueError` if a row has another shape or the count differs.
+    """
+    row_shape = (image_size, image_size, NUM_CHANNELS)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_pairs, *row_shape)}
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        written = 0
+        for row in rows:
+            if row.shape != row_shape or row.dtype != np.uint8:
+                raise ValueError(f"need uint8 {row_shape}, got {row.dtype} {row.shape}")
+            file.write(np.ascontiguousarray(row).data)
+            written += 1
+        if written != num_pairs:
+            raise ValueError(f"promised {num_pairs} pairs, got {written}")
+
+
+def read_pairs(path: Path) -> PackedPairs:
+    """Memory-map a split. Raises :class:`DataError` if it is missing or not a packed split."""
+    try:
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `dvc repro prepare` makes it") from None
+    except (ValueError, EOFError, OSError) as error:
+        # numpy can't map an empty array, yet a split may have no pairs
+        pixels = _read_empty(path)
+        if pixels is None:
+            raise DataError(f"{path}: damaged ({error}); run `dvc repro -f prepare`") from None
+    if not isinstance(pixels, np.ndarray):  # an archive of arrays under this name
+        raise DataError(f"{path}: not packed pairs; run `dvc repro -f prepare`")
+    shape: Sequence[int] = pixels.shape
+    if pixels.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 4:
+        raise DataError(
+            f"{path}: not packed pairs (N×H×H×4 uint8) but {pixels.dtype} {tuple(shape)};"
+            " run `dvc repro -f prepare`"
+        )
+    return PackedPairs(path, pixels)
+
+
+def read_train_mean(path: Path, image_size: int) -> UInt8Array:
+    """The mean colour picture of train, H×W×3 ``uint8``.
+
+    Raises :class:`DataError` if it is missing, no such picture, or of another size.
+    """
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: unreadable ({error}); run `dvc repro -f prepare`") from None
+    wanted = (image_size, image_size, 3)
+    if not isinstance(mean, np.ndarray) or (mean.shape, mean.dtype) != (wanted, np.uint8):
+        raise DataError(
+            f"{path}: not a mean picture of {image_size} px like the pairs;"
+            " run `dvc repro -f prepare`"
+        )
+    return mean
+
+
+def _read_empty(path: Path) -> UInt8Array | None:
+    try:
+        pixels = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        return None
+    return pixels if isinstance(pixels, np.ndarray) and pixels.size == 0 else None

@@ -1,0 +1,173 @@
+"""The data report: what the pairs are, in numbers and in pictures, for people and for ``dvc``.
+
+report.md           counts, reasons, colours, in words and tables
+counts.json         the counts as metrics
+colours.csv         mean and standard deviation of CIELAB by split
+hues.csv            share of the coloured pixels by hue and split
+contact_sheet.png   about 32 pairs, sketch over colour
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from colorizer.base.files import atomic_path, write_json, write_text
+from pipeline_steps.pairs.packed import COLOUR, UInt8Array
+from pipeline_steps.prepare.manifest import (
+    SPLITS,
+    ManifestRow,
+    count_pairs,
+    count_reasons,
+    count_verdicts,
+)
+from pipeline_steps.prepare.pairing import Split
+from pipeline_steps.prepare.reading import HUE_BINS, ColourSums
+
+SHEET_PAIRS = 32
+SHEET_COLUMNS = 8
+MAX_SHEET_CELL_PX = 128
+SHEET_GAP_PX = 4
+LAB_NAMES = ("lightness", "a", "b")
+MAX_LISTED_DUPLICATES = 50
+
+
+def write_data_report(
+    folder: Path,
+    *,
+    rows: Sequence[ManifestRow],
+    colours: Mapping[Split, Sequence[ColourSums]],
+    dataset: Mapping[str, Any],
+    sheet_pairs: Sequence[UInt8Array],
+) -> None:
+    """Write every file of the report; ``sheet_pairs`` are rows S×S×4 for the contact sheet."""
+    colour_table = _colour_table(colours)
+    write_json(folder / "counts.json", counts(rows))
+    _write_table(folder / "colours.csv", colour_table)
+    _write_table(folder / "hues.csv", _hue_table(colours))
+    with atomic_path(folder / "contact_sheet.png") as partial:
+        draw_contact_sheet(sheet_pairs).save(partial)
+    write_text(folder / "report.md", _markdown(rows, colour_table, dataset))
+
+
+def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
+    """Count pairs by split, members by verdict, and duplicates."""
+    reasons = count_reasons(rows, "rejected")
+    return {
+        "pairs": count_pairs(rows),
+        "verdicts": count_verdicts(rows),
+        "exact_duplicates": reasons.get("exact duplicate", 0),
+        "near_duplicates": reasons.get("near duplicate", 0),
+    }
+
+
+def draw_contact_sheet(pairs: Sequence[UInt8Array]) -> Image.Image:
+    """Lay pairs (S×S×4) out on white, the sketch over its colour picture."""
+    cell_px = min(MAX_SHEET_CELL_PX, len(pairs[0]) if pairs else MAX_SHEET_CELL_PX)
+    columns = max(1, min(SHEET_COLUMNS, len(pairs)))
+    lines = -(-len(pairs) // columns)
+    pitch_x, pitch_y = cell_px + SHEET_GAP_PX, 2 * cell_px + SHEET_GAP_PX
+    size = (columns * pitch_x + SHEET_GAP_PX, lines * pitch_y + SHEET_GAP_PX)
+    sheet = Image.new("RGB", size, "white")
+    for number, pair in enumerate(pairs):
+        left = SHEET_GAP_PX + number % columns * pitch_x
+        top = SHEET_GAP_PX + number // columns * pitch_y
+        sketch = Image.fromarray(np.ascontiguousarray(pair[..., 3])).convert("RGB")
+        colour = Image.fromarray(np.ascontiguousarray(pair[..., COLOUR]))
+        for offset, half in enumerate((sketch, colour)):
+            cell = half.resize((cell_px, cell_px), Image.Resampling.BOX)
+            sheet.paste(cell, (left, top + offset * cell_px))
+    return sheet
+
+
+def spread(numbers: Sequence[int], most: int) -> list[int]:
+    """Take at most ``most`` of the numbers, evenly spaced, first and last among them."""
+    if len(numbers) <= most:
+        return list(numbers)
+    return [numbers[round(place)] for place in np.linspace(0, len(numbers) - 1, most)]
+
+
+def _colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
+    table = []
+    for split in SPLITS:
+        num_pixels = max(1, sum(sums.num_pixels for sums in colours[split]))
+        mean = sum((sums.lab for sums in colours[split]), np.zeros(3)) / num_pixels
+        squared = sum((sums.lab_squared for sums in colours[split]), np.zeros(3)) / num_pixels
+        deviation = np.sqrt(np.maximum(squared - mean**2, 0))
+        line: dict[str, Any] = {"split": split, "pairs": len(colours[split])}
+        for name, value, spread_value in zip(LAB_NAMES, mean, deviation, strict=True):
+            line[f"{name}_mean"] = round(float(value), 3)
+            line[f"{name}_std"] = round(float(spread_value), 3)
+        table.append(line)
+    return table
+
+
+def _hue_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
+    table = []
+    for split in SPLITS:
+        hues = sum((sums.hues for sums in colours[split]), np.zeros(HUE_BINS, np.int64))
+        shares = hues / max(1, int(hues.sum()))
+        for number, share in enumerate(shares):
+            degrees = number * 360 // HUE_BINS
+            table.append({"split": split, "hue_degrees": degrees, "share": round(float(share), 5)})
+    return table
+
+
+def _write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+    import pandas as pd
+
+    with atomic_path(path) as partial:
+        pd.DataFrame(table).to_csv(partial, index=False, lineterminator="\n")
+
+
+def _markdown(
+    rows: Sequence[ManifestRow], colours: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]
+) -> str:
+    pairs = count_pairs(rows)
+    sections = [
+        "# Data report",
+        f"{sum(pairs.values())} pairs of {dataset['image_size']}×{dataset['image_size']} px;"
+        f" the sketch is {_side_words(dataset['sketch_side'])}."
+        f" Fingerprint `{dataset['fingerprint']}`.",
+        _table([{"split": split, "pairs": pairs[split]} for split in SPLITS]),
+        "## Members of the archive",
+        _table([{"verdict": key, "members": value} for key, value in count_verdicts(rows).items()]),
+    ]
+    for verdict in ("rejected", "ignored"):
+        reasons = count_reasons(rows, verdict)
+        if reasons:
+            sections += [
+                f"### Why {verdict}",
+                _table([{"reason": key, "members": value} for key, value in reasons.items()]),
+            ]
+    sections += _duplicate_section(rows)
+    sections += [
+        "## Colours",
+        "CIELAB of the packed colour pictures, padding included; hues are in `hues.csv`.",
+        _table(colours),
+        "## Pictures",
+        "![Sketches over their colour pictures](contact_sheet.png)",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _side_words(sketch_side: str | None) -> str:
+    return f"the {sketch_side} half" if sketch_side else "a picture of its own"
+
+
+def _duplicate_section(rows: Sequence[ManifestRow]) -> list[str]:
+    dropped = [row for row in rows if row.reason_kind.endswith(" duplicate")]
+    if not dropped:
+        return []
+    lines = [f"- `{row.id}` ({row.split}): {row.reason}" for row in dropped[:MAX_LISTED_DUPLICATES]]
+    if len(dropped) > MAX_LISTED_DUPLICATES:
+        lines.append(f"- and {len(dropped) - MAX_LISTED_DUPLICATES} more, in `manifest.csv`")
+    return ["## Duplicates left out", "\n".join(lines)]
+
+
+def _table(lines: Sequence[Mapping[str, Any]]) -> str:
+    header = list(lines[0])
+    rows = [header, ["---"] * len(header), *(list(line.values()) for line in lines)]
+    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)

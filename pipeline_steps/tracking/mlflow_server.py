@@ -1,0 +1,140 @@
+"""Which MLflow server is used, whether it answers, and what its errors mean.
+
+Nothing set: SQLite and a folder at the repository's root, where a plain ``mlflow ui`` shows them.
+``MLFLOW_TRACKING_URI`` points anywhere else.
+"""
+
+import logging
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colorizer.base.addresses import without_credentials
+from pipeline_steps.base.errors import TrackingError, TrackingUnreachableError
+from pipeline_steps.tracking.embedded_database import FILE, ensure_database, sqlite_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PREFLIGHT_TIMEOUT_S = 3.0
+
+# a dead server is noticed in seconds, not minutes, and nothing is sent to anyone else
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow prints a run's address with the password that stands in ours; see run_page
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # nothing that lies on a server may be unpickled here
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def repository_root() -> Path:
+    """Where the embedded database lies: the main repository, also inside ``dvc exp run --temp``."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or the embedded SQLite database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repository_root() / FILE}"
+
+
+def require_reachable() -> None:
+    """Check that the server at hand answers, at the cost of one request: MLflow isn't imported.
+
+    Raises :class:`TrackingUnreachableError` if it does not; an embedded one is always there.
+    """
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        _require_answer(uri)
+
+
+def connect() -> "MlflowClient":
+    """Check that the server at hand answers, within seconds, and return its client.
+
+    Raises :class:`TrackingError` if it is not there or refuses us.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    uri = tracking_uri()
+    require_reachable()
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for chatter in ("mlflow", "alembic"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)
+    # it logs, with a traceback, what it also raises
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    database = sqlite_path(uri)
+    if database:
+        ensure_database(database)
+    mlflow.set_tracking_uri(uri)
+    try:
+        client = mlflow.MlflowClient()
+        client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise TrackingError(
+            f"MLflow at {without_credentials(uri)} rejected the request ({one_line(error)}); set"
+            " MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
+    except SQLAlchemyError as error:
+        raise TrackingError(
+            f"MLflow can't use the database {without_credentials(uri)} ({one_line(error)}); restore"
+            " it from a backup, or move it away and run the same command again"
+        ) from None
+    return client
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what MLflow raises inside into a :class:`TrackingError` of one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = one_line(error)
+        if "Max retries exceeded" in reason or "timed out" in reason:
+            raise went_away(reason[:200]) from None
+        where = without_credentials(tracking_uri())
+        raise TrackingError(f"MLflow at {where} refused ({reason})") from error
+
+
+def went_away(what: str) -> TrackingUnreachableError:
+    """The error to raise when the server stops answering."""
+    where = without_credentials(tracking_uri())
+    return TrackingUnreachableError(
+        f"the MLflow server at {where} went away ({what}); run again when it's back"
+    )
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, without the password of the server's address."""
+    uri = tracking_uri()
+    lines = str(error).replace(uri, without_credentials(uri)).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _require_answer(uri: str) -> None:
+    health = f"{without_credentials(uri).rstrip('/')}/health"
+    try:
+        urllib.request.urlopen(health, timeout=PREFLIGHT_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return  # it answers; whether it lets us in is asked next
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TrackingUnreachableError(
+            f"no MLflow server answers at {without_credentials(uri)} ({reason}); start it, or"
+            " correct or unset MLFLOW_TRACKING_URI"
+        ) from None

@@ -1,0 +1,62 @@
+"""Is what is being trained still worth training? Asked before it is saved, and after each epoch."""
+
+from pathlib import Path
+
+import torch
+
+from pipeline_steps.base.errors import TrainingError
+from pipeline_steps.networks.generator import save_generator
+from pipeline_steps.params import TrainParams
+from pipeline_steps.train.collapse import find_collapse
+from pipeline_steps.train.state import Losses, TrainingState
+
+BEST_FILE = "generator_best.safetensors"
+"""In the work folder of a training that failed: the best generator it had come to."""
+
+
+def require_finite(state: TrainingState, params: TrainParams) -> None:
+    """Raise :class:`TrainingError` if a loss of the running epoch was NaN or infinite."""
+    if torch.isfinite(state.loss_sums).all():
+        return
+    names = Losses._fields
+    broken = [
+        name
+        for name, total in zip(names, state.loss_sums.tolist(), strict=True)
+        if total - total != 0
+    ]
+    raise TrainingError(
+        f"train: {' and '.join(broken)} loss is not finite in epoch {state.epoch + 1}, step"
+        f" {state.step}; run again to go on from the last checkpoint, which is sound; if it comes"
+        f" back, lower train.generator_lr ({params.generator_lr:g}) or train.discriminator_lr"
+        f" ({params.discriminator_lr:g}), or set train.precision to float32"
+    )
+
+
+def require_finite_weights(state: TrainingState) -> None:
+    """Raise :class:`TrainingError` if a weight is NaN or infinite: no checkpoint may hold one."""
+    if not is_finite(state):
+        raise TrainingError(
+            f"train: a weight is not finite after epoch {state.epoch + 1}, step {state.step}; run"
+            " again to go on from the last checkpoint, which is sound; if it comes back, lower"
+            " train.generator_lr or train.discriminator_lr"
+        )
+
+
+def is_finite(state: TrainingState) -> bool:
+    """Whether all losses and weights are numbers."""
+    weights = [*state.generator.parameters(), *state.discriminator.parameters()]
+    sound = torch.stack([torch.isfinite(tensor).all() for tensor in (state.loss_sums, *weights)])
+    return bool(sound.all())
+
+
+def require_no_collapse(state: TrainingState, params: TrainParams, work_folder: Path) -> None:
+    """Raise :class:`TrainingError` when the GAN has failed; the best generator so far is kept."""
+    failure = find_collapse(state.history, gan_loss=params.gan_loss, epochs=params.collapse_epochs)
+    if failure is None:
+        return
+    best = work_folder / BEST_FILE
+    save_generator(best, state.generator.architecture, state.best_weights)
+    raise TrainingError(
+        f"train: stopped after epoch {state.epoch}: {failure}. The best generator, of epoch"
+        f" {state.best_epoch}, is kept as {best}; train.collapse_epochs: 0 switches this check off"
+    )

@@ -1,0 +1,152 @@
+"""Files that other programs open: PNG, WEBP and OpenRaster."""
+
+import io
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageChops, ImageFilter
+
+from colorizer.base.errors import PictureError
+from colorizer.look.artwork import Artwork
+from colorizer.look.openraster import Layer, write_openraster
+from tests.colorizer.drawing import draw
+
+FloatArray = npt.NDArray[np.float64]
+KRITA = shutil.which("krita") if shutil.which("xvfb-run") else None
+
+
+def make(alpha: Image.Image | None = None) -> Artwork:
+    return Artwork(Image.effect_noise((60, 40), 80).convert("RGB"), draw(), alpha)
+
+
+@pytest.mark.parametrize("kind", [".png", ".webp"])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_a_file_holds_the_very_picture(tmp_path: Path, kind: str, has_alpha: bool) -> None:
+    artwork = make(Image.effect_noise((60, 40), 90) if has_alpha else None)
+    artwork.save(tmp_path / f"a{kind}")
+    with Image.open(tmp_path / f"a{kind}") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(artwork.picture()))
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{kind}"]
+
+
+def composite(layers: Sequence[tuple[Image.Image, str | None]]) -> FloatArray:
+    """Lay layers (the topmost first) over each other: RGBA 0..1, as W3C's compositing has it."""
+    below = np.zeros((*layers[0][0].size[::-1], 4))
+    for picture, operator in reversed(layers):
+        above = np.asarray(picture.convert("RGBA")) / 255
+        assert operator in ("svg:multiply", "svg:src-over")
+        a, b = above[..., 3:], below[..., 3:]
+        blended = above[..., :3] * below[..., :3] if operator == "svg:multiply" else above[..., :3]
+        alpha = a + b - a * b
+        sums = (1 - a) * b * below[..., :3] + (1 - b) * a * above[..., :3] + a * b * blended
+        below = np.concatenate([sums / np.maximum(alpha, 1e-9), alpha], axis=-1)
+    return below
+
+
+def distance(layered: FloatArray, picture: Image.Image) -> float:
+    """The largest difference of what is seen (colour · alpha, alpha), in levels of 255."""
+    wanted = np.asarray(picture.convert("RGBA")) / 255
+    seen, wanted_seen = layered.copy(), wanted.copy()
+    seen[..., :3] *= layered[..., 3:]
+    wanted_seen[..., :3] *= wanted[..., 3:]
+    return float(255 * np.abs(seen - wanted_seen).max())
+
+
+def sketches() -> dict[str, Artwork]:
+    """Colours under lines: grey and coloured ones, opaque and not."""
+    colour, grey = make().colour, draw().convert("L")
+    soft = grey.filter(ImageFilter.GaussianBlur(1)).convert("RGB")
+    fading = Image.linear_gradient("L").resize(grey.size)
+    return {
+        "opaque": make(),
+        "soft": Artwork(colour, soft, None),
+        "half transparent": Artwork(colour, soft, fading),
+        "ink alone": Artwork(colour, soft, ImageChops.invert(soft.convert("L"))),
+    }
+
+
+@pytest.mark.parametrize("name", sketches())
+def test_layers_make_the_picture_as_the_specification_lays_them(name: str, tmp_path: Path) -> None:
+    artwork = sketches()[name]
+    artwork.save(tmp_path / "a.ora")
+    with zipfile.ZipFile(tmp_path / "a.ora") as archive:
+        first = archive.infolist()[0]
+        assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
+        assert archive.read("mimetype") == b"image/openraster"
+        image = ElementTree.fromstring(archive.read("stack.xml"))
+        assert (image.get("w"), image.get("h")) == ("60", "40")
+        layers = []
+        for layer in image.iterfind("stack/layer"):
+            with Image.open(io.BytesIO(archive.read(layer.attrib["src"]))) as picture:
+                layers.append((picture.copy(), layer.get("composite-op")))
+        with Image.open(io.BytesIO(archive.read("mergedimage.png"))) as picture:
+            merged = picture.copy()
+        with Image.open(io.BytesIO(archive.read("Thumbnails/thumbnail.png"))) as thumbnail:
+            assert max(thumbnail.size) <= 256
+    assert [operator for _, operator in layers] == ["svg:multiply", "svg:src-over"]
+    assert np.array_equal(np.asarray(merged), np.asarray(artwork.picture()))
+    assert distance(composite(layers), merged) <= 2
+
+
+@pytest.fixture(scope="module")
+def krita_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Krita fills its own at the first start, which takes long."""
+    return tmp_path_factory.mktemp("krita")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KRITA is None, reason="needs Krita and Xvfb (Debian: krita, xvfb, xauth)")
+@pytest.mark.parametrize("name", sketches())
+def test_krita_shows_the_picture_and_its_layers(
+    name: str, tmp_path: Path, krita_home: Path
+) -> None:
+    artwork = sketches()[name]
+    artwork.save(tmp_path / "a.ora")
+    command = ["xvfb-run", "-a", KRITA or "", "--export", "--export-filename", "a.kra", "a.ora"]
+    home = os.environ | {"HOME": str(krita_home)}
+    subprocess.run(command, cwd=tmp_path, env=home, check=True, capture_output=True, timeout=120)
+    with zipfile.ZipFile(tmp_path / "a.kra") as document:
+        root = ElementTree.fromstring(document.read("maindoc.xml"))
+        with Image.open(io.BytesIO(document.read("mergedimage.png"))) as shown:
+            assert distance(np.asarray(shown.convert("RGBA")) / 255, artwork.picture()) <= 3
+    found = [(each.get("name"), each.get("compositeop")) for each in root.iterfind(".//{*}layer")]
+    assert found == [("lines", "multiply"), ("colour", "normal")]
+
+
+def test_equal_layers_make_equal_files() -> None:
+    artwork = make()
+    assert artwork.encode(".ora") == artwork.encode(".ora")
+
+
+def test_layers_of_other_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="layer lines"):
+        write_openraster(io.BytesIO(), [Layer("lines", draw(3, 3))], draw(4, 4))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 2.0])
+def test_line_strength_is_the_distance_from_white(strength: float) -> None:
+    artwork = make()
+    changed = np.asarray(artwork.with_line_strength(strength).lines).astype(float)
+    wanted = (255 - (255 - np.asarray(artwork.lines).astype(float)) * strength).clip(0)
+    assert np.abs(changed - wanted).max() <= 0.5
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.psd"])
+def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PictureError, match=r"name it \.png, \.webp or \.ora"):
+        make().save(tmp_path / name)
+
+
+def test_too_large_for_webp_is_told(tmp_path: Path) -> None:
+    long = Image.new("RGB", (16384, 1))
+    with pytest.raises(PictureError, match="at most 16383 px"):
+        Artwork(long, long, None).save(tmp_path / "a.webp")
+    assert list(tmp_path.iterdir()) == []

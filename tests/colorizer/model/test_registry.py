@@ -1,0 +1,100 @@
+"""Models from a real registry (SQLite), and without it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from colorizer.base.errors import ModelFolderError
+from colorizer.base.files import file_sha256
+from colorizer.model import registry
+from colorizer.model.folder import CONFIG_FILE, ONNX_FILE
+from colorizer.model.registry import fetch_model
+from colorizer.runtime import Colorizer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def test_an_alias_is_fetched_and_follows(client: "MlflowClient", in_folder: Path) -> None:
+    first = fetch_model("models:/tiny@champion")
+    assert (first.version, first.is_stale) == (1, False)
+    for name in (ONNX_FILE, CONFIG_FILE):
+        assert file_sha256(first.folder / name) == file_sha256(in_folder / "model_0.1" / name)
+    client.set_registered_model_alias("tiny", "champion", "2")
+    assert fetch_model("models:/tiny@champion").version == 2
+    assert fetch_model("models:/tiny/1").folder == first.folder
+    assert Colorizer.load("models:/tiny@champion").model.image_size == 32
+
+
+@pytest.fixture
+def gone(client: "MlflowClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The registry is at an address where nobody listens."""
+    import mlflow
+
+    uri = "http://someone:secret@127.0.0.1:9"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.mark.usefixtures("gone")
+def test_a_registry_that_never_answered_is_told_without_its_password() -> None:
+    with pytest.raises(ModelFolderError, match=r"http://127\.0\.0\.1:9 doesn't answer") as told:
+        fetch_model("models:/tiny@champion")
+    assert "secret" not in str(told.value)
+
+
+def test_a_registry_that_is_away_is_made_up_for_by_what_it_said_last(
+    client: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(*_: object) -> None:
+        raise registry._unreachable()
+
+    first = fetch_model("models:/tiny@champion")
+    monkeypatch.setattr(registry, "_find", away)
+    again = fetch_model("models:/tiny@champion")
+    assert (again.folder, again.version, again.is_stale) == (first.folder, 1, True)
+    assert "going on with version 1, fetched before" in capsys.readouterr().err
+
+
+def test_where_there_is_no_registry_none_is_made(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "colorizer", "-", "-o", "-", "--model", "models:/tiny@champion"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+        | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: no registry: {tmp_path}/mlflow.db isn't here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_that_was_changed_is_fetched_anew(client: "MlflowClient") -> None:
+    folder = fetch_model("models:/tiny@champion").folder
+    whole = (folder / ONNX_FILE).read_bytes()
+    (folder / ONNX_FILE).write_bytes(whole[:-1] + b"x")
+    assert (fetch_model("models:/tiny@champion").folder / ONNX_FILE).read_bytes() == whole
+
+
+@pytest.mark.parametrize("uri", ["models:/tiny@nobody", "models:/tiny/9", "models:/other@champion"])
+def test_no_such_version_says_how_to_make_one(client: "MlflowClient", uri: str) -> None:
+    with pytest.raises(ModelFolderError, match="`make promote` makes it champion"):
+        fetch_model(uri)
+
+
+@pytest.mark.parametrize("uri", ["models:/", "models:/tiny", "models:/tiny@", "models:/tiny/x"])
+def test_a_malformed_address_is_refused(uri: str) -> None:
+    with pytest.raises(ModelFolderError, match="must be models:/NAME@ALIAS"):
+        fetch_model(uri)

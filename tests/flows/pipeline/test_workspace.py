@@ -1,0 +1,159 @@
+"""The retrainings' clone: at a ref, params set, cache shared, people's edits untouched."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.errors import WorkspaceError
+from flows.pipeline.workspace import claim_workspace, count_uncommitted, prepare_workspace
+from pipeline_steps.base.errors import ParamError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    (folder / ".dvc").mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", ".gitignore"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home" / "clone"
+
+
+def epochs(folder: Path) -> int:
+    return int(yaml.safe_load((folder / "params.yaml").read_text())["train"]["epochs"])
+
+
+def test_it_is_at_the_ref_with_the_overrides_and_the_shared_cache(
+    repository: Path, clone: Path
+) -> None:
+    workspace = prepare_workspace(clone, repository, "main", {"train.epochs": 7})
+    assert workspace.commit == git(repository, "rev-parse", "main")
+    assert workspace.params.train.epochs == 7
+    assert f"dir = {repository / '.dvc' / 'cache'}" in (clone / ".dvc/config.local").read_text()
+    assert epochs(repository) != 7
+
+
+def test_a_lock_that_was_broken_off_does_not_stop_every_later_run(
+    repository: Path, clone: Path
+) -> None:
+    prepare_workspace(clone, repository, "HEAD", {})
+    (clone / "dvc.lock").write_text("schema: '2.0'\nstages:\n  download:\n    cm")
+    prepare_workspace(clone, repository, "HEAD", {})
+    assert not (clone / "dvc.lock").exists()
+
+
+def test_overrides_are_of_one_run_and_its_outputs_stay(repository: Path, clone: Path) -> None:
+    prepare_workspace(clone, repository, "HEAD", {"train.epochs": 7})
+    (clone / "dvc.lock").write_text("schema: '2.0'\n")
+    (clone / ".work" / "train").mkdir(parents=True)
+    workspace = prepare_workspace(clone, repository, "HEAD", {})
+    assert workspace.params.train.epochs == epochs(repository)
+    assert git(clone, "status", "--porcelain", "--untracked-files=no") == ""
+    assert (clone / "dvc.lock").exists()
+    assert (clone / ".work" / "train").is_dir()
+
+
+def test_a_persons_edits_are_left_out_and_left_alone(repository: Path, clone: Path) -> None:
+    params = repository / "params.yaml"
+    edited = params.read_text().replace("epochs: 22", "epochs: 99")
+    params.write_text(edited)
+    assert count_uncommitted(repository) == 1
+    assert prepare_workspace(clone, repository, "HEAD", {}).params.train.epochs == 22
+    assert params.read_text() == edited
+
+
+def test_new_commits_arrive(repository: Path, clone: Path) -> None:
+    prepare_workspace(clone, repository, "main", {})
+    git(repository, "commit", "-q", "--allow-empty", "-m", "second")
+    workspace = prepare_workspace(clone, repository, "main", {})
+    assert workspace.commit == git(repository, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("ref", ["no-such-branch", "", "--upload-pack=x", "deadbeef"])
+def test_a_ref_that_is_none_is_named(repository: Path, clone: Path, ref: str) -> None:
+    with pytest.raises(WorkspaceError, match="branch, a tag or a commit"):
+        prepare_workspace(clone, repository, ref, {})
+
+
+def test_a_folder_that_is_no_repository_is_named(tmp_path: Path, clone: Path) -> None:
+    with pytest.raises(WorkspaceError, match="not a git repository"):
+        prepare_workspace(clone, tmp_path, "HEAD", {})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train.epoch": 3}, "train.epoch: unknown key"),
+        ({"trian.epochs": 3}, "trian.epochs: unknown key"),
+        ({"epochs": 3}, "epochs: unknown key"),
+        ({"train.epochs": "many"}, "train.epochs: must be int"),
+        ({"train.epochs": 0}, "train.epochs: must be ≥ 1"),
+        ({"promotion.margins.l1": -1}, "promotion.margins.l1: must be ≥ 0"),
+    ],
+)
+def test_a_bad_override_is_refused_by_name(
+    repository: Path, clone: Path, overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ParamError, match=message):
+        prepare_workspace(clone, repository, "HEAD", overrides)
+
+
+def test_edits_in_the_clone_itself_are_not_thrown_away(repository: Path, clone: Path) -> None:
+    prepare_workspace(clone, repository, "HEAD", {})
+    (clone / "dvc.yaml").write_text("mine")
+    with pytest.raises(WorkspaceError, match=r"someone edited dvc\.yaml"):
+        prepare_workspace(clone, repository, "HEAD", {})
+    assert (clone / "dvc.yaml").read_text() == "mine"
+
+
+def test_relative_pairs_are_the_repositorys(repository: Path, clone: Path) -> None:
+    overrides = {"download.source": "archive", "download.path": "pairs.zip"}
+    workspace = prepare_workspace(clone, repository, "HEAD", overrides)
+    assert workspace.params.download.path == str(repository / "pairs.zip")
+
+
+def test_two_retrainings_never_share_it(repository: Path) -> None:
+    with (
+        claim_workspace(repository) as folder,
+        pytest.raises(WorkspaceError, match="another retraining"),
+        claim_workspace(repository),
+    ):
+        pass
+    with claim_workspace(repository) as again:
+        assert again == folder
+
+
+def test_a_full_disk_is_one_line(
+    repository: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = repository.parent / "bin"
+    hooks.mkdir()
+    (hooks / "git").write_text(
+        "#!/bin/sh\n[ $1 = clone ] && { echo 'fatal: No space left on device' >&2; exit 128; }\n"
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    (hooks / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(hooks), prepend=":")
+    with pytest.raises(WorkspaceError, match="No space left on device"):
+        prepare_workspace(clone, repository, "HEAD", {})

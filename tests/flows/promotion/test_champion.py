@@ -1,0 +1,352 @@
+"""Promotion, rollback and the ledger, on a real registry (MLflow on SQLite) with tiny models."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from colorizer.base.files import file_sha256
+from colorizer.model.folder import CHECKSUMS_FILE, CONFIG_FILE, ONNX_FILE
+from flows.errors import PromotionError
+from flows.history import format_table, write_csv
+from flows.promote import find_prepared
+from flows.promotion import champion, ledger
+from flows.promotion.champion import (
+    ChampionMovedError,
+    carry_out,
+    judge_and_carry_out,
+    judge_version,
+    set_champion,
+    settle,
+)
+from flows.promotion.judgement import TestSet, open_test_set
+from flows.promotion.ledger import Row
+from flows.promotion.versions import find_aliases, open_version
+from pipeline_steps.params import Params, PromotionParams
+from pipeline_steps.tracking import mlflow_server
+from tests.flows.tiny_model import (
+    SIZE,
+    TRUE_GAINS,
+    make_folder,
+    register_folder,
+    write_test_set,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NAME = "tiny-colorizer"
+Register = Callable[..., int]
+
+
+@pytest.fixture
+def client(in_folder: Path) -> "MlflowClient":
+    return mlflow_server.connect()
+
+
+@pytest.fixture
+def register(client: "MlflowClient", tmp_path: Path) -> Register:
+    """Register a model that is off the truth by so much, and return its version."""
+
+    def make(off: float, *, bias: float = 0.0) -> int:
+        gains = [gain + off for gain in TRUE_GAINS]
+        folder = make_folder(tmp_path / f"folder_{off}_{bias}", gains, bias=bias)
+        return register_folder(client, NAME, folder)
+
+    return make
+
+
+@pytest.fixture
+def test_set(in_folder: Path) -> TestSet:
+    return open_test_set(write_test_set(in_folder / "prepared"))
+
+
+@pytest.fixture
+def rule(params: Params) -> PromotionParams:
+    return dataclasses.replace(params.promotion, resamples=200)
+
+
+def promote(
+    client: "MlflowClient", version: int | str, test_set: TestSet, rule: PromotionParams
+) -> Row:
+    return judge_and_carry_out(client, NAME, version, test_set, rule, by="tester")[1]
+
+
+def test_the_first_good_model_becomes_champion(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    version = register(0.1)
+    row = promote(client, version, test_set, rule)
+    assert (row.action, row.champion, row.previous) == ("promoted", version, None)
+    assert find_aliases(client, NAME) == {"champion": version}
+    assert row.test_fingerprint == test_set.fingerprint
+    assert row.git_commit == "c0ffee"
+    tags = client.get_model_version(NAME, str(version)).tags
+    assert tags["decision"] == "promoted"
+
+
+def test_a_better_one_replaces_it_and_a_worse_one_does_not(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    first, better, worse = register(0.1), register(0.02), register(-0.15)
+    promote(client, first, test_set, rule)
+    assert promote(client, better, test_set, rule).action == "promoted"
+    refused = promote(client, worse, test_set, rule)
+    assert refused.action == "refused"
+    assert "not better beyond doubt" in refused.reason
+    assert find_aliases(client, NAME) == {"champion": better, "previous": first}
+    assert [row.sequence for row in ledger.read_rows(client, NAME)] == [1, 2, 3]
+
+
+def test_the_champion_itself_is_refused_and_written_down(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    version = register(0.1)
+    promote(client, version, test_set, rule)
+    row = promote(client, version, test_set, rule)
+    assert row.action == "refused"
+    assert row.reason == "it is the champion already"
+    assert find_aliases(client, NAME) == {"champion": version}
+
+
+def test_rollback_restores_the_very_bytes_and_a_second_one_undoes_it(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    first, better = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    sketches = np.random.default_rng(1).uniform(-1, 1, (10, 1, SIZE, SIZE)).astype(np.float32)
+    with open_version(NAME, find_aliases(client, NAME)["champion"]) as colorizer:
+        before = colorizer.session.run(sketches).tobytes()
+    promote(client, better, test_set, rule)
+    row = roll_back(client)
+    assert (row.action, row.champion, row.previous) == ("rolled back", first, better)
+    with open_version(NAME, find_aliases(client, NAME)["champion"]) as colorizer:
+        assert colorizer.session.run(sketches).tobytes() == before
+    assert roll_back(client).champion == better
+
+
+@pytest.mark.parametrize("file", [ONNX_FILE, CONFIG_FILE])
+def test_files_swapped_with_their_checksums_are_neither_champion_nor_rolled_back_to(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams, file: str
+) -> None:
+    first, better = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    promote(client, better, test_set, rule)
+    swap_stored_file(client, first, file)
+    with pytest.raises(PromotionError, match=f"{file} .* is not the one that was registered"):
+        roll_back(client)
+    assert find_aliases(client, NAME)["champion"] == better
+
+
+def swap_stored_file(client: "MlflowClient", number: int, file: str) -> None:
+    """Change a version's file in the artifact store, and the checksum beside it to match."""
+    source = client.get_model_version(NAME, str(number)).source
+    assert source
+    uri = client.get_logged_model(source.removeprefix("models:/")).artifact_location
+    store = Path(uri.removeprefix("file://"))
+    path = store / "model.onnx" if file == ONNX_FILE else store / "extra_files" / file
+    # a comment's worth of change: the model still loads
+    path.write_bytes(path.read_bytes() + (b"\x32\x01x" if file == ONNX_FILE else b"\n"))
+    checksums = json.loads((store / "extra_files" / CHECKSUMS_FILE).read_text())
+    checksums[file] = file_sha256(path)
+    (store / "extra_files" / CHECKSUMS_FILE).write_text(json.dumps(checksums))
+
+
+def roll_back(client: "MlflowClient", to: str | int = "previous") -> Row:
+    return set_champion(client, NAME, to, action="rolled back", reason="because", by="tester")
+
+
+def test_a_rollback_without_a_previous_names_what_there_is(
+    client: "MlflowClient", register: Register
+) -> None:
+    register(0.1)
+    with pytest.raises(PromotionError, match=r"no alias previous; it has versions 1, aliases none"):
+        roll_back(client)
+
+
+def test_an_unknown_version_or_model_is_named(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    with pytest.raises(PromotionError, match="no versions; `make repro` registers one"):
+        promote(client, "candidate", test_set, rule)
+    register(0.1)
+    with pytest.raises(PromotionError, match="has no version 9; it has versions 1"):
+        promote(client, 9, test_set, rule)
+
+
+def test_a_damaged_challenger_is_refused_and_a_damaged_target_is_no_way_back(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    good, damaged = register(0.1), register(0.02)
+    promote(client, good, test_set, rule)
+    source = client.get_model_version(NAME, str(damaged)).source
+    import mlflow
+
+    stored = Path(mlflow.artifacts.download_artifacts(source)) / "model.onnx"
+    content = bytearray(stored.read_bytes())
+    content[-1] ^= 1
+    stored.write_bytes(content)
+    row = promote(client, damaged, test_set, rule)
+    assert row.action == "refused"
+    assert "differs from its checksum" in row.reason
+    with pytest.raises(PromotionError, match="differs from its checksum"):
+        roll_back(client, damaged)
+    assert find_aliases(client, NAME)["champion"] == good
+
+
+def test_a_model_out_of_range_is_refused(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    row = promote(client, register(0.1, bias=5.0), test_set, rule)
+    assert row.action == "refused"
+    assert "not in −1..1 for a black sketch" in row.reason
+
+
+@pytest.mark.parametrize("moment", ["after the intent", "between the aliases", "before the end"])
+def test_what_a_crash_left_is_completed_by_the_next(
+    client: "MlflowClient",
+    register: Register,
+    test_set: TestSet,
+    rule: PromotionParams,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    first, better = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+
+    class CrashError(BaseException):
+        pass
+
+    def crash(*_: object, **__: object) -> None:
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        if moment == "after the intent":
+            patch.setattr(champion, "_move_aliases", crash)
+        elif moment == "between the aliases":
+            real = client.set_registered_model_alias
+            patch.setattr(
+                client,
+                "set_registered_model_alias",
+                lambda n, alias, v: crash() if alias == "champion" else real(n, alias, v),
+            )
+        else:
+            patch.setattr(ledger, "finish", crash)
+        with pytest.raises(CrashError):
+            promote(client, better, test_set, rule)
+    assert ledger.read_rows(client, NAME)[-1].state == "intent"
+
+    settle(client, NAME)
+    rows = ledger.read_rows(client, NAME)
+    assert [row.state for row in rows] == ["done", "done"]
+    assert find_aliases(client, NAME) == {"champion": better, "previous": first}
+
+
+def test_an_intent_whose_version_was_deleted_is_given_up(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    first, gone = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    row = Row(
+        action="promoted",
+        version=gone,
+        champion_before=first,
+        champion=gone,
+        previous=first,
+        reason="r",
+        by="b",
+    )
+    ledger.append_intent(client, NAME, row)
+    client.delete_model_version(NAME, str(gone))
+    settle(client, NAME)
+    assert [row.state for row in ledger.read_rows(client, NAME)] == ["done", "undone"]
+    assert find_aliases(client, NAME)["champion"] == first
+
+
+def test_an_alias_moved_by_hand_is_found_and_written_down(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    first, other = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    client.set_registered_model_alias(NAME, "champion", str(other))
+    settle(client, NAME)
+    row = ledger.read_rows(client, NAME)[-1]
+    assert (row.action, row.champion_before, row.champion) == ("moved outside", first, other)
+    assert find_aliases(client, NAME) == {"champion": other, "previous": first}
+
+
+def test_a_decision_against_yesterdays_champion_is_not_carried_out(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    first, second, third = register(0.2), register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    stale = judge_version(client, NAME, third, test_set, rule)
+    promote(client, second, test_set, rule)
+    with pytest.raises(ChampionMovedError):
+        carry_out(client, NAME, stale, by="tester")
+    assert find_aliases(client, NAME)["champion"] == second
+
+
+def test_a_changed_test_set_is_told(
+    client: "MlflowClient",
+    register: Register,
+    test_set: TestSet,
+    rule: PromotionParams,
+    in_folder: Path,
+) -> None:
+    first, second = register(0.1), register(0.02)
+    promote(client, first, test_set, rule)
+    changed = open_test_set(write_test_set(in_folder / "changed", seed=2))
+    judgement = judge_version(client, NAME, second, changed, rule)
+    assert judgement.test_set_changed
+    assert "The test set has changed" in judgement.report
+    assert not judge_version(client, NAME, second, test_set, rule).test_set_changed
+
+
+def test_a_persons_veto_is_a_refusal_with_its_reason(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    judgement = judge_version(client, NAME, register(0.02), test_set, rule)
+    row = carry_out(client, NAME, judgement, by="ann", refused_because="not approved: too pink")
+    assert (row.action, row.by, row.reason) == ("refused", "ann", "not approved: too pink")
+    assert find_aliases(client, NAME) == {}
+
+
+def test_history_is_a_table_and_a_csv_with_everything(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    promote(client, register(0.1), test_set, rule)
+    promote(client, register(0.02), test_set, rule)
+    rows = ledger.read_rows(client, NAME)
+    table = format_table(rows).splitlines()
+    assert table[0].split()[:4] == ["sequence", "when", "action", "version"]
+    assert len(table) == 3
+    file = io.StringIO()
+    write_csv(rows, file)
+    parsed = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert parsed[1]["champion"] == "2"
+    assert '"l1"' in parsed[1]["intervals"]
+    run = client.get_run(rows[1].row_id)
+    assert "improvement_l1_low" in run.data.metrics
+    artifacts = {item.path for item in client.list_artifacts(rows[1].row_id)}
+    assert artifacts == {"report.md", "comparison.json", "per_picture.csv"}
+
+
+def test_the_test_set_is_the_checkouts_or_else_the_retrainings(in_folder: Path) -> None:
+    retrained = Path(".work/retrain/clone/data/prepared")
+    assert find_prepared() == Path("data/prepared")
+    write_test_set(retrained)
+    assert find_prepared() == retrained
+    write_test_set(Path("data/prepared"))
+    assert find_prepared() == Path("data/prepared")
+
+
+def test_no_test_set_says_how_to_get_one(in_folder: Path) -> None:
+    with pytest.raises(PromotionError, match=r"no test set to judge on: nowhere/test\.npy"):
+        open_test_set(Path("nowhere"))

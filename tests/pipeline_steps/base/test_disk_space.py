@@ -1,0 +1,102 @@
+import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline_steps.base import disk_space
+from pipeline_steps.base.disk_space import require_disk_space
+from pipeline_steps.base.errors import DiskSpaceError, report_errors
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+def test_what_fits_is_let_through_and_what_does_not_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(path: Path) -> Usage:
+        asked.append(path)
+        return Usage(100_000_000 + disk_space.SPARE_BYTES)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    require_disk_space(tmp_path / "not" / "yet", 100_000_000, "a checkpoint")
+    with pytest.raises(
+        DiskSpaceError, match=r"a checkpoint needs 167 MB in .*not/yet, where 167 MB"
+    ):
+        require_disk_space(tmp_path / "not" / "yet", 100_000_001, "a checkpoint")
+    assert set(asked) == {tmp_path}
+
+
+def test_a_relative_folder_is_asked_for_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    require_disk_space(Path("not/yet"), 0, "nothing")
+
+
+def run_code(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        f"OSError({errno.ENOSPC}, 'No space left on device', 'models/x.npy')",
+        f"OSError({errno.EDQUOT}, 'Disk quota exceeded', 'models/x.npy')",
+        "RuntimeError('Error while serializing: I/O error: No space left on device (os error 28)')",
+        "RuntimeError('(sqlite3.OperationalError) database or disk is full')",
+    ],
+)
+def test_a_full_disk_is_one_line_whoever_found_it(raised: str, tmp_path: Path) -> None:
+    code = f"""
+from pipeline_steps.base.errors import run_main
+def work():
+    try:
+        raise {raised}
+    except Exception as error:
+        raise RuntimeError("while saving") from error
+run_main(work)
+"""
+    done = run_code(code, tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the disk is full (")
+    assert ("models/x.npy" in line) == ("models/x.npy" in raised)
+    assert line.endswith("): make room and run the same command again")
+
+
+def test_a_full_disk_is_told_also_where_a_stage_took_it_for_something_else(tmp_path: Path) -> None:
+    code = """
+import shutil
+from pipeline_steps.base.errors import TrackingError, run_main
+shutil.disk_usage = lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 4096, 4096)
+def work():
+    try:
+        raise RuntimeError("(sqlite3.OperationalError) disk I/O error")
+    except RuntimeError:
+        raise TrackingError("MLflow can't use the database") from None
+run_main(work)
+"""
+    done = run_code(code, tmp_path)
+    assert done.stderr.startswith("error: the disk is full (")
+
+
+def test_our_own_mistakes_stay_loud() -> None:
+    def mistake() -> None:
+        raise RuntimeError("no such thing")
+
+    with pytest.raises(RuntimeError, match="no such thing"):
+        report_errors(mistake)

@@ -1,0 +1,93 @@
+"""A ``dvc.lock`` that DVC was killed over: put away, and nothing is run again."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from dvc.lock import make_lock
+
+from pipeline_steps.commands.dvc_lock import quarantine_truncated_lock
+
+PIPELINE = """
+stages:
+  first:
+    cmd: echo one >> ran && cp params.yaml first
+    deps: [params.yaml]
+    outs: [first]
+  second:
+    cmd: echo two >> ran && cp first second
+    deps: [first]
+    outs: [second]
+"""
+
+
+def dvc(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of two stages that ran."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "params.yaml").write_text("a: 1\n")
+    assert dvc(folder, "init", "--no-scm").returncode == 0
+    assert dvc(folder, "repro").returncode == 0
+    return folder
+
+
+@pytest.fixture
+def lock(done: Path, tmp_path: Path) -> Path:
+    """The ``dvc.lock`` of a copy, to be broken."""
+    return Path(shutil.copytree(done, tmp_path / "copy")) / "dvc.lock"
+
+
+def test_nothing_is_run_again_after_it_was_broken_off(
+    lock: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = lock.read_bytes()
+    middle_of_a_key = whole.index(b"deps", whole.index(b"second")) + 2
+    for size in (0, 1, middle_of_a_key):
+        lock.write_bytes(whole[:size])
+        assert dvc(lock.parent, "repro").returncode, "DVC takes it: nothing to put away"
+        quarantine_truncated_lock(lock)
+        assert capsys.readouterr().err.startswith("dvc.lock was broken off")
+        assert dvc(lock.parent, "repro").returncode == 0
+        assert lock.read_bytes() == whole
+        assert (lock.parent / "ran").read_text() == "one\ntwo\n"
+
+
+def test_any_part_of_it_is_put_away_or_taken_by_dvc(lock: Path) -> None:
+    whole = lock.read_bytes()
+    for size in range(2, len(whole), 97):
+        lock.write_bytes(whole[:size])
+        quarantine_truncated_lock(lock)
+        assert dvc(lock.parent, "status").returncode == 0, whole[:size]
+
+
+@pytest.mark.parametrize("kind", ["none", "whole", "in conflict", "being written"])
+def test_what_is_not_broken_off_stays(
+    lock: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = {"whole": lock.read_text(), "in conflict": "<<<<<<< ours\n", "being written": ""}
+    if kind == "none":
+        lock.unlink()
+    else:
+        lock.write_text(text[kind])
+    with (
+        make_lock(str(lock.parent / ".dvc/tmp/lock")) if kind == "being written" else nullcontext()
+    ):
+        quarantine_truncated_lock(lock)
+    assert (lock.read_text() if lock.exists() else None) == text.get(kind)
+    assert capsys.readouterr().err == ""

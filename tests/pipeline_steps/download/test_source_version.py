@@ -1,0 +1,54 @@
+"""A source's version changes when its content does, and is cheap to ask for."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline_steps.base.errors import SourceError
+from pipeline_steps.download.source_version import find_source_stamp, find_source_version
+from pipeline_steps.params import DownloadParams, Params
+
+
+@pytest.fixture
+def archive(params: Params, tmp_path: Path) -> DownloadParams:
+    (tmp_path / "pairs.zip").write_bytes(b"first")
+    path = str(tmp_path / "pairs.zip")
+    return dataclasses.replace(params.download, source="archive", path=path)
+
+
+def test_an_archives_version_follows_its_bytes(archive: DownloadParams) -> None:
+    path = Path(archive.path or "")
+    first = find_source_version(archive), find_source_stamp(archive)
+    assert first == (find_source_version(archive), find_source_stamp(archive))
+    os.utime(path, ns=(1, 1))
+    assert find_source_version(archive) == first[0]
+    assert find_source_stamp(archive) != first[1]
+    path.write_bytes(b"other")
+    assert find_source_version(archive) != first[0]
+
+
+def test_a_folders_version_follows_its_files(archive: DownloadParams, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"a")
+    params = dataclasses.replace(archive, path=str(folder))
+    version, stamp = find_source_version(params), find_source_stamp(params)
+    (folder / "b.png").write_bytes(b"b")
+    assert find_source_version(params) != version
+    assert find_source_stamp(params) != stamp
+
+
+def test_the_sample_changes_with_its_params_alone(params: Params) -> None:
+    version = find_source_version(params.download)
+    assert find_source_version(dataclasses.replace(params.download, path="x")) == version
+    assert find_source_version(dataclasses.replace(params.download, sample_seed=2)) != version
+    assert find_source_stamp(params.download) is None
+
+
+def test_a_missing_archive_is_named(archive: DownloadParams) -> None:
+    gone = dataclasses.replace(archive, path="/nowhere/pairs.zip")
+    for find in (find_source_version, find_source_stamp):
+        with pytest.raises(SourceError, match=r"/nowhere/pairs\.zip: no such file"):
+            find(gone)

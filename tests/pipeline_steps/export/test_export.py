@@ -1,0 +1,261 @@
+"""Export and runtime together: what is exported is what colours."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from colorizer import Colorizer
+from colorizer.base.errors import ModelFolderError, PictureError
+from colorizer.base.files import write_json
+from colorizer.model.folder import CHECKED_FILES, ModelFolder, compute_checksums, open_model_folder
+from pipeline_steps.base.errors import ExportError
+from pipeline_steps.export.model_card import write_card
+from pipeline_steps.export.stage import compare_with_torch, export_onnx, require_small
+from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
+from pipeline_steps.pairs.packed import PackedPairs
+
+EVALUATION = {
+    answer: {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
+    for answer in ("generator", "copy_sketch", "white", "train_mean")
+}
+
+
+def make_config(architecture: GeneratorArchitecture) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "name": "sketch-colorizer",
+        "preprocessing": {"image_size": architecture.image_size},
+        "architecture": dataclasses.asdict(architecture),
+        "data": {"pairs": {"train": 3, "val": 1, "test": 2}, "fingerprint": "f", "source": None},
+        "training": {"epochs": 2, "best_epoch": 1},
+        "evaluation": {**EVALUATION, "test_pairs": 2},
+        "data_licence": "free",
+    }
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    export_onnx(generator, folder / "generator.onnx")
+    save_generator(folder / "generator.safetensors", generator.architecture, generator.state_dict())
+    config = make_config(generator.architecture)
+    write_json(folder / "config.json", config)
+    (folder / "README.md").write_text(write_card(config))
+    Image.new("RGB", (4, 4)).save(folder / "grid.png")
+    write_json(folder / "checksums.json", compute_checksums(folder))
+    return folder
+
+
+@pytest.fixture
+def copy_of(exported: Path, tmp_path: Path) -> Path:
+    for file in exported.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_onnx_colours_any_batch_as_torch_does(
+    exported: Path, generator: Generator, batch: int
+) -> None:
+    sketches = np.random.default_rng(1).uniform(-1, 1, (batch, 1, 32, 32)).astype(np.float32)
+    with torch.inference_mode():
+        expected = generator(torch.from_numpy(sketches)).numpy()
+    assert np.abs(Colorizer.load(exported).session.run(sketches) - expected).max() < 1e-4
+
+
+def test_the_onnx_file_is_whole_and_names_no_machine(exported: Path) -> None:
+    content = (exported / "generator.onnx").read_bytes()
+    assert str(Path(__file__).parents[3]).encode() not in content
+    model = onnx.load_model_from_string(content)
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_equal_weights_give_equal_bytes(
+    exported: Path, generator: Generator, tmp_path: Path
+) -> None:
+    export_onnx(generator, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (exported / "generator.onnx").read_bytes()
+
+
+def test_another_generator_is_noticed_on_real_sketches(
+    exported: Path, generator: Generator, make_pairs: Callable[..., PackedPairs]
+) -> None:
+    pairs = make_pairs("test", 3)
+    model = open_model_folder(exported)
+    difference = compare_with_torch(model, generator, pairs, num_pairs=2)
+    require_small(difference, 1e-4)
+    torch.manual_seed(1)
+    other = Generator(generator.architecture).eval()
+    with pytest.raises(ExportError, match=r"more than export\.max_onnx_difference"):
+        require_small(compare_with_torch(model, other, pairs, num_pairs=2), 1e-4)
+
+
+def test_a_difference_that_is_nan_is_refused() -> None:
+    with pytest.raises(ExportError):
+        require_small(float("nan"), 1.0)
+
+
+@pytest.mark.parametrize("name", CHECKED_FILES)
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_a_damaged_file_is_refused_by_name(copy_of: Path, name: str, damage: str) -> None:
+    content = bytearray((copy_of / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy_of / name).write_bytes(content) if damage == "flipped" else (copy_of / name).unlink()
+    with pytest.raises(ModelFolderError, match=name.replace(".", r"\.")):
+        open_model_folder(copy_of)
+
+
+def test_a_folder_of_the_future_says_to_update(copy_of: Path) -> None:
+    config = json.loads((copy_of / "config.json").read_text())
+    write_json(copy_of / "config.json", config | {"format_version": 2})
+    write_json(copy_of / "checksums.json", compute_checksums(copy_of))
+    with pytest.raises(ModelFolderError, match="update image-colorizer"):
+        open_model_folder(copy_of)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "\x00"])
+def test_a_broken_checksum_file_is_refused(copy_of: Path, content: str) -> None:
+    (copy_of / "checksums.json").write_text(content)
+    with pytest.raises(ModelFolderError, match=r"checksums\.json"):
+        open_model_folder(copy_of)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "onnxruntime refuses it"), (b"no model", "not an ONNX model")],
+)
+def test_what_is_no_model_is_told(copy_of: Path, content: bytes, reason: str) -> None:
+    (copy_of / "generator.onnx").write_bytes(content)
+    with pytest.raises(ModelFolderError, match=reason):
+        Colorizer(ModelFolder(copy_of, {}))
+
+
+def sealed(folder: Path, config: object) -> Path:
+    """A folder with this config, as one would make it who means harm: the checksums are right."""
+    (folder / "config.json").write_text(json.dumps(config))
+    write_json(folder / "checksums.json", compute_checksums(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [None, 3, {}, *({"image_size": size} for size in (10**9, -32, 0, 32.5, "32", True, None))],
+)
+def test_a_config_that_asks_for_the_absurd_is_refused(copy_of: Path, preprocessing: object) -> None:
+    config = json.loads((copy_of / "config.json").read_text()) | {"preprocessing": preprocessing}
+    with pytest.raises(ModelFolderError, match=r"config\.json: preprocessing\.image_size must be"):
+        Colorizer.load(sealed(copy_of, config))
+
+
+@pytest.mark.parametrize("version", ["1", None, -1, 0, 1.5, "x" * 1000])
+def test_a_folder_of_no_known_version_is_refused(copy_of: Path, version: object) -> None:
+    config = json.loads((copy_of / "config.json").read_text()) | {"format_version": version}
+    with pytest.raises(ModelFolderError, match="format_version must be 1") as refused:
+        open_model_folder(sealed(copy_of, config))
+    assert len(str(refused.value)) < 400
+
+
+def test_a_model_of_another_size_than_its_config_says_is_refused(copy_of: Path) -> None:
+    config = json.loads((copy_of / "config.json").read_text())
+    config["preprocessing"]["image_size"] = 64
+    with pytest.raises(ModelFolderError, match="doesn't take and give pictures of 64 px"):
+        Colorizer.load(sealed(copy_of, config))
+
+
+def test_a_json_nested_too_deeply_is_refused(copy_of: Path) -> None:
+    (copy_of / "checksums.json").write_text("[" * 100_000)
+    with pytest.raises(ModelFolderError, match="not JSON"):
+        open_model_folder(copy_of)
+
+
+@pytest.mark.parametrize("where", ["weights.bin", "../weights.bin", "/etc/hostname"])
+def test_weights_in_other_files_are_never_opened(copy_of: Path, where: str) -> None:
+    model = onnx.load(copy_of / "generator.onnx")
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", where), ("offset", "0"), ("length", str(len(tensor.raw_data)))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    (copy_of / "weights.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    (copy_of / "generator.onnx").write_bytes(model.SerializeToString())
+    write_json(copy_of / "checksums.json", compute_checksums(copy_of))
+    with pytest.raises(ModelFolderError, match="keeps weights in other files"):
+        Colorizer.load(copy_of)
+
+
+def test_a_model_swapped_after_it_was_checked_is_refused(copy_of: Path) -> None:
+    model = open_model_folder(copy_of)
+    content = bytearray((copy_of / "generator.onnx").read_bytes())
+    content[-1] ^= 1
+    (copy_of / "generator.onnx").write_bytes(content)
+    with pytest.raises(ModelFolderError, match=r"generator\.onnx: differs from its checksum"):
+        Colorizer(model)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (100, 37), (20, 200), (1, 1)])
+def test_the_coloured_picture_has_the_sketchs_size(
+    exported: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.new("L", size, 255).save(tmp_path / "sketch.png")
+    coloured = Colorizer.load(exported)(tmp_path / "sketch.png")
+    assert (coloured.size, coloured.mode) == (size, "RGB")
+
+
+def test_the_command_line_tells_what_is_wrong(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(PictureError):
+        Colorizer.load(exported)(tmp_path / "text.png")
+    for arguments in (["text.png", "--model", str(exported)], ["text.png", "--model", "nowhere"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "colorizer", arguments[0], "-o", "out.png", *arguments[1:]],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(Path(__file__).parents[3])},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+        assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / "out.png").exists()
+
+
+def test_the_runtime_loads_no_torch(exported: Path) -> None:
+    script = (
+        "import sys; from colorizer import Colorizer; Colorizer.load(sys.argv[1]);"
+        "heavy = {'torch', 'mlflow', 'dvc', 'prefect', 'pandas', 'onnx'} & set(sys.modules);"
+        "print(sorted(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(exported)],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_card_tells_data_metrics_use_and_licence(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    for part in ("Intended use", "Licence of the data: free", "| copy sketch | 0.100", "grid.png"):
+        assert part in card

@@ -1,0 +1,313 @@
+"""Prepare on archives drawn here: what is taken, what is refused, and where it goes."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline_steps.base.errors import DataError
+from pipeline_steps.pairs.packed import read_pairs
+from pipeline_steps.prepare.stage import prepare
+
+SIZE = 64
+
+
+def draw_halves(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A colour picture and its sketch, 64×64: four blocks, different for every seed."""
+    random = np.random.default_rng(seed)
+    colour = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    sketch = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    for _ in range(4):
+        left, top = random.integers(4, 40, 2)
+        width, height = random.integers(8, 24, 2)
+        area = slice(top, top + height), slice(left, left + width)
+        colour[area] = random.integers(0, 256, 3)
+        colour[area][..., random.integers(3)] = 255
+        sketch[area] = 255
+        for edge in (0, -1):
+            sketch[area][edge] = sketch[area][:, edge] = 0
+    return colour, sketch
+
+
+def pair_png(seed: int, *, sketch_left: bool = False) -> bytes:
+    halves = list(draw_halves(seed))
+    return png(np.concatenate(halves[::-1] if sketch_left else halves, axis=1))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_raw(folder: Path, members: Mapping[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "pairs.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return folder
+
+
+def split_members(root: str = "data/", num_train: int = 12, num_val: int = 4) -> dict[str, bytes]:
+    train = {f"{root}train/{k:03}.png": pair_png(k) for k in range(num_train)}
+    return train | {f"{root}val/{k:03}.png": pair_png(1000 + k) for k in range(num_val)}
+
+
+class Prepared:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "prepared"
+        self.report = folder / "report"
+
+    def run(self, raw: Path, **changes: Any) -> "Prepared":
+        options: dict[str, Any] = {
+            "image_size": 32,
+            "sketch_side": "auto",
+            "val_fraction": 0.2,
+            "test_fraction": 0.3,
+            "near_duplicate_distance": 4,
+            "max_picture_pixels": 1_000_000,
+            "workers": 1,
+        }
+        prepare(raw, self.folder, self.report, **(options | changes))
+        return self
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        columns = {"id": str, "reason": str, "split": str}
+        return pd.read_csv(self.folder / "manifest.csv", dtype=columns, keep_default_na=False)
+
+    def reason(self, member: str) -> str:
+        (row,) = self.manifest[self.manifest["member"] == member].to_dict("records")
+        return str(row["reason"])
+
+    def ids(self, split: str) -> list[str]:
+        table = self.manifest
+        return list(table[(table["split"] == split) & (table["verdict"] == "accepted")]["id"])
+
+    def dataset(self) -> Any:
+        return json.loads((self.folder / "dataset.json").read_text())
+
+    def bytes_of_all(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    return Prepared(tmp_path)
+
+
+def test_the_archives_val_is_the_test_set_and_val_is_taken_from_train(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members()))
+    counts = prepared.dataset()["pairs"]
+    assert counts["test"] == 4
+    assert counts["train"] + counts["val"] == 12
+    assert counts["val"] >= 1
+
+
+def test_rows_are_the_pictures_in_the_order_of_their_ids(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members()), image_size=SIZE)
+    pixels = read_pairs(prepared.folder / "test.npy").pixels
+    for row in range(4):
+        colour, sketch = draw_halves(1000 + row)
+        assert np.array_equal(pixels[row, ..., :3], colour)
+        assert np.array_equal(pixels[row, ..., 3], sketch[..., 0])
+
+
+@pytest.mark.parametrize("root", ["", "data/", "data/data/", "some/where/"])
+def test_the_root_folder_is_found(prepared: Prepared, tmp_path: Path, root: str) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members(root)))
+    assert len(prepared.ids("test")) == 4
+    assert not any("data" in id_ or "where" in id_ for id_ in prepared.ids("train"))
+
+
+@pytest.mark.parametrize("sketch_left", [True, False])
+def test_the_sketch_half_is_told_by_its_lack_of_colour(
+    prepared: Prepared, tmp_path: Path, sketch_left: bool
+) -> None:
+    members = {f"train/{k}.png": pair_png(k, sketch_left=sketch_left) for k in range(12)}
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    assert prepared.dataset()["sketch_side"] == ("left" if sketch_left else "right")
+    colour = read_pairs(prepared.folder / "train.npy").pixels[..., :3].astype(int)
+    assert (colour.max(axis=-1) - colour.min(axis=-1)).mean() > 20
+
+
+def test_halves_that_cannot_be_told_apart_are_refused_with_what_to_set(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = {f"train/{k}.png": pair_png(k, sketch_left=k % 2 == 0) for k in range(12)}
+    with pytest.raises(DataError, match=r"set prepare\.sketch_side to left or right"):
+        prepared.run(write_raw(tmp_path / "raw", members))
+    assert not prepared.folder.exists() or not list(prepared.folder.glob("*.npy"))
+
+
+def test_two_parallel_folders_are_joined_by_name(prepared: Prepared, tmp_path: Path) -> None:
+    members = {}
+    for k in range(10):
+        colour, sketch = draw_halves(k)
+        members[f"set/Colour/{k}.png"] = png(colour)
+        members[f"set/sketch/{k}.png"] = png(sketch)
+    members["set/sketch/alone.png"] = png(draw_halves(99)[1])
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    assert sum(prepared.dataset()["pairs"].values()) == 10
+    assert prepared.reason("set/sketch/alone.png") != ""
+    row = read_pairs(prepared.folder / "train.npy").pixels[0]
+    colour, sketch = draw_halves(int(prepared.ids("train")[0].rpartition("/")[2]))
+    assert np.array_equal(row[..., :3], colour)
+    assert np.array_equal(row[..., 3], sketch[..., 0])
+
+
+def test_every_member_has_a_verdict_and_a_refused_one_its_reason(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    odd = {
+        "data/train/text.png": b"no picture",
+        "data/train/cut.png": pair_png(50)[:-60],
+        "data/train/odd.png": png(np.zeros((64, 127), np.uint8)),
+        "data/train/tiny.png": png(np.zeros((2, 4), np.uint8)),
+        "data/train/coloured.png": png(noise),
+        "data/train/large.png": png(np.zeros((1000, 1002), np.uint8)),
+        "data/train/blank.png": png(np.full((64, 128), 255, np.uint8)),
+        "data/colorgram/000.json": b"{}",
+    }
+    raw = write_raw(tmp_path / "raw", split_members() | odd)
+    prepared.run(raw)
+    table = prepared.manifest.set_index("member")
+    with zipfile.ZipFile(raw / "pairs.zip") as archive:
+        assert sorted(table.index) == sorted(archive.namelist())
+    expected = {"text": "not a picture", "cut": "broken", "odd": "odd width", "large": "too large"}
+    for name, reason in expected.items():
+        assert prepared.reason(f"data/train/{name}.png").startswith(reason)
+    assert (
+        table.loc[[name for name in odd if name.endswith("png")], "verdict"] == "rejected"
+    ).all()
+    assert table.loc["data/colorgram/000.json", "verdict"] == "ignored"
+    assert (table.loc[table["verdict"] != "accepted", "reason"] != "").all()
+
+
+def test_an_exact_copy_is_dropped_and_the_test_sets_is_kept(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = split_members()
+    members["data/train/copy.png"] = members["data/val/002.png"]
+    members["data/train/again.png"] = members["data/train/001.png"]
+    prepared.run(write_raw(tmp_path / "raw", members))
+    assert len(prepared.ids("test")) == 4
+    assert "002" in prepared.reason("data/train/copy.png")
+    rejected = prepared.manifest[prepared.manifest["verdict"] == "rejected"]
+    assert len(rejected) == 2
+
+
+def test_a_nearly_equal_picture_never_straddles_the_test_set(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = split_members()
+    with Image.open(io.BytesIO(members["data/val/001.png"])) as picture:
+        file = io.BytesIO()
+        picture.convert("RGB").save(file, "JPEG", quality=92, subsampling=0)
+    members["data/train/saved_again.jpg"] = file.getvalue()
+    prepared.run(write_raw(tmp_path / "raw", members))
+    assert len(prepared.ids("test")) == 4
+    assert "near duplicate" in prepared.reason("data/train/saved_again.jpg")
+
+
+def test_another_colouring_of_the_same_lines_is_another_picture(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    colour, sketch = draw_halves(1001)
+    members = split_members()
+    members["data/train/recoloured.png"] = png(np.concatenate([colour[..., ::-1], sketch], axis=1))
+    prepared.run(write_raw(tmp_path / "raw", members))
+    assert prepared.reason("data/train/recoloured.png") == ""
+
+
+def test_new_pairs_never_move_old_ones(tmp_path: Path) -> None:
+    members = {f"{k:03}.png": pair_png(k) for k in range(40)}
+    splits = []
+    for num_pairs in (25, 40):
+        chosen = dict(list(members.items())[:num_pairs])
+        done = Prepared(tmp_path / str(num_pairs))
+        done.run(write_raw(tmp_path / str(num_pairs) / "raw", chosen))
+        splits.append(done.manifest.set_index("member")["split"].to_dict())
+    assert splits[0].items() <= splits[1].items()
+    assert set(splits[1].values()) == {"train", "val", "test"}
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw", split_members(num_train=30))
+    done = [Prepared(tmp_path / str(n)).run(raw, workers=n).bytes_of_all() for n in (1, 2)]
+    assert done[0] == done[1]
+
+
+def test_the_train_mean_is_the_mean_of_train(prepared: Prepared, tmp_path: Path) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members()))
+    train = read_pairs(prepared.folder / "train.npy").pixels[..., :3]
+    mean = np.load(prepared.folder / "train_mean.npy")
+    assert np.abs(mean - train.mean(axis=0)).max() <= 0.5
+
+
+def test_the_fingerprint_follows_the_pictures_and_nothing_else(tmp_path: Path) -> None:
+    members = split_members()
+    changed = members | {"data/val/000.png": pair_png(77)}
+    fingerprints = []
+    for name, content in (("a", members), ("b", members), ("c", changed)):
+        done = Prepared(tmp_path / name).run(write_raw(tmp_path / name / "raw", content))
+        fingerprints.append(done.dataset()["fingerprint"])
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+def test_the_report_counts_and_shows(prepared: Prepared, tmp_path: Path) -> None:
+    members = split_members() | {"data/train/text.png": b"no picture"}
+    prepared.run(write_raw(tmp_path / "raw", members))
+    report = (prepared.report / "report.md").read_text()
+    assert "not a picture" in report
+    assert "contact_sheet.png" in report
+    with Image.open(prepared.report / "contact_sheet.png") as sheet:
+        assert len(sheet.convert("RGB").getcolors(maxcolors=1 << 20) or []) > 20
+
+
+def test_an_archive_without_pairs_is_refused_with_the_reasons(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    for members in ({}, {"readme.txt": b"hello"}, {"train/a.png": b"no picture"}):
+        with pytest.raises(DataError):
+            prepared.run(write_raw(tmp_path / "raw", members), sketch_side="right")
+
+
+def test_a_missing_or_damaged_archive_is_told(prepared: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="dvc repro download"):
+        prepared.run(tmp_path / "nowhere")
+    raw = write_raw(tmp_path / "raw", split_members())
+    content = (raw / "pairs.zip").read_bytes()
+    (raw / "pairs.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="damaged"):
+        prepared.run(raw)
+
+
+def test_a_damaged_member_is_rejected_and_the_rest_go_on(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    raw = write_raw(tmp_path / "raw", split_members())
+    content = bytearray((raw / "pairs.zip").read_bytes())
+    with zipfile.ZipFile(raw / "pairs.zip") as archive:
+        content[archive.getinfo("data/train/003.png").header_offset + 80] ^= 0xFF
+    (raw / "pairs.zip").write_bytes(content)
+    prepared.run(raw)
+    assert prepared.reason("data/train/003.png") != ""
+    assert sum(prepared.dataset()["pairs"].values()) == 15
+
+
+def test_nothing_is_left_beside_the_outputs(prepared: Prepared, tmp_path: Path) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "raw", "report"]

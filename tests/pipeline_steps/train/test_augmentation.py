@@ -1,0 +1,49 @@
+import torch
+
+from pipeline_steps.train.augmentation import EpochPlan, jitter, mix_seed, plan_epoch
+
+
+def plan(seed: int = 1, epoch: int = 0) -> EpochPlan:
+    return plan_epoch(seed=seed, epoch=epoch, num_pairs=50, load_size=36, image_size=32, flip=True)
+
+
+def test_a_plan_depends_on_seed_and_epoch_alone() -> None:
+    torch.manual_seed(5)
+    first = plan()
+    torch.manual_seed(6)
+    again = plan()
+    assert torch.equal(first.order, again.order)
+    assert torch.equal(first.corners, again.corners)
+    assert not torch.equal(first.order, plan(epoch=1).order)
+    assert not torch.equal(first.order, plan(seed=2).order)
+
+
+def test_every_pair_is_taken_once_and_crops_stay_inside() -> None:
+    drawn = plan()
+    assert sorted(drawn.order.tolist()) == list(range(50))
+    assert drawn.corners.min() == 0
+    assert drawn.corners.max() == 4
+    assert 10 < int(drawn.mirrored.sum()) < 40
+
+
+def test_both_halves_get_the_same_draw() -> None:
+    colour = torch.rand(4, 3, 32, 32)
+    sketch = colour.mean(dim=1, keepdim=True)
+    drawn = plan()
+    done = jitter(torch.cat([colour, sketch], dim=1), drawn.corners[:4], drawn.mirrored[:4], 36)
+    assert torch.allclose(done[:, :3].mean(dim=1, keepdim=True), done[:, 3:], atol=1e-5)
+
+
+def test_mirroring_is_left_to_right() -> None:
+    pairs = torch.arange(8.0).reshape(1, 1, 2, 4).expand(2, 4, 2, 4)
+    corners = torch.zeros(2, 2, dtype=torch.int64)
+    pairs = torch.nn.functional.interpolate(pairs, (4, 4))
+    done = jitter(pairs, corners, torch.tensor([True, False]), 4)
+    assert torch.equal(done[0], pairs[0].flip(-1))
+    assert torch.equal(done[1], pairs[1])
+
+
+def test_seeds_mix_far_apart() -> None:
+    seeds = {mix_seed(a, b) for a in range(50) for b in range(50)}
+    assert len(seeds) == 2500
+    assert mix_seed(1, 2) != mix_seed(2, 1)

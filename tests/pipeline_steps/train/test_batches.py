@@ -1,0 +1,35 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from pipeline_steps.pairs.packed import PackedPairs
+from pipeline_steps.train.batches import fetch, make_resident, read_ahead, read_batches
+
+CPU = torch.device("cpu")
+
+
+def test_pixels_come_in_the_range_of_the_model(make_pairs: Callable[..., PackedPairs]) -> None:
+    pairs = make_pairs("train", 3)
+    rows = fetch(pairs, torch.tensor([2, 0]), CPU)
+    assert rows.shape == (2, 4, 32, 32)
+    assert rows.dtype == torch.float32
+    assert rows.is_contiguous(memory_format=torch.channels_last)
+    assert (rows.min().item(), rows.max().item()) == (-1.0, 1.0)
+    assert rows[0, 0, 16, 16].item() == pytest.approx(pairs.pixels[2, 16, 16, 0] / 127.5 - 1)
+
+
+@pytest.mark.parametrize("num_batches", [0, 1, 3])
+def test_reading_ahead_gives_the_same_in_the_same_order(
+    make_pairs: Callable[..., PackedPairs], num_batches: int
+) -> None:
+    pairs = make_pairs("train", 6)
+    batches = list(torch.tensor([[4, 1], [0, 5], [2, 3]])[:num_batches])
+    plain = list(read_batches(pairs, None, batches, CPU))
+    ahead = list(read_ahead(pairs, batches, CPU))
+    assert len(plain) == len(ahead) == num_batches
+    assert all(torch.equal(a, b) for a, b in zip(plain, ahead, strict=True))
+
+
+def test_nothing_is_resident_on_a_cpu(make_pairs: Callable[..., PackedPairs]) -> None:
+    assert make_resident(make_pairs("train", 2), CPU) is None

@@ -1,0 +1,45 @@
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline_steps.train import compilation
+from pipeline_steps.train.compilation import MIN_IMAGES, choose_compile
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(compilation, "can_compile", lambda _: True)
+
+
+@pytest.mark.usefixtures("amx")
+def test_long_runs_are_compiled_and_short_ones_are_not() -> None:
+    assert choose_compile("auto", CPU, MIN_IMAGES["cpu"])
+    assert not choose_compile("auto", CPU, MIN_IMAGES["cpu"] - 1)
+
+
+@pytest.mark.usefixtures("amx")
+def test_it_is_as_asked_for() -> None:
+    assert choose_compile(True, CPU, 1)
+    assert not choose_compile(False, CPU, 10**9)
+
+
+def test_a_processor_without_matrix_units_never_compiles_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert not choose_compile("auto", CPU, 10**9)
+
+
+def test_a_machine_without_a_compiler_goes_on_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compile_nothing(_: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found\nand more")
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    with pytest.warns(UserWarning, match=r"train\.compile.*No working C\+\+ compiler found\)"):
+        assert not choose_compile(True, CPU, 1)

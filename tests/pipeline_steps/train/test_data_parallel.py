@@ -1,0 +1,89 @@
+import dataclasses
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+import torch.multiprocessing as torch_processes
+
+from pipeline_steps.base.errors import TrainingError
+from pipeline_steps.pairs.packed import PackedPairs, read_pairs
+from pipeline_steps.params import Params, TrainParams
+from pipeline_steps.train.data_parallel import SINGLE_PROCESS, ProcessGroup, join_process_group
+from pipeline_steps.train.state import TrainingState
+from pipeline_steps.train.trainer import TrainingObserver, share_of, train
+
+TOLERANCE = 1e-3
+"""Of weights after two epochs in float32: sums over pairs are taken in another order."""
+
+
+def train_here(params: TrainParams, folder: Path, processes: ProcessGroup) -> TrainingState:
+    return train(
+        read_pairs(folder / "train.npy"),
+        read_pairs(folder / "val.npy"),
+        params,
+        panel_sketches=torch.ones(1, 1, 32, 32),
+        work_folder=folder / f"work-{processes.count}",
+        fingerprint="f",
+        observer=TrainingObserver(on_samples=lambda *_: None, on_epoch=lambda _: None),
+        processes=processes,
+    )
+
+
+def train_one_of_two(rank: int, params: TrainParams, folder: Path, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    with join_process_group() as processes:
+        assert processes == ProcessGroup(rank, 2)
+        state = train_here(params, folder, processes)
+    torch.save([*state.generator.parameters()], folder / f"weights-{rank}")
+
+
+@pytest.mark.parametrize("normalization", ["instance", "batch"])
+def test_two_processes_train_what_one_does(
+    make_pairs: Callable[..., PackedPairs],
+    params: Params,
+    tmp_path: Path,
+    normalization: Literal["instance", "batch"],
+) -> None:
+    make_pairs("train", 9), make_pairs("val", 3)
+    two = dataclasses.replace(
+        params.train, batch_size=4, normalization=normalization, precision="float32"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch_processes.start_processes(train_one_of_two, (two, tmp_path, port), nprocs=2)  # type: ignore[no-untyped-call, attr-defined]
+    first, second = (torch.load(tmp_path / f"weights-{rank}") for rank in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+    # statistics and dropout are drawn a share at a time, as for the parts of a batch
+    one = dataclasses.replace(two, accumulation_steps=2)
+    alone = train_here(one, tmp_path, SINGLE_PROCESS)
+    for weight, wanted in zip(first, alone.generator.parameters(), strict=True):
+        assert torch.allclose(weight, wanted, atol=TOLERANCE)
+
+
+def test_shares_make_up_the_batch() -> None:
+    shares = [share_of(slice(8, 16), ProcessGroup(rank, 4)) for rank in range(4)]
+    assert shares == [slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16)]
+    assert share_of(slice(8, 16), SINGLE_PROCESS) == slice(8, 16)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(
+    make_pairs: Callable[..., PackedPairs], params: Params, tmp_path: Path
+) -> None:
+    make_pairs("train", 9), make_pairs("val", 3)
+    odd = dataclasses.replace(params.train, batch_size=3)
+    with pytest.raises(TrainingError, match="can't be shared by 2 processes"):
+        train_here(odd, tmp_path, ProcessGroup(0, 2))
+
+
+def test_one_process_is_alone() -> None:
+    with join_process_group() as processes:
+        assert processes is SINGLE_PROCESS
+        assert processes.leads

@@ -1,0 +1,51 @@
+import torch
+from torch import nn
+
+from pipeline_steps.train.optimizer import MemoryOrderAdam, in_memory_order
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    # no bias before normalization: its gradient is 0, and Adam makes steps of the rounding
+    first = nn.Conv2d(3, 8, 4, bias=False)
+    layers = nn.Sequential(first, nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 2, 4))
+    layers.to(memory_format=torch.channels_last)
+    return layers
+
+
+def test_it_makes_the_steps_of_adam() -> None:
+    ours, theirs = network(), network()
+    adams = (
+        MemoryOrderAdam(ours.parameters(), lr=0.01, betas=(0.5, 0.999)),
+        torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.5, 0.999)),
+    )
+    pictures = torch.rand(2, 3, 8, 8)
+    for layers, adam in zip((ours, theirs), adams, strict=True):
+        for _ in range(3):
+            adam.zero_grad()
+            layers(pictures).square().mean().backward()
+            adam.step()
+    for weight, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(weight, wanted, atol=1e-5)
+    assert not torch.equal(next(ours.parameters()), next(network().parameters()))
+
+
+def test_it_copies_no_weight() -> None:
+    layers = network()
+    adam = MemoryOrderAdam(layers.parameters(), lr=0.01, betas=(0.5, 0.999))
+    for weight, view in zip(layers.parameters(), adam.param_groups[0]["params"], strict=True):
+        assert view.is_contiguous()
+        assert view.data_ptr() == weight.data_ptr()
+
+
+def test_gradients_are_forgotten() -> None:
+    layers = network()
+    adam = MemoryOrderAdam(layers.parameters(), lr=0.01, betas=(0.5, 0.999))
+    layers(torch.rand(1, 3, 8, 8)).sum().backward()
+    adam.zero_grad()
+    assert all(weight.grad is None for weight in layers.parameters())
+
+
+def test_what_is_contiguous_stays_as_it_is() -> None:
+    assert in_memory_order(torch.rand(4, 3, 2, 2)).shape == (4, 3, 2, 2)
+    assert in_memory_order(torch.rand(5)).shape == (5,)

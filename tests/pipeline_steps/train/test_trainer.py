@@ -1,0 +1,375 @@
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline_steps.base import disk_space
+from pipeline_steps.base.errors import DiskSpaceError, TrainingError
+from pipeline_steps.base.signals import Interruption
+from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, load_generator
+from pipeline_steps.pairs.packed import SKETCH, PackedPairs
+from pipeline_steps.params import Params, TrainParams
+from pipeline_steps.train import trainer
+from pipeline_steps.train.batches import fetch
+from pipeline_steps.train.checkpoint import Checkpoint, save_checkpoint
+from pipeline_steps.train.state import EpochRow, Losses, TrainingState, build_state
+from pipeline_steps.train.trainer import (
+    TrainingObserver,
+    choose_autocast_dtype,
+    choose_device,
+    learning_rate_scale,
+    recalibrate_batch_norm,
+    train,
+    update,
+)
+
+
+class StopError(Exception):
+    """Raised from within a training to break it off."""
+
+
+class Recorder:
+    def __init__(
+        self, stop_after_epoch: int | None = None, signal_after_epoch: int | None = None
+    ) -> None:
+        self.samples: list[int] = []
+        self.rows: list[EpochRow] = []
+        self.stop_after_epoch = stop_after_epoch
+        self.signal_after_epoch = signal_after_epoch
+
+    def observer(self) -> TrainingObserver:
+        return TrainingObserver(on_samples=self.on_samples, on_epoch=self.on_epoch)
+
+    def on_samples(self, epoch: int, coloured: Tensor) -> None:
+        assert coloured.shape == (1, 3, 32, 32)
+        self.samples.append(epoch)
+
+    def on_epoch(self, row: EpochRow) -> None:
+        self.rows.append(row)
+        if row["epoch"] == self.stop_after_epoch:
+            raise StopError
+        if row["epoch"] == self.signal_after_epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run(
+    pairs: tuple[PackedPairs, PackedPairs],
+    params: TrainParams,
+    folder: Path,
+    recorder: Recorder | None = None,
+    fingerprint: str = "f",
+) -> TrainingState:
+    return train(
+        *pairs,
+        params,
+        panel_sketches=torch.ones(1, 1, 32, 32),
+        work_folder=folder,
+        fingerprint=fingerprint,
+        observer=(recorder or Recorder()).observer(),
+    )
+
+
+def weights_of(state: TrainingState) -> list[Tensor]:
+    return [*state.generator.state_dict().values(), *state.discriminator.state_dict().values()]
+
+
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.fixture
+def pairs(make_pairs: Callable[..., PackedPairs]) -> tuple[PackedPairs, PackedPairs]:
+    return make_pairs("train", 9), make_pairs("val", 3)
+
+
+@pytest.fixture
+def small(params: Params) -> TrainParams:
+    return params.train
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    first = run(pairs, small, tmp_path / "a")
+    again = run(pairs, small, tmp_path / "b")
+    other = run(pairs, dataclasses.replace(small, seed=2), tmp_path / "c")
+    assert same(weights_of(first), weights_of(again))
+    assert not same(weights_of(first), weights_of(other))
+
+
+@pytest.mark.parametrize("normalization", ["batch", "instance"])
+def test_a_broken_off_training_ends_as_an_unbroken_one(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    normalization: Literal["batch", "instance"],
+) -> None:
+    # a checkpoint before every step, so that the break falls in the middle of an epoch
+    eager = dataclasses.replace(
+        small, epochs=3, checkpoint_interval_s=0.0, normalization=normalization
+    )
+    unbroken_recorder = Recorder()
+    unbroken = run(pairs, eager, tmp_path / "unbroken", unbroken_recorder)
+
+    broken = Recorder(stop_after_epoch=2)
+    with pytest.raises(StopError):
+        run(pairs, eager, tmp_path / "broken", broken)
+    resumed_recorder = Recorder()
+    resumed = run(pairs, eager, tmp_path / "broken", resumed_recorder)
+
+    assert same(weights_of(unbroken), weights_of(resumed))
+    assert same([*unbroken.best_weights.values()], [*resumed.best_weights.values()])
+    # the last checkpoint lies before the last step of epoch 2, so that epoch is closed again
+    assert [row["epoch"] for row in resumed_recorder.rows] == [2, 3]
+    for row, expected in zip(resumed.history, unbroken.history, strict=True):
+        row.pop("images_per_s"), expected.pop("images_per_s")
+        assert list(row.items()) == list(expected.items())
+
+
+def test_told_to_stop_it_keeps_all_it_has_learned(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    longer = dataclasses.replace(small, epochs=3)
+    unbroken = run(pairs, longer, tmp_path / "unbroken")
+    with pytest.raises(Interruption, match="checkpoint kept at epoch 2, step 1") as told:
+        run(pairs, longer, tmp_path / "stopped", Recorder(signal_after_epoch=1))
+    assert told.value.exit_code == 143
+    recorder = Recorder()
+    resumed = run(pairs, longer, tmp_path / "stopped", recorder)
+    # one step after the signal, although the next checkpoint was an hour away
+    assert [row["epoch"] for row in recorder.rows] == [2, 3]
+    assert same(weights_of(unbroken), weights_of(resumed))
+
+
+def test_told_to_stop_in_validation_it_validates_again(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unbroken = run(pairs, small, tmp_path / "unbroken")
+    real, calls = trainer.validate, 0
+
+    def told_in_the_second(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(generator, val_pairs)
+
+    monkeypatch.setattr(trainer, "validate", told_in_the_second)
+    with pytest.raises(Interruption, match="checkpoint kept at epoch 2, step 4"):
+        run(pairs, small, tmp_path / "stopped")
+    resumed = run(pairs, small, tmp_path / "stopped")
+    assert same(weights_of(unbroken), weights_of(resumed))
+    assert [row["val_l1"] for row in resumed.history] == [row["val_l1"] for row in unbroken.history]
+
+
+@pytest.mark.parametrize("fault", ["nan", "out of memory"])
+def test_a_passing_fault_costs_no_more_than_a_checkpoint_interval(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    eager = dataclasses.replace(small, checkpoint_interval_s=0.0)
+    unbroken = run(pairs, eager, tmp_path / "unbroken")
+    real, calls = trainer.update, 0
+
+    def faulty(state: TrainingState, *arguments: Any) -> Losses:
+        nonlocal calls
+        calls += 1
+        if calls == 6 and fault == "out of memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        losses = real(state, *arguments)
+        if calls == 6:  # the loss is still fine, a weight is not
+            with torch.no_grad():
+                next(state.generator.parameters()).fill_(float("nan"))
+        return losses
+
+    monkeypatch.setattr(trainer, "update", faulty)
+    with pytest.raises(TrainingError, match="the last checkpoint"):
+        run(pairs, eager, tmp_path / "broken")
+    monkeypatch.undo()
+    resumed = run(pairs, eager, tmp_path / "broken")
+    assert same(weights_of(unbroken), weights_of(resumed))
+
+
+def test_a_collapse_stops_with_a_diagnosis_and_the_best_generator(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = trainer.update, 0
+
+    def dying(state: TrainingState, *arguments: Any) -> Losses:
+        nonlocal calls
+        calls += 1
+        losses = real(state, *arguments)
+        if calls > 4:  # from the second epoch on it answers grey to everything
+            with torch.no_grad():
+                for weight in state.generator.parameters():
+                    weight.zero_()
+        return losses
+
+    monkeypatch.setattr(trainer, "update", dying)
+    watched = dataclasses.replace(small, epochs=9, collapse_epochs=2)
+    with pytest.raises(TrainingError, match=r"after epoch 3: .*nearly constant for 2") as told:
+        run(pairs, watched, tmp_path)
+    best = tmp_path / "generator_best.safetensors"
+    assert str(best) in str(told.value)
+    assert any(weight.abs().max() > 0 for weight in load_generator(best).parameters())
+
+
+def test_a_crafted_checkpoint_is_told_not_loaded(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    facts = {"fingerprint": "f", "epoch": 1, "step": 0, "seen_images": 8, "history": []}
+    save_checkpoint(tmp_path, Checkpoint({"x": torch.zeros(1)}, facts), seen_images=8)
+    with pytest.raises(TrainingError, match="doesn't fit this training"):
+        run(pairs, small, tmp_path)
+
+
+def test_a_training_that_has_no_room_for_checkpoints_does_not_begin(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(disk_space, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(DiskSpaceError, match="checkpoints needs"):
+        run(pairs, small, tmp_path)
+
+
+def test_a_finished_training_is_not_trained_again(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    finished = run(pairs, small, tmp_path)
+    recorder = Recorder()
+    again = run(pairs, small, tmp_path, recorder)
+    assert recorder.rows == []
+    assert same(weights_of(finished), weights_of(again))
+
+
+def test_checkpoints_of_another_training_are_refused(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    run(pairs, small, tmp_path)
+    with pytest.raises(TrainingError, match="other params, data or code"):
+        run(pairs, small, tmp_path, fingerprint="other")
+
+
+def test_a_loss_that_is_not_finite_stops_with_what_to_do(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    exploding = dataclasses.replace(small, l1_weight=float("inf"))
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1.*lower train\.generator_lr"):
+        run(pairs, exploding, tmp_path)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_memory_that_runs_out_says_what_to_do(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    monkeypatch.setattr(trainer, "update", run_out)
+    with pytest.raises(TrainingError, match=r"2 GiB\); raise train\.accumulation_steps, or lower"):
+        run(pairs, small, tmp_path)
+
+
+@pytest.mark.parametrize("accumulation_steps", [2, 4])
+def test_a_batch_in_parts_learns_what_it_learns_as_a_whole(
+    make_pairs: Callable[..., PackedPairs], small: TrainParams, accumulation_steps: int
+) -> None:
+    # batch normalization would see a part at a time, and dropout draws for each part
+    params = dataclasses.replace(small, normalization="instance", dropout=0.0, precision="float32")
+    rows = fetch(make_pairs("train", 4), torch.arange(4), torch.device("cpu"))
+    whole, parts = (build_state(params, 32, torch.device("cpu")) for _ in range(2))
+    expected = update(whole, rows, params, None)
+    losses = update(parts, rows, params, None, seeds=range(accumulation_steps))
+    assert torch.allclose(torch.stack(losses), torch.stack(expected), rtol=1e-4)
+    for weight, wanted in zip(gradients_of(parts), gradients_of(whole), strict=True):
+        assert torch.allclose(weight, wanted, rtol=1e-3, atol=1e-5)
+
+
+def gradients_of(state: TrainingState) -> list[Tensor]:
+    networks = (state.generator, state.discriminator)
+    return [w.grad for network in networks for w in network.parameters() if w.grad is not None]
+
+
+def test_training_learns(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    longer = dataclasses.replace(small, epochs=12, generator_lr=2e-3, generator_width=8)
+    state = run(pairs, longer, tmp_path)
+    assert state.history[-1]["val_l1"] < 0.6 * state.history[0]["val_l1"]
+    assert state.best_epoch == min(state.history, key=lambda row: row["val_l1"])["epoch"]
+
+
+def test_samples_are_taken_before_the_first_epoch_every_n_and_at_the_end(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    run(pairs, dataclasses.replace(small, epochs=5, sample_every_epochs=2), tmp_path, recorder)
+    assert recorder.samples == [0, 2, 4, 5]
+
+
+def test_fewer_pairs_than_a_batch_still_train(
+    make_pairs: Callable[..., PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    both = make_pairs("train", 1), make_pairs("val", 1)
+    state = run(both, dataclasses.replace(small, batch_size=8), tmp_path)
+    assert state.seen_images == 2
+
+
+def test_learning_rates_fall_to_nearly_nothing_at_the_end(small: TrainParams) -> None:
+    scales = [
+        learning_rate_scale(epoch, dataclasses.replace(small, epochs=10, lr_decay_fraction=0.5))
+        for epoch in range(10)
+    ]
+    assert scales[:5] == [1.0] * 5
+    assert scales[5:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    constant = dataclasses.replace(small, lr_decay_fraction=0.0)
+    assert learning_rate_scale(small.epochs - 1, constant) == 1.0
+
+
+def test_recalibrated_statistics_are_those_of_the_data(
+    make_pairs: Callable[..., PackedPairs],
+) -> None:
+    pairs = make_pairs("train", 16)
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4, dropout=0.5))
+    recalibrate_batch_norm(generator, pairs)
+    seen: list[Tensor] = []
+    first_norm = next(m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    first_norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    rows = fetch(pairs, torch.arange(16), torch.device("cpu"))
+    generator(rows[:, SKETCH])
+    assert first_norm.running_mean is not None
+    assert torch.allclose(first_norm.running_mean, seen[0].mean(dim=(0, 2, 3)), atol=1e-5)
+    assert generator.training
+
+
+def test_cuda_must_be_there_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(TrainingError, match="finds no CUDA device"):
+        choose_device("cuda")
+
+
+def test_precision_is_as_asked_for() -> None:
+    cpu = torch.device("cpu")
+    assert choose_autocast_dtype("float32", cpu) is None
+    assert choose_autocast_dtype("bfloat16", cpu) is torch.bfloat16
