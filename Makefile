@@ -1,11 +1,11 @@
-# One word a job. Everything sets itself up; a second call skips what is done.
+# One word per task. Targets install what they need; a second call skips what is done.
 #
-#   make repro   the whole pipeline: pairs → trained, measured, exported, registered generator
+#   make repro   the whole pipeline: pairs → trained, evaluated, exported, registered generator
 #   make test    the fast tests
 #   make help    the rest
 
 PYTHON ?= python3
-# auto takes what the lock says (CUDA builds); cpu takes CPU builds of torch and torchvision
+# auto: the builds in the lock (CUDA); cpu: CPU builds of torch and torchvision
 TORCH ?= auto
 
 VENV := .venv
@@ -18,10 +18,10 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
 	serve retrain promote rollback history faults audit studio
 
-help: ## list the jobs
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-setup: $(SETUP) ## install everything into .venv, as requirements.lock says
+setup: $(SETUP) ## install everything into .venv, at the versions in requirements.lock
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.12" if not (3, 11) <= sys.version_info < (3, 14) else 0)'
@@ -40,23 +40,23 @@ endif
 	@rm -f $(VENV)/.setup-*
 	@touch $@
 
-repro: setup ## run every stage that is not up to date, register the model, print a summary
+repro: setup ## run every stage that isn't up to date, register the model, print a summary
 	@$(RUN) python -m pipeline_steps params
 	@$(RUN) python -m pipeline_steps dvc_lock
 	@$(RUN) dvc repro
 	@$(RUN) python -m pipeline_steps register
 	@$(RUN) python -m pipeline_steps summary
 
-summary: setup ## print what the last run made, and where it is
+summary: setup ## print the results of the last run
 	@$(RUN) python -m pipeline_steps summary
 
 test: setup ## the fast tests
 	$(RUN) python -m pytest -n 2
 
-test-slow: setup ## the slow tests: the whole pipeline, a real Prefect server
+test-slow: setup ## the slow tests: the whole pipeline, faults, a real Prefect server
 	$(RUN) python -m pytest -m slow -n 2 --dist loadfile
 
-faults: setup ## every fault in full: kills, full disks, dead servers, hostile files (47 minutes)
+faults: setup ## all fault tests in full: kills, full disks, dead servers, hostile files (47 minutes)
 	@mkdir -p reports && rm -f reports/faults.txt
 	$(RUN) FAULTS=full FAULTS_REPORT=$(CURDIR)/reports/faults.txt python -m pytest -m slow -n 2 --dist loadfile tests/faults
 	@sort reports/faults.txt
@@ -67,11 +67,11 @@ check: setup ## ruff, ruff format, mypy and import-linter, as CI runs them
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-format: setup ## let ruff put the code in order
+format: setup ## fix and format the code with ruff
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-lock: $(UV) ## choose versions anew and write requirements.lock
+lock: $(UV) ## update requirements.lock to the newest allowed versions
 	$(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header \
 		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
@@ -83,39 +83,40 @@ mlflow: setup ## open the MLflow UI on the embedded database, loopback only
 studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion]
 	@$(RUN) colorize studio $(if $(MODEL),--model $(MODEL))
 
-audit: $(UV) ## look the locked versions up among known vulnerabilities (needs the internet)
+audit: $(UV) ## check the locked versions for known vulnerabilities (needs the internet)
 	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
 
-plots: setup ## draw curves, strips and grids to dvc_plots/index.html
+plots: setup ## write curves, strips and grids to dvc_plots/index.html
 	@$(RUN) dvc plots show
 
-kaggle: setup ## the full Kaggle training, with params/kaggle.yaml
+kaggle: setup ## train on the Kaggle set, with params/kaggle.yaml
 	@$(MAKE) --no-print-directory experiment PARAMS=params/kaggle.yaml
 
-archive: setup ## your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml]
-	@test -n "$(PAIRS)" || { echo "say which pairs: make archive PAIRS=pairs.zip" >&2; exit 2; }
+archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml]
+	@test -n "$(PAIRS)" || { echo "PAIRS is missing: make archive PAIRS=pairs.zip" >&2; exit 2; }
 	@$(MAKE) --no-print-directory experiment PARAMS=$(or $(PARAMS),params/archive.yaml) \
 		SET='download.path="$(abspath $(PAIRS))"'
 
 serve: setup ## Prefect on this machine: its UI, and retraining on a schedule
 	@$(RUN) python -m flows.serve
 
-retrain: setup ## retrain here and now: make retrain [SET="train.epochs=30"]
+retrain: setup ## retrain once, now: make retrain [SET="train.epochs=30"]
 	@$(RUN) python -m flows.retrain $(SET)
 
-promote: setup ## make a version champion if it's better: make promote [VERSION=7]
+promote: setup ## make a version champion if it is better: make promote [VERSION=7]
 	@$(RUN) python -m flows.promote $(VERSION)
 
-rollback: setup ## return to the champion before: make rollback [VERSION=5]
+rollback: setup ## return to the previous champion: make rollback [VERSION=5]
 	@$(RUN) python -m flows.rollback $(if $(VERSION),--to $(VERSION))
 
-history: setup ## every decision about the champion
+history: setup ## list every decision about the champion
 	@$(RUN) python -m flows.history
 
-# one option a line, then NULs: a path may hold spaces
+# one option per line, then NULs: a path may contain spaces
 experiment: setup
 	@mkdir -p .work
 	@$(RUN) python -m pipeline_steps overrides $(PARAMS) $(SET) > .work/overrides
 	@$(RUN) python -m pipeline_steps dvc_lock
 	@tr '\n' '\0' < .work/overrides | $(RUN) xargs -0 dvc exp run
+	@$(RUN) python -m pipeline_steps register
 	@$(RUN) python -m pipeline_steps summary
