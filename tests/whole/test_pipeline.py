@@ -13,6 +13,8 @@ from tests.whole.clone import Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+REGISTER = (sys.executable, "-m", "pipeline_steps", "register")
+
 
 @pytest.fixture(scope="module")
 def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clone]:
@@ -20,12 +22,26 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clon
 
 
 @pytest.fixture(scope="module")
-def done(make_clone: Callable[[str], Clone]) -> Clone:
-    """A clone in which ``dvc repro`` has run, and dvc.lock is committed."""
+def reproduced(make_clone: Callable[[str], Clone]) -> tuple[Clone, str]:
+    """A clone in which ``dvc repro`` has run, and what it printed."""
     clone = make_clone("done")
-    clone.dvc("repro")
+    return clone, clone.dvc("repro")
+
+
+@pytest.fixture(scope="module")
+def done(reproduced: tuple[Clone, str]) -> Clone:
+    """The clone with its model registered, and dvc.lock committed."""
+    clone, _ = reproduced
+    clone.run(*REGISTER)
     clone.commit()
     return clone
+
+
+def test_a_plain_repro_says_how_to_register(reproduced: tuple[Clone, str]) -> None:
+    _, printed = reproduced
+    export = printed[printed.index("Running stage 'export'") :]
+    lines = export[: export.index("Updating lock file")].strip().splitlines()
+    assert "python -m pipeline_steps register" in lines[-1]
 
 
 def test_repro_leaves_a_measured_exported_registered_generator(done: Clone) -> None:
@@ -52,10 +68,14 @@ def test_a_second_repro_runs_nothing(done: Clone) -> None:
         ("pipeline_steps/export/model_card.py", "export"),
         ("pipeline_steps/train/losses.py", "train"),
         ("pipeline_steps/prepare/report.py", "prepare"),
+        ("colorizer/look/palette.py", None),
+        ("colorizer/studio/static/index.html", None),
+        ("pipeline_steps/register/command.py", None),
+        ("flows/retrain.py", None),
     ],
 )
 def test_an_edit_reruns_from_the_stage_that_uses_it(
-    done: Clone, file: str, first_changed: str
+    done: Clone, file: str, first_changed: str | None
 ) -> None:
     path = done.folder / file
     source = path.read_text()
@@ -67,11 +87,16 @@ def test_an_edit_reruns_from_the_stage_that_uses_it(
     edited = [
         stage
         for stage, changes in status.items()
-        if any(
-            file in change.get("changed deps", {}) for change in changes if isinstance(change, dict)
-        )
+        if any("changed deps" in change for change in changes if isinstance(change, dict))
     ]
-    assert edited[0] == first_changed
+    assert next(iter(edited), None) == first_changed
+
+
+def test_compiled_code_changes_no_stage(done: Clone) -> None:
+    cache = done.folder / "pipeline_steps" / "train" / "__pycache__"
+    cache.mkdir(exist_ok=True)
+    (cache / "new.cpython-311.pyc").write_bytes(b"compiled")
+    assert "up to date" in done.dvc("status")
 
 
 def test_metrics_params_plots_and_dag_answer(done: Clone) -> None:
@@ -138,7 +163,7 @@ import pathlib; print(sorted(p.name for p in pathlib.Path(folder, "extra_files")
 
 
 def test_registering_again_changes_nothing(done: Clone) -> None:
-    printed = done.run(sys.executable, "-m", "pipeline_steps", "register").stdout
+    printed = done.run(*REGISTER).stdout
     assert "had this model already as version 1" in printed
     assert len(done.versions()) == 1
 
@@ -151,7 +176,7 @@ def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(done: Clone, tmp_p
     fresh.dvc("pull")
     assert "Running stage" not in fresh.dvc("repro")
     for state in ("is now version 1", "had this model already as version 1"):
-        assert state in fresh.run(sys.executable, "-m", "pipeline_steps", "register").stdout
+        assert state in fresh.run(*REGISTER).stdout
     (version,) = fresh.versions()
     assert version["tags"]["generator.l1"] == done.versions()[0]["tags"]["generator.l1"]
 
