@@ -1,5 +1,7 @@
 import copy
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,16 @@ def test_committed_params_are_accepted() -> None:
         ("train.load_size", 64, "train.load_size: must be ≥ prepare.image_size"),
         ("download.source", "archive", "download.path: must name"),
         ("download.path", 3, "download.path: must be str or null, got 3"),
+        ("train.batch_size", 4.0, "train.batch_size: must be int, got 4.0"),
+        ("train.generator_lr", True, "train.generator_lr: must be float, got True"),
+        ("train.generator_lr", 10**400, "train.generator_lr: must be float, got 1000"),
+        ("train.l1_weight", float("inf"), "train.l1_weight: must be ≤ 1e+06, got inf"),
+        ("train.l1_weight", float("-inf"), "train.l1_weight: must be ≥ 0, got -inf"),
+        ("train.compile", 0, "train.compile: must be auto or true or false, got 0"),
+        ("train.horizontal_flip", 1, "train.horizontal_flip: must be true or false, got 1"),
+        ("prepare.image_size", -64, "prepare.image_size: must be a power of two"),
+        ("prepare.image_size", 4096, "power of two from 32 to 2048, got 4096"),
+        ("promotion.margins", {"l1": 0}, "promotion.margins.psnr: missing"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(
@@ -59,6 +71,24 @@ def test_a_missing_key_is_named(tree: Any) -> None:
         check_params(tree)
 
 
+def test_a_misspelt_key_is_named_before_the_missing_one(tree: Any) -> None:
+    tree["train"]["epoch"] = tree["train"].pop("epochs")
+    with pytest.raises(ParamError, match=r"^train\.epoch: unknown key; train takes epochs, batch"):
+        check_params(tree)
+
+
+def test_a_value_in_a_nested_section_is_named_in_full(tree: Any) -> None:
+    tree["promotion"]["margins"]["psnr"] = -1
+    with pytest.raises(ParamError, match=r"^promotion\.margins\.psnr: must be ≥ 0, got -1$"):
+        check_params(tree)
+
+
+@pytest.mark.parametrize("value", ["auto", True, False])
+def test_compile_keeps_its_value_and_type(tree: Any, value: object) -> None:
+    tree["train"]["compile"] = value
+    assert check_params(tree).train.compile is value
+
+
 def test_a_section_that_is_a_number_is_refused(tree: Any) -> None:
     tree["train"] = 3
     with pytest.raises(ParamError, match="train: must be a section"):
@@ -67,7 +97,26 @@ def test_a_section_that_is_a_number_is_refused(tree: Any) -> None:
 
 def test_a_whole_number_serves_as_a_fraction(tree: Any) -> None:
     tree["train"]["l1_weight"] = 100
-    assert check_params(tree).train.l1_weight == 100.0
+    read = check_params(tree).train.l1_weight
+    assert (read, type(read)) == (100.0, float)
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline_steps.params", "pipeline_steps.train.trainer", "pipeline_steps.networks"]
+)
+def test_params_trainer_and_networks_import_without_the_pipelines_packages(module: str) -> None:
+    """They run on a GPU machine that has torch, numpy, safetensors, pyyaml, tqdm and Pillow."""
+    absent = ("annotated_types", "dvc", "mlflow", "pandas", "prefect", "pydantic", "requests")
+    code = (
+        f"import sys, pkgutil, importlib; module = importlib.import_module({module!r})\n"
+        "for found in pkgutil.iter_modules(getattr(module, '__path__', [])):\n"
+        "    importlib.import_module(f'{module.__name__}.{found.name}')\n"
+        f"print(sorted(name for name in {absent} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("content", ["a: [", "\x00", "- 1\n- 2"])
@@ -89,10 +138,10 @@ BOMB = "\n".join(
     [
         (BOMB, "an alias in line 2"),
         ("a: " + "[" * 50_000, "nested too deeply"),
-        ("a: " + "9" * 5000, "not YAML as params are written"),
-        ("a: 2024-99-99", "not YAML as params are written"),
+        ("a: " + "9" * 5000, "not valid YAML for params"),
+        ("a: 2024-99-99", "not valid YAML for params"),
         ("a: !!python/object/apply:os.system ['exit 3']", "could not determine a constructor"),
-        ("train:\n  epochs: 1\n  epochs: 2", "key 'epochs' in line 2 is said twice"),
+        ("train:\n  epochs: 1\n  epochs: 2", "key 'epochs' in line 2 appears twice"),
         ("a: \x00", "special characters are not allowed"),
         ("", "must be a section of keys, got None"),
         ("#" * (1 << 20) + "\n", "larger than"),
