@@ -20,7 +20,7 @@ def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) ->
     256 px, unet_256, 70×70 PatchGAN, batch normalization, λ 100, Adam at 0.0002, three channels in.
     """
     if not (checkout / "models" / "pix2pix_model.py").exists():
-        raise SystemExit(f"{checkout}: no checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
+        raise SystemExit(f"{checkout}: not a checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
     sys.path.insert(0, str(checkout))
     arguments, sys.argv = sys.argv, ["train.py", "--dataroot", "unused", "--model", "pix2pix"]
     sys.argv += [] if dropout else ["--no_dropout"]
