@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 
 from benchmarks.peer import build_peer, copy_weights, count_parameters
 from benchmarks.training_step import Times, paper_params, whole_run
+from pipeline_steps.params import PARAMS_FILE, check_params, load_yaml
 from pipeline_steps.train.state import build_state
 
 
@@ -23,6 +25,13 @@ def test_weights_are_copied_in_order() -> None:
     copy_weights(source, target)
     for ours, theirs in zip(source.parameters(), target.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_the_papers_params_are_the_checked_ones_but_for_the_changes() -> None:
+    read = paper_params(compile=True)
+    tree = load_yaml(PARAMS_FILE)
+    tree["train"] = dataclasses.asdict(read)
+    assert check_params(tree).train == read
 
 
 def test_the_networks_timed_are_the_papers() -> None:

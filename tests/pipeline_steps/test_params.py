@@ -102,10 +102,16 @@ def test_a_whole_number_serves_as_a_fraction(tree: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline_steps.params", "pipeline_steps.train.trainer", "pipeline_steps.networks"]
+    "module",
+    [
+        "pipeline_steps.params",
+        "pipeline_steps.train.trainer",
+        "pipeline_steps.networks",
+        "benchmarks.gpu",
+    ],
 )
-def test_params_trainer_and_networks_import_without_the_pipelines_packages(module: str) -> None:
-    """They run on a GPU machine that has torch, numpy, safetensors, pyyaml, tqdm and Pillow."""
+def test_what_runs_on_a_gpu_machine_imports_none_of_the_pipelines_packages(module: str) -> None:
+    """It has torch, numpy, safetensors, pyyaml, tqdm, Pillow and filelock only."""
     absent = ("annotated_types", "dvc", "mlflow", "pandas", "prefect", "pydantic", "requests")
     code = (
         f"import sys, pkgutil, importlib; module = importlib.import_module({module!r})\n"
