@@ -32,7 +32,10 @@ def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
 
     Raises :class:`ParamError` if a key is unknown or a value is refused.
     """
-    overrides = flatten(load_yaml(path))
+    tree = load_yaml(path)
+    if not isinstance(tree, dict):
+        raise ParamError(f"{path}: must be sections of keys, as in {PARAMS_FILE}")
+    overrides = flatten(tree)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline_steps.base.errors import ParamError
-from pipeline_steps.commands.overrides import read_overrides
+from pipeline_steps.commands.overrides import apply_overrides, read_overrides
 from pipeline_steps.params import check_params, flatten, read_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def test_committed_params_are_accepted() -> None:
         ("promotion.margins", {"l1": 0}, "promotion.margins.psnr: missing"),
     ],
 )
-def test_a_bad_value_is_refused_by_its_name(
+def test_a_wrong_value_is_refused_with_its_key_and_bound(
     tree: Any, key: str, value: object, message: str
 ) -> None:
     section, name = key.split(".")
@@ -95,7 +95,7 @@ def test_a_section_that_is_a_number_is_refused(tree: Any) -> None:
         check_params(tree)
 
 
-def test_a_whole_number_serves_as_a_fraction(tree: Any) -> None:
+def test_an_int_is_accepted_for_a_float(tree: Any) -> None:
     tree["train"]["l1_weight"] = 100
     read = check_params(tree).train.l1_weight
     assert (read, type(read)) == (100.0, float)
@@ -126,7 +126,7 @@ def test_what_runs_on_a_gpu_machine_imports_none_of_the_pipelines_packages(modul
 
 
 @pytest.mark.parametrize("content", ["a: [", "\x00", "- 1\n- 2"])
-def test_a_file_that_is_no_params_file_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_without_params_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(content)
     with pytest.raises(ParamError):
@@ -175,7 +175,7 @@ def test_latin_1_folders_and_fifos_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000, ["x" * 1000] * 1000, {"a": ["b"] * 10_000}])
-def test_a_long_value_is_shown_short(tree: Any, value: object) -> None:
+def test_a_long_value_is_shortened(tree: Any, value: object) -> None:
     for name in ("epochs", "gan_loss", "generator_lr"):
         broken = copy.deepcopy(tree)
         broken["train"][name] = value
@@ -185,7 +185,7 @@ def test_a_long_value_is_shown_short(tree: Any, value: object) -> None:
 
 
 @pytest.mark.parametrize("key", [3, None, "x" * 10_000, ("a", "b")])
-def test_a_key_that_is_no_word_is_refused(tree: Any, key: object) -> None:
+def test_a_key_that_is_not_a_string_is_refused(tree: Any, key: object) -> None:
     tree["train"][key] = 1
     with pytest.raises(ParamError, match="unknown key") as refused:
         check_params(tree)
@@ -193,7 +193,9 @@ def test_a_key_that_is_no_word_is_refused(tree: Any, key: object) -> None:
 
 
 @pytest.mark.parametrize("word", ["train.epochs=[", "train.epochs=!!python/name:os.system", "a=*b"])
-def test_an_override_that_is_no_yaml_is_refused(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_that_is_not_yaml_is_refused(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(ParamError, match="not a YAML value"):
         read_overrides(Path("params/kaggle.yaml"), [word])
@@ -205,7 +207,7 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["kaggle", "archive"])
-def test_tuned_params_files_fit_the_committed_params(
+def test_params_files_override_the_committed_params(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -220,3 +222,19 @@ def test_an_unknown_override_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         read_overrides(Path("params/kaggle.yaml"), ["train.epoch=3"])
     with pytest.raises(ParamError, match="must be key=value"):
         read_overrides(Path("params/kaggle.yaml"), ["train.epochs"])
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "3"])
+def test_an_overrides_file_without_keys_is_refused(
+    tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "tuned.yaml").write_text(content)
+    with pytest.raises(ParamError, match=r"tuned\.yaml: must be sections of keys"):
+        read_overrides(tmp_path / "tuned.yaml", [])
+
+
+def test_overrides_leave_the_tree_unchanged(tree: Any) -> None:
+    before = copy.deepcopy(tree)
+    assert apply_overrides(tree, {"train.epochs": 3})["train"]["epochs"] == 3
+    assert tree == before
