@@ -51,13 +51,13 @@ def main() -> None:
     context = torch_processes.get_context("spawn")
     for _ in range(ROUNDS):
         for name, layout in LAYOUTS.items():
-            answers = context.SimpleQueue()
+            results = context.SimpleQueue()
             torch_processes.start_processes(  # type: ignore[no-untyped-call, attr-defined]
                 run_round,
-                (layout, arguments.batch_size, arguments.steps, free_port(), answers),
+                (layout, arguments.batch_size, arguments.steps, free_port(), results),
                 nprocs=layout.processes,
             )
-            rates[name].append(answers.get())
+            rates[name].append(results.get())
     print(f"the paper's networks at 256 px, global batch {arguments.batch_size}, {ROUNDS} rounds")
     reference = next(iter(rates.values()))
     for name, values in rates.items():
@@ -65,9 +65,9 @@ def main() -> None:
 
 
 def run_round(
-    rank: int, layout: Layout, batch_size: int, steps: int, port: int, answers: Any
+    rank: int, layout: Layout, batch_size: int, steps: int, port: int, results: Any
 ) -> None:
-    """Run one process of a round; rank 0 returns images/s through ``answers``."""
+    """Run one process of a round; rank 0 returns images/s through ``results``."""
     keep_freed_memory()
     torch.set_num_threads(layout.threads)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(layout.processes)}
@@ -89,7 +89,7 @@ def run_round(
             step()
         processes.wait()
         if processes.leads:
-            answers.put(steps * batch_size / (time.perf_counter() - start_s))
+            results.put(steps * batch_size / (time.perf_counter() - start_s))
 
 
 def free_port() -> int:

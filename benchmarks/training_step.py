@@ -258,8 +258,8 @@ def start_sides(names: list[str], checkout: Path) -> Iterator[dict[str, Connecti
     connections: dict[str, Connection] = {}
     processes = []
     for name in names:
-        connections[name], theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, SIDES[name], checkout), daemon=True)
+        connections[name], remote = context.Pipe()
+        process = context.Process(target=serve, args=(remote, SIDES[name], checkout), daemon=True)
         process.start()
         processes.append(process)
     yield connections

@@ -57,9 +57,10 @@ def test_no_stage_runs_again_after_it_was_truncated(
     lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = lock.read_bytes()
-    middle_of_a_key = whole.index(b"deps", whole.index(b"second")) + 2
-    for size in (0, 1, middle_of_a_key):
-        lock.write_bytes(whole[:size])
+    in_a_key = whole.index(b"deps", whole.index(b"second")) + 2
+    in_a_character = whole[:in_a_key] + "é".encode()[:1]
+    for content in (b"", whole[:1], whole[:in_a_key], in_a_character):
+        lock.write_bytes(content)
         assert dvc(lock.parent, "repro").returncode, "DVC accepts it: nothing to quarantine"
         quarantine_truncated_lock(lock)
         assert capsys.readouterr().err.startswith("dvc.lock was truncated")
