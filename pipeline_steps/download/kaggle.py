@@ -18,7 +18,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from colorizer.base.files import file_sha256, sync, write_json
+from colorizer.base.files import file_sha256, move_into_place, write_json
 from pipeline_steps.base.errors import SourceError
 from pipeline_steps.download.archive_check import DamageError, check_archive
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits
@@ -145,9 +145,7 @@ class _Shelf:
         # The record first: without its archive it says nothing, and an archive without its
         # record would be downloaded twice.
         write_json(self.path(".json"), asdict(download) | {"archive": download.archive.name})
-        sync(partial.path)
-        partial.path.replace(download.archive)
-        sync(self.folder)
+        move_into_place(partial.path, download.archive)
         partial.drop()
         return download
 
