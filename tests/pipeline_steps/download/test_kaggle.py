@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline_steps.base.errors import DiskSpaceError, SourceError
 from pipeline_steps.download import kaggle
@@ -334,6 +336,44 @@ def test_zip_is_copied_where_no_link_is_possible(
 
     assert (folder / "raw/pairs.zip").read_bytes() == ARCHIVE
     assert not (folder / "raw/pairs.zip").samefile(done.archive)
+
+
+@pytest.mark.slow
+def test_dvcs_cache_the_output_and_the_work_folder_share_one_file(
+    server: KaggleServer, tmp_path: Path
+) -> None:
+    """DVC makes it read-only; a rerun, a lost cache and a new version work all the same."""
+    repository = tmp_path / "repository"
+    (repository / ".dvc").mkdir(parents=True)
+    shutil.copy(REPOSITORY / ".dvc/config", repository / ".dvc/config")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["download"] |= {"source": "kaggle", "kaggle_dataset": HANDLE}
+    (repository / "params.yaml").write_text(yaml.safe_dump(params))
+    stage = {"cmd": "python -m pipeline_steps download", "outs": ["data/raw"]}
+    (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"download": stage}}))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(REPOSITORY)}
+
+    def run(*command: str) -> str:
+        return subprocess.check_output(command, cwd=repository, env=environment, text=True)
+
+    def names_of_the_archive(version: int) -> int:
+        run("dvc", "repro", "-f")
+        assert "up to date" in run("dvc", "status")
+        work = repository / f".work/download/somebody.pairs-of-pictures.v{version}.zip"
+        raw = repository / "data/raw/pairs.zip"
+        assert raw.samefile(work)
+        assert raw.read_bytes() == server.archive
+        return raw.stat().st_nlink
+
+    run("git", "init", "--quiet")
+    for _ in range(2):
+        assert names_of_the_archive(version=1) == 3
+    shutil.rmtree(repository / ".dvc/cache")
+    assert names_of_the_archive(version=1) == 3
+    assert len(server.storage_calls) == 1
+    server.version, server.archive = 2, zip_of({"3.png": noise(1000)})
+    assert names_of_the_archive(version=2) == 3
 
 
 # --- interrupted downloads ---

@@ -1,4 +1,4 @@
-"""Prepare on archives drawn here: what is taken, what is refused, and where it goes."""
+"""Prepare on archives drawn here: what is accepted, what is rejected, and where it goes."""
 
 import io
 import json
@@ -103,7 +103,7 @@ def prepared(tmp_path: Path) -> Prepared:
     return Prepared(tmp_path)
 
 
-def test_the_archives_val_is_the_test_set_and_val_is_taken_from_train(
+def test_the_archives_val_is_the_test_set_and_val_comes_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()))
@@ -113,7 +113,7 @@ def test_the_archives_val_is_the_test_set_and_val_is_taken_from_train(
     assert counts["val"] >= 1
 
 
-def test_rows_are_the_pictures_in_the_order_of_their_ids(
+def test_packed_pairs_are_the_pictures_in_the_order_of_their_ids(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()), image_size=SIZE)
@@ -132,7 +132,7 @@ def test_the_root_folder_is_found(prepared: Prepared, tmp_path: Path, root: str)
 
 
 @pytest.mark.parametrize("sketch_left", [True, False])
-def test_the_sketch_half_is_told_by_its_lack_of_colour(
+def test_the_sketch_half_is_found_by_its_lack_of_colour(
     prepared: Prepared, tmp_path: Path, sketch_left: bool
 ) -> None:
     members = {f"train/{k}.png": pair_png(k, sketch_left=sketch_left) for k in range(12)}
@@ -142,7 +142,7 @@ def test_the_sketch_half_is_told_by_its_lack_of_colour(
     assert (colour.max(axis=-1) - colour.min(axis=-1)).mean() > 20
 
 
-def test_halves_that_cannot_be_told_apart_are_refused_with_what_to_set(
+def test_an_ambiguous_sketch_side_is_refused_with_what_to_set(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = {f"train/{k}.png": pair_png(k, sketch_left=k % 2 == 0) for k in range(12)}
@@ -161,13 +161,13 @@ def test_two_parallel_folders_are_joined_by_name(prepared: Prepared, tmp_path: P
     prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
     assert sum(prepared.dataset()["pairs"].values()) == 10
     assert prepared.reason("set/sketch/alone.png") != ""
-    row = read_pairs(prepared.folder / "train.npy").pixels[0]
+    pair = read_pairs(prepared.folder / "train.npy").pixels[0]
     colour, sketch = draw_halves(int(prepared.ids("train")[0].rpartition("/")[2]))
-    assert np.array_equal(row[..., :3], colour)
-    assert np.array_equal(row[..., 3], sketch[..., 0])
+    assert np.array_equal(pair[..., :3], colour)
+    assert np.array_equal(pair[..., 3], sketch[..., 0])
 
 
-def test_every_member_has_a_verdict_and_a_refused_one_its_reason(
+def test_every_member_has_a_verdict_and_a_rejected_one_its_reason(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
@@ -209,7 +209,7 @@ def test_an_exact_copy_is_dropped_and_the_test_sets_is_kept(
     assert len(rejected) == 2
 
 
-def test_a_nearly_equal_picture_never_straddles_the_test_set(
+def test_a_near_duplicate_of_a_test_picture_leaves_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = split_members()
@@ -285,7 +285,7 @@ def test_an_archive_without_pairs_is_refused_with_the_reasons(
             prepared.run(write_raw(tmp_path / "raw", members), sketch_side="right")
 
 
-def test_a_missing_or_damaged_archive_is_told(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_archive_is_reported(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro download"):
         prepared.run(tmp_path / "nowhere")
     raw = write_raw(tmp_path / "raw", split_members())
@@ -295,7 +295,7 @@ def test_a_missing_or_damaged_archive_is_told(prepared: Prepared, tmp_path: Path
         prepared.run(raw)
 
 
-def test_a_damaged_member_is_rejected_and_the_rest_go_on(
+def test_a_damaged_member_is_rejected_by_name_and_the_rest_are_packed(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     raw = write_raw(tmp_path / "raw", split_members())
@@ -304,7 +304,7 @@ def test_a_damaged_member_is_rejected_and_the_rest_go_on(
         content[archive.getinfo("data/train/003.png").header_offset + 80] ^= 0xFF
     (raw / "pairs.zip").write_bytes(content)
     prepared.run(raw)
-    assert prepared.reason("data/train/003.png") != ""
+    assert prepared.reason("data/train/003.png").startswith("damaged in the archive: Bad CRC-32")
     assert sum(prepared.dataset()["pairs"].values()) == 15
 
 
