@@ -24,8 +24,9 @@ from PIL import Image
 
 from benchmarks.timing import spread
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs, write_pairs
+from pipeline_steps.prepare.packing import pack_pair
 from pipeline_steps.prepare.pairing import find_pairs
-from pipeline_steps.prepare.reading import PairRules, read_pair
+from pipeline_steps.prepare.reading import PairRules
 from pipeline_steps.train.augmentation import jitter, plan_epoch
 from pipeline_steps.train.batches import read_batches
 
@@ -94,8 +95,8 @@ def prepare_all(path: Path) -> None:
     """Read, check and pack every pair of an archive, as a worker of ``prepare`` does."""
     rules = PairRules(image_size=IMAGE_SIZE, sketch_side="right", max_picture_pixels=10**8)
     with zipfile.ZipFile(path) as archive:
-        for candidate in find_pairs(archive.namelist()).candidates:
-            facts, _ = read_pair(archive, candidate, rules)
+        for pair in find_pairs(archive.namelist()).pairs:
+            facts, _ = pack_pair(archive, pair, rules)
             assert not facts.reason, facts.reason
 
 

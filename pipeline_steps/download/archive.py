@@ -5,31 +5,36 @@ names and contents alone. Members are streamed, links are never followed.
 """
 
 import hashlib
-import lzma
 import os
-import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Protocol
 
 from tqdm import tqdm
 
 from colorizer.base.files import atomic_path, file_sha256
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import SourceError
+from pipeline_steps.download.archive_check import DamageError, check_zip, is_damage
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
+from pipeline_steps.download.hashing import READ_BYTES, HashingReader, StreamHashes
 
 TIMESTAMP = (2024, 1, 1, 0, 0, 0)
-_CHUNK_BYTES = 1 << 20
-_TAR_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
+"""Of every member of a zip that this project writes: equal contents give equal bytes."""
+
+
+class _Readable(Protocol):
+    def read(self, num_bytes: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class _StrictTarInfo(BoundedTarInfo):
-    """Takes only the end mark for a tar's end; tarfile takes any damaged header for it."""
+    """Accepts only the end mark as a tar's end; tarfile accepts any damaged header."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_StrictTarInfo":
@@ -54,6 +59,8 @@ class ArchiveTaken:
     """Size of the archive, or of all files of the folder."""
     sha256: str
     """Of the archive's bytes; of a folder, of its sorted names and contents."""
+    pairs_zip_sha256: str
+    """Of the zip that was written."""
 
 
 def take_archive(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveTaken:
@@ -64,24 +71,25 @@ def take_archive(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMIT
     """
     kind = kind_of(path)
     if kind == "folder":
-        files = list(files_in(path))
-        if not files:
-            raise SourceError(f"{path}: the folder holds no files (links are not followed)")
-        total = sum(file.stat().st_size for _, file in files)
-        limits.check(path, members=len(files), unpacked_bytes=total)
-        require_disk_space(target.parent, total, "a copy of the pairs")
-        members_of = ((name, file.open("rb")) for name, file in files)
-        _write_zip(path, target, members_of, len(files), limits)
-        return ArchiveTaken(kind=kind, members=len(files), bytes=total, sha256=content_sha256(path))
-    require_disk_space(target.parent, path.stat().st_size, "a copy of the archive")
-    members = repack_tar(path, target, limits) if kind == "tar" else _copy_zip(path, target, limits)
+        return _pack_folder(path, target, limits)
+    num_bytes = path.stat().st_size
+    require_disk_space(target.parent, num_bytes, "a copy of the archive")
+    try:
+        if kind == "zip":
+            members = check_zip(path, limits)
+            sha256 = zip_sha256 = _copy_and_hash(path, target)
+        else:
+            members = repack_tar(path, target, limits)
+            sha256, zip_sha256 = file_sha256(path), file_sha256(target)
+    except DamageError as damage:
+        raise SourceError(f"{path}: damaged {kind} ({damage}); get it again") from None
     return ArchiveTaken(
-        kind=kind, members=members, bytes=path.stat().st_size, sha256=content_sha256(path)
+        kind=kind, members=members, bytes=num_bytes, sha256=sha256, pairs_zip_sha256=zip_sha256
     )
 
 
 def kind_of(path: Path) -> str:
-    """Tell ``zip``, ``tar`` or ``folder``; raises :class:`SourceError` for anything else."""
+    """Return ``zip``, ``tar`` or ``folder``; raises :class:`SourceError` for anything else."""
     if path.is_dir():
         return "folder"
     if not path.exists():
@@ -89,14 +97,16 @@ def kind_of(path: Path) -> str:
     if not path.is_file():
         raise SourceError(f"{path}: neither a file nor a folder; correct download.path")
     try:
-        # a tar whose last member is a zip ends like a zip: the beginning decides
+        # a tar whose last member is a zip ends like a zip, so the beginning decides
         with path.open("rb") as file:
             begins_as_zip = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
         if not begins_as_zip and is_tar(path):
             return "tar"
         if zipfile.is_zipfile(path):
             return "zip"
-    except _TAR_DAMAGE as error:
+    except Exception as error:
+        if not is_damage(error):
+            raise
         raise SourceError(f"{path}: can't be read ({error})") from None
     raise SourceError(
         f"{path}: neither a zip nor a tar, or cut short; give a zip, a tar or a folder of pairs"
@@ -116,16 +126,13 @@ def content_sha256(path: Path) -> str:
     """Hash a source without copying it, so that a change can be noticed."""
     if not path.is_dir():
         return file_sha256(path)
-    digest = hashlib.sha256()
-    for name, file in files_in(path):
-        digest.update(f"{name}\0{file_sha256(file)}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    return _hash_names_and_contents((name, file_sha256(file)) for name, file in files_in(path))
 
 
 def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield (relative POSIX name, path) of the regular files below a folder, sorted by name.
 
-    Links, devices, FIFOs and hidden files are passed over.
+    Links, devices, FIFOs and hidden files are skipped.
     """
     found = []
     for parent, folders, names in os.walk(folder, followlinks=False):
@@ -140,34 +147,52 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
 def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
     """Pack a tar's regular files (any compression) into the zip ``target``; return their number.
 
-    Links and devices are passed over, so are names that lead out of the archive. Raises
-    :class:`SourceError` if the tar is damaged or over the limits.
+    Links and devices are skipped, so are names that lead out of the archive. Raises
+    :class:`DamageError`, which names the member, if the tar is damaged; :class:`SourceError` if it
+    is over the limits.
     """
     count = 0
+    place = "its first header"
 
-    def members() -> Iterator[tuple[str, IO[bytes]]]:
-        nonlocal count
+    def members() -> Iterator[tuple[str, _Readable]]:
+        nonlocal count, place
         names = set()
         with tarfile.open(path, tarinfo=_StrictTarInfo) as archive:
             for number, member in enumerate(archive, 1):
                 limits.check(path, members=number, unpacked_bytes=0)
-                # it keeps all it has seen, to seek back to; we never do
+                # tarfile keeps all members to seek back to, which never happens here
                 archive.members.clear()  # type: ignore[attr-defined]
                 name = str(PurePosixPath(member.name))
+                place = f"its member {name!r}"
                 if member.isreg() and is_inside(name) and name not in names:
                     names.add(name)
                     file = archive.extractfile(member)
                     assert file is not None  # regular files have content
                     count += 1
                     yield name, file
+                place = f"what follows its member {name!r}"
+            _check_tar_end(archive)
 
     try:
         _write_zip(path, target, members(), None, limits)
-    except _TAR_DAMAGE as error:
-        if isinstance(error, OSError) and error.errno:
+    except Exception as error:
+        if not is_damage(error):
             raise
-        raise SourceError(f"{path}: damaged tar ({error}); get it again") from None
+        raise DamageError(f"{place}: {error}") from None
     return count
+
+
+def _check_tar_end(archive: tarfile.TarFile) -> None:
+    """Read what follows the end mark: zeros, and the checksum of the compressor.
+
+    Anything else there means that the end mark is a member's header, zeroed by damage.
+    """
+    file = archive.fileobj
+    assert file is not None, "an open tar has its file"
+    file.seek(archive.offset)
+    while chunk := file.read(READ_BYTES):
+        if chunk.count(0) != len(chunk):
+            raise tarfile.ReadError("data after the end mark")
 
 
 def is_inside(name: str) -> bool:
@@ -176,25 +201,55 @@ def is_inside(name: str) -> bool:
     return bool(parts) and ".." not in parts and not parts[0].startswith("/")
 
 
-def _copy_zip(path: Path, target: Path, limits: ArchiveLimits) -> int:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise SourceError(f"{path}: damaged zip ({error}); get it again") from None
-    unpacked_bytes = sum(entry.file_size for entry in entries)
-    limits.check(path, members=len(entries), unpacked_bytes=unpacked_bytes)
-    if any(entry.flag_bits & 0x1 for entry in entries):
-        raise SourceError(f"{path}: encrypted; unpack it with its password and give the folder")
-    with atomic_path(target) as partial:
-        shutil.copyfile(path, partial)
-    return len(entries)
+def _pack_folder(path: Path, target: Path, limits: ArchiveLimits) -> ArchiveTaken:
+    files = list(files_in(path))
+    if not files:
+        raise SourceError(f"{path}: the folder holds no files (links are not followed)")
+    num_bytes = sum(file.stat().st_size for _, file in files)
+    limits.check(path, members=len(files), unpacked_bytes=num_bytes)
+    require_disk_space(target.parent, num_bytes, "a copy of the pairs")
+    hashes = [StreamHashes() for _ in files]
+    members = (
+        (name, HashingReader(file.open("rb"), file_hashes))
+        for (name, file), file_hashes in zip(files, hashes, strict=True)
+    )
+    _write_zip(path, target, members, len(files), limits)
+    return ArchiveTaken(
+        kind="folder",
+        members=len(files),
+        bytes=num_bytes,
+        sha256=_hash_names_and_contents(
+            (name, each.sha256()) for (name, _), each in zip(files, hashes, strict=True)
+        ),
+        pairs_zip_sha256=file_sha256(target),
+    )
+
+
+def _hash_names_and_contents(files: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for name, sha256 in files:
+        digest.update(f"{name}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _copy_and_hash(path: Path, target: Path) -> str:
+    """Copy a file, whole or not at all, reading it once; return its SHA-256."""
+    hashes = StreamHashes()
+    with (
+        atomic_path(target) as partial,
+        partial.open("wb") as copy,
+        path.open("rb") as file,
+    ):
+        while chunk := file.read(READ_BYTES):
+            hashes.update(chunk)
+            copy.write(chunk)
+    return hashes.sha256()
 
 
 def _write_zip(
     source: Path,
     target: Path,
-    members: Iterable[tuple[str, IO[bytes]]],
+    members: Iterable[tuple[str, _Readable]],
     total: int | None,
     limits: ArchiveLimits,
 ) -> None:
@@ -206,8 +261,8 @@ def _write_zip(
         for name, file in tqdm(members, total=total, desc="pack", unit="file", mininterval=1):
             entry = zipfile.ZipInfo(_portable(name), TIMESTAMP)
             entry.external_attr = 0o644 << 16
-            with file, archive.open(entry, "w", force_zip64=True) as packed:
-                while chunk := file.read(_CHUNK_BYTES):
+            with closing(file), archive.open(entry, "w", force_zip64=True) as packed:
+                while chunk := file.read(READ_BYTES):
                     unpacked_bytes += len(chunk)
                     limits.check(source, members=0, unpacked_bytes=unpacked_bytes)
                     packed.write(chunk)

@@ -1,4 +1,4 @@
-"""Kaggle's client: all that is asked of kagglehub and kagglesdk, and their errors in our words."""
+"""The only use of kagglehub and kagglesdk; their errors become :class:`SourceError`."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from pipeline_steps.base.errors import SourceError
-from pipeline_steps.download.resumable_download import PassingError, RangeError
+from pipeline_steps.download.resumable_download import CannotResumeError, TemporaryError
 
 CONNECT_TIMEOUT_S = 10.0
 CREATE_TOKEN = "create a token at kaggle.com/settings and save it as ~/.kaggle/kaggle.json"
@@ -33,7 +33,7 @@ class Dataset(NamedTuple):
 
     @property
     def page(self) -> str:
-        """Where people see it."""
+        """Address of its web page."""
         return f"https://www.kaggle.com/datasets/{self.handle}"
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ def ask_current_version(dataset: Dataset, timeout_s: float) -> int:
 
     request = ApiGetDatasetRequest()
     request.owner_slug, request.dataset_slug = dataset.owner, dataset.name
-    with _plain_errors(dataset), _open_client(timeout_s) as client:
+    with _translate_errors(dataset), _open_client(timeout_s) as client:
         return int(client.get_dataset(request).current_version_number)
 
 
@@ -54,25 +54,25 @@ def ask_current_version(dataset: Dataset, timeout_s: float) -> int:
 def open_archive(
     dataset: Dataset, first_byte: int, timeout_s: float
 ) -> Iterator[requests.Response]:
-    """Yield the storage's answer: the archive from ``first_byte`` on (206), or all of it (200)."""
+    """Yield the storage's response: the archive from ``first_byte`` on (206) or whole (200)."""
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
     request = ApiDownloadDatasetRequest()
     request.owner_slug, request.dataset_slug = dataset.owner, dataset.name
     request.dataset_version_number = dataset.version
     with (
-        _plain_errors(dataset),
+        _translate_errors(dataset),
         _open_client(timeout_s, first_byte) as client,
         closing(client.download_dataset(request)) as response,
     ):
         yield response
 
 
-class _PatientAdapter(HTTPAdapter):
+class _TimeoutAndRangeAdapter(HTTPAdapter):
     """Adds to the client's requests what it has no setting for: a timeout, and a range.
 
     The client follows Kaggle's redirect to the storage by itself, so this is the only place where
-    the range can be asked of the storage alone.
+    the range can be added to the storage's request alone.
     """
 
     def __init__(self, timeout_s: float, first_byte: int) -> None:
@@ -95,9 +95,9 @@ class _PatientAdapter(HTTPAdapter):
 def _open_client(timeout_s: float, first_byte: int = 0) -> Iterator[Any]:
     """Yield the signed-in client of the datasets API.
 
-    It is put together here, as ``kagglehub.clients.build_kaggle_client`` would, but never
-    verbose: with ``KAGGLE_API_ENVIRONMENT=TEST`` that one prints the credentials and reads whole
-    archives into memory.
+    It's built here as in ``kagglehub.clients.build_kaggle_client``, but never verbose: with
+    ``KAGGLE_API_ENVIRONMENT=TEST`` that one prints the credentials and reads whole archives into
+    memory.
     """
     from kagglehub import __version__
     from kagglehub.config import KaggleApiCredentials
@@ -112,15 +112,15 @@ def _open_client(timeout_s: float, first_byte: int = 0) -> Iterator[Any]:
         api_token=credentials.api_key,
         user_agent=f"kagglehub/{__version__}",
     ) as client:
-        # Private, and the only handle on timeouts: made by __enter__, closed by __exit__.
+        # private, but the only access to timeouts; made by __enter__, closed by __exit__
         session = client.http_client()._session
         for scheme in ("https://", "http://"):
-            session.mount(scheme, _PatientAdapter(timeout_s, first_byte))
+            session.mount(scheme, _TimeoutAndRangeAdapter(timeout_s, first_byte))
         yield client.datasets.dataset_api_client
 
 
 def _find_credentials() -> Any:
-    """Look in kagglehub's usual places; what it says of a bad one may hold the secret itself."""
+    """Look in kagglehub's usual places. Its own error messages may hold the secret: never shown."""
     from kagglehub.config import get_kaggle_credentials
 
     try:
@@ -140,58 +140,58 @@ def _find_credentials() -> Any:
 
 
 @contextmanager
-def _plain_errors(dataset: Dataset) -> Iterator[None]:
-    """Turn the client's errors into ours.
+def _translate_errors(dataset: Dataset) -> Iterator[None]:
+    """Turn the client's errors into :class:`SourceError` and :class:`TemporaryError`.
 
-    Their own words are dropped, and their chain with them: they hold signed addresses, headers
-    and whatever the server echoed.
+    Their messages and their chain are dropped: they hold signed addresses, headers and whatever
+    the server echoed.
     """
     try:
         yield
     except requests.HTTPError as error:
         raise _http_error(dataset, error.response) from None
     except requests.exceptions.ChunkedEncodingError:
-        raise PassingError("the connection to Kaggle was cut") from None
+        raise TemporaryError("the connection to Kaggle was cut") from None
     except (requests.ConnectionError, requests.Timeout) as error:
         host = urlsplit(error.request.url or "").hostname if error.request else "Kaggle"
-        raise PassingError(f"the connection to {host} failed ({type(error).__name__})") from None
+        raise TemporaryError(f"the connection to {host} failed ({type(error).__name__})") from None
     except (requests.RequestException, json.JSONDecodeError) as error:
         raise SourceError(
-            f"what answered for {dataset} is not Kaggle ({type(error).__name__}): check for a"
-            " proxy or a login page on the way"
+            f"the response for {dataset} is not Kaggle's ({type(error).__name__}): check for a"
+            " proxy or a login page in between"
         ) from None
 
 
-def _http_error(dataset: Dataset, response: requests.Response) -> SourceError | PassingError:
-    response.close()  # the client leaves a refused download open
+def _http_error(dataset: Dataset, response: requests.Response) -> SourceError | TemporaryError:
+    response.close()  # the client leaves a rejected download open
     status = response.status_code
-    if status < HTTPStatus.BAD_REQUEST:  # Kaggle may say it in the body of a 200
+    if status < HTTPStatus.BAD_REQUEST:  # Kaggle may put the status into the body of a 200
         status = int(response.json()["code"])
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        what = "allows no more requests for now" if status < 500 else "has a failure of its own"
-        passing = PassingError(f"Kaggle {what} ({status})")
-        passing.retry_after_s = _retry_after_s(response)
-        return passing
+        what = "accepts no more requests for now" if status < 500 else "has an internal error"
+        temporary = TemporaryError(f"Kaggle {what} ({status})")
+        temporary.retry_after_s = _retry_after_s(response)
+        return temporary
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return RangeError()
-    # Of the request to Kaggle: the one that goes on to the storage is never signed in.
+        return CannotResumeError()
+    # the first request, to Kaggle: the redirected one, to the storage, is never signed in
     signed_in = "Authorization" in [*response.history, response][0].request.headers
-    return SourceError(_refusal(dataset, status, signed_in))
+    return SourceError(_rejection(dataset, status, signed_in))
 
 
-def _refusal(dataset: Dataset, status: int, signed_in: bool) -> str:
+def _rejection(dataset: Dataset, status: int, signed_in: bool) -> str:
     if status == HTTPStatus.UNAUTHORIZED:
-        lack = "refused the credentials" if signed_in else "wants credentials and none were found"
+        lack = "rejected the credentials" if signed_in else "needs credentials and none were found"
         return f"Kaggle {lack} (401) for {dataset}: {CREATE_TOKEN}"
     if status == HTTPStatus.FORBIDDEN:
         lack = "" if signed_in else f"; no credentials were found either: {CREATE_TOKEN}"
         return (
-            f"Kaggle gives no access to {dataset} (403), or there is none: open {dataset.page}"
+            f"Kaggle denies access to {dataset} (403), or it doesn't exist: open {dataset.page}"
             f" while signed in, accept its terms, and run again{lack}"
         )
     if status == HTTPStatus.NOT_FOUND:
         return f"Kaggle has no {dataset} (404): compare with {dataset.page}"
-    return f"Kaggle refused the request for {dataset} ({status}): see {dataset.page}"
+    return f"Kaggle rejected the request for {dataset} ({status}): see {dataset.page}"
 
 
 def _retry_after_s(response: requests.Response) -> float | None:

@@ -1,11 +1,9 @@
-"""The bytes of one file over HTTP: resumed after a cut, retried, held to what was promised.
+"""One file over HTTP: resumed after a cut, retried, hashed as it comes, checked at the end.
 
-Beside ``<file>.part`` lies ``<file>.part.json``, the size and the hashes that the first answer
-promised: the answer to a range may come without them, and two files must never be joined.
+Beside ``<file>.part`` lies ``<file>.part.json``, the size and the hashes in the first response's
+headers: the response to a range request may lack them, and two files must never be joined.
 """
 
-import base64
-import hashlib
 import json
 import sys
 import time
@@ -15,50 +13,50 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import google_crc32c
 import requests
 from tqdm import tqdm
 
 from colorizer.base.files import write_json
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import SourceUnreachableError
-from pipeline_steps.download.archive_check import READ_BYTES, DamageError
+from pipeline_steps.download.archive_check import DamageError
+from pipeline_steps.download.hashing import READ_BYTES, StreamHashes
 
 NUM_TRIES = 5
 MAX_WAIT_S = 120.0
-"""The longest pause between two tries, asked for by the server or ours."""
+"""The longest pause between two tries, whether the server asks for it or not."""
 
-# What a cut loses at most: a chunk is written when it is whole.
 NETWORK_CHUNK_BYTES = 256 * 1024
+"""Written when it's whole, so a cut loses at most so much."""
 
 T = TypeVar("T")
 OpenFrom = Callable[[int], AbstractContextManager[requests.Response]]
-"""Asks for the file from a byte on; the answer is that rest (206) or the whole file (200)."""
+"""Requests the file from a byte on; the response is that rest (206) or the whole file (200)."""
 
 
-class PassingError(Exception):
-    """A failure that may pass by itself, after ``retry_after_s`` if the server says so."""
+class TemporaryError(Exception):
+    """A failure worth a retry, after ``retry_after_s`` if the server says so."""
 
     retry_after_s: float | None = None
 
 
-class RangeError(PassingError):
-    """What has come can't be gone on from."""
+class CannotResumeError(TemporaryError):
+    """The bytes on disk aren't the beginning of what the server would send."""
 
     def __str__(self) -> str:
-        return "the archive changed while it was on its way, or another part of it was sent"
+        return "the archive changed during the download, or another part of it was sent"
 
 
 def with_retries(step: Callable[[], T], retry_delay_s: float) -> T:
     """Run a step until it succeeds, ``NUM_TRIES`` times at most.
 
-    The pause is ``retry_delay_s`` after the first :class:`PassingError`, then twice as long each
-    time, or what the error says. Raises :class:`SourceUnreachableError` when it gives up.
+    The pause is ``retry_delay_s`` after the first :class:`TemporaryError`, then twice as long each
+    time, or what the error says. Raises :class:`SourceUnreachableError` after the last try.
     """
     for num_failures in range(1, NUM_TRIES + 1):
         try:
             return step()
-        except PassingError as error:
+        except TemporaryError as error:
             wait_s = error.retry_after_s
             if wait_s is None:
                 wait_s = min(retry_delay_s * 2 ** (num_failures - 1), MAX_WAIT_S)
@@ -68,15 +66,16 @@ def with_retries(step: Callable[[], T], retry_delay_s: float) -> T:
                 ) from None
             if num_failures == NUM_TRIES:
                 raise SourceUnreachableError(
-                    f"{error}, {NUM_TRIES} times over: try again later, what has come is kept"
+                    f"{error}, {NUM_TRIES} times over: run again later, a download resumes where it"
+                    " stopped"
                 ) from None
             print(f"{error}: trying again in {wait_s:.0f} s", file=sys.stderr)
             time.sleep(wait_s)
     raise AssertionError("the last failure is raised above")
 
 
-class Promise(NamedTuple):
-    """What the storage said of the whole file when its download began."""
+class ExpectedFile(NamedTuple):
+    """What the first response's headers say of the whole file."""
 
     bytes: int | None
     hashes: dict[str, str]
@@ -84,100 +83,110 @@ class Promise(NamedTuple):
 
 
 class PartialFile:
-    """A download under way: the bytes that came, and the promise they are held to."""
+    """A download in progress: the bytes on disk, and what the whole file should be.
+
+    The bytes are hashed as they are written. Only those that an earlier process left are read back.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._promise_path = path.with_name(path.name + ".json")
+        self._expected_path = path.with_name(path.name + ".json")
+        self._hashes = StreamHashes()
 
     @property
     def num_bytes(self) -> int:
-        """How much has come."""
+        """How many bytes are on disk."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
-    def promise(self) -> Promise:
-        """What was promised when it began; nothing, if it hasn't or that can't be read."""
+    def expected(self) -> ExpectedFile:
+        """What the whole file should be; unknown if nothing was recorded, or not readably."""
         try:
-            return Promise(**json.loads(self._promise_path.read_text(encoding="utf-8")))
+            return ExpectedFile(**json.loads(self._expected_path.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
-            return Promise(None, {})
+            return ExpectedFile(None, {})
 
-    def drop(self) -> None:
-        """Remove what has come."""
+    def remove(self) -> None:
+        """Remove the bytes and the record."""
         self.path.unlink(missing_ok=True)
-        self._promise_path.unlink(missing_ok=True)
+        self._expected_path.unlink(missing_ok=True)
 
     def fetch_rest(self, open_from: OpenFrom) -> None:
-        """Try once to bring what is missing; drop what can't be gone on from."""
-        num_promised = self.promise.bytes
-        if num_promised and self.num_bytes == num_promised:
+        """Try once to download the missing bytes; remove those that can't be resumed from.
+
+        Raises :class:`TemporaryError` if it's worth another try.
+        """
+        num_expected = self.expected.bytes
+        if num_expected and self.num_bytes == num_expected:
             return
-        if not num_promised or self.num_bytes > num_promised:
-            self.drop()
+        if not num_expected or self.num_bytes > num_expected:
+            self.remove()
         try:
             with open_from(self.num_bytes) as response:
-                self._take(response)
-        except RangeError:
-            self.drop()
+                self._write_body(response)
+        except CannotResumeError:
+            self.remove()
             raise
 
     def check_hashes(self) -> str:
-        """Hold the whole file to the promised hashes; return its SHA-256.
+        """Compare the whole file with the expected hashes; return its SHA-256.
 
-        Raises :class:`DamageError` if one is another.
+        Raises :class:`DamageError` if one differs.
         """
-        sha256 = hashlib.sha256()
-        promisable: dict[str, Any] = {
-            "md5": hashlib.md5(usedforsecurity=False),
-            "crc32c": google_crc32c.Checksum(),
-        }
-        with self.path.open("rb") as file, _progress("verifying", self.num_bytes) as bar:
-            while chunk := file.read(READ_BYTES):
-                for hasher in (sha256, *promisable.values()):
-                    hasher.update(chunk)
-                bar.update(len(chunk))
-        for name, hasher in promisable.items():
-            came = base64.b64encode(hasher.digest()).decode()
-            if self.promise.hashes.get(name, came) != came:
-                raise DamageError(f"its {name} is not the storage's")
-        return sha256.hexdigest()
+        self._hash_what_is_there()
+        if name := self._hashes.find_mismatch(self.expected.hashes):
+            raise DamageError(f"its {name} is not the storage's")
+        return self._hashes.sha256()
 
-    def _take(self, response: requests.Response) -> None:
-        """Write the body as it comes, after what is there or anew."""
+    def _write_body(self, response: requests.Response) -> None:
+        """Write the body as it comes, after the bytes on disk or instead of them."""
         if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-            self._check_it_goes_on(response)
+            self._check_range(response)
         else:
-            self.drop()
-            write_json(self._promise_path, _read_promise(response)._asdict())
-        num_promised = self.promise.bytes
-        missing_bytes = max(0, (num_promised or 0) - self.num_bytes)
+            self.remove()
+            write_json(self._expected_path, _read_expected(response)._asdict())
+        num_expected = self.expected.bytes
+        missing_bytes = max(0, (num_expected or 0) - self.num_bytes)
         require_disk_space(self.path.parent, missing_bytes, "the rest of the archive")
+        self._hash_what_is_there()
         with (
             self.path.open("ab") as file,
-            _progress("downloading", num_promised, done=self.num_bytes) as bar,
+            _progress("downloading", num_expected, done=self.num_bytes) as bar,
         ):
             for chunk in response.iter_content(NETWORK_CHUNK_BYTES):
                 file.write(chunk)
+                self._hashes.update(chunk)
                 bar.update(len(chunk))
-        if num_promised not in {None, self.num_bytes}:
-            raise PassingError("the archive came with a wrong length")
+        if num_expected not in {None, self.num_bytes}:
+            raise TemporaryError("the archive came with a wrong length")
 
-    def _check_it_goes_on(self, response: requests.Response) -> None:
-        """Make sure that a 206 goes on where we stopped, in the same file."""
-        num_promised, promised_hashes = self.promise
-        rest = f"bytes {self.num_bytes}-{(num_promised or 0) - 1}/{num_promised}"
+    def _hash_what_is_there(self) -> None:
+        """Bring the hashes up to the bytes on disk; read these unless this process wrote them."""
+        if self._hashes.num_bytes == self.num_bytes > 0:
+            return
+        self._hashes = StreamHashes(self.expected.hashes)
+        if not self.num_bytes:
+            return
+        with self.path.open("rb") as file, _progress("verifying", self.num_bytes) as bar:
+            while chunk := file.read(READ_BYTES):
+                self._hashes.update(chunk)
+                bar.update(len(chunk))
+
+    def _check_range(self, response: requests.Response) -> None:
+        """Make sure that a 206 continues where the bytes on disk end, in the same file."""
+        num_expected, expected_hashes = self.expected
+        rest = f"bytes {self.num_bytes}-{(num_expected or 0) - 1}/{num_expected}"
         hashes = _read_hashes(response)
         same_hashes = all(
-            hashes.get(name, value) == value for name, value in promised_hashes.items()
+            hashes.get(name, value) == value for name, value in expected_hashes.items()
         )
         if response.headers.get("Content-Range") != rest or not same_hashes:
-            raise RangeError
+            raise CannotResumeError
 
 
-def _read_promise(response: requests.Response) -> Promise:
+def _read_expected(response: requests.Response) -> ExpectedFile:
     length = response.headers.get("Content-Length", "")
-    return Promise(int(length) if length.isdecimal() else None, _read_hashes(response))
+    return ExpectedFile(int(length) if length.isdecimal() else None, _read_hashes(response))
 
 
 def _read_hashes(response: requests.Response) -> dict[str, str]:

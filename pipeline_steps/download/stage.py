@@ -1,21 +1,19 @@
-"""Stage 1: a source of pairs → data/raw/pairs.zip, and source.json that says what was taken.
+"""Stage 1: a source of pairs → data/raw/pairs.zip, and source.json that records the source.
 
-The source is drawn (sample), fetched (kaggle) or copied (archive) as ``params.yaml`` says. Whatever
-it was, one zip is left, which prepare reads in place.
+The source is drawn (sample), downloaded (kaggle) or copied (archive), as ``params.yaml`` says. Each
+becomes one zip, which prepare reads in place.
 """
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from colorizer.base.files import atomic_path, file_sha256, write_json
-from pipeline_steps.base.disk_space import require_disk_space
+from colorizer.base.files import file_sha256, write_json
 from pipeline_steps.base.errors import SourceError
 from pipeline_steps.base.paths import DOWNLOAD_WORK, RAW
-from pipeline_steps.download.archive import is_tar, repack_tar, take_archive
+from pipeline_steps.download.archive import take_archive
 from pipeline_steps.download.archive_limits import ArchiveLimits
-from pipeline_steps.download.kaggle import download_kaggle
+from pipeline_steps.download.kaggle import download_kaggle, write_pairs_zip
 from pipeline_steps.download.sample import write_sample
 from pipeline_steps.params import DownloadParams, read_params
 
@@ -26,8 +24,7 @@ def main() -> None:
     pairs = RAW / "pairs.zip"
     take = {"sample": take_sample, "kaggle": take_kaggle, "archive": take_path}[params.source]
     source = {"source": params.source, **take(params, pairs)}
-    source |= {"pairs_zip_sha256": file_sha256(pairs), "pairs_zip_bytes": pairs.stat().st_size}
-    write_json(RAW / "source.json", source)
+    write_json(RAW / "source.json", source | {"pairs_zip_bytes": pairs.stat().st_size})
     print(f"download: {source['origin']}, {source['bytes'] / 1e6:.1f} MB")
 
 
@@ -39,34 +36,31 @@ def take_sample(params: DownloadParams, pairs: Path) -> dict[str, Any]:
         test_pairs=params.sample_test_pairs,
         seed=params.sample_seed,
     )
+    sha256 = file_sha256(pairs)
     return {
         "origin": "drawn by this project",
         "version": str(params.sample_seed),
         "bytes": pairs.stat().st_size,
-        "sha256": file_sha256(pairs),
+        "sha256": sha256,
+        "pairs_zip_sha256": sha256,
     }
 
 
 def take_kaggle(params: DownloadParams, pairs: Path) -> dict[str, Any]:
-    """Fetch the Kaggle dataset's archive; it stays in the work folder, so a rerun is cheap."""
+    """Download the Kaggle dataset's archive; it stays in the work folder, so a rerun is cheap."""
     limits = limits_of(params)
-    taken = download_kaggle(params.kaggle_dataset, DOWNLOAD_WORK, limits=limits)
-    require_disk_space(RAW, taken.bytes, "a copy of the archive")
-    if is_tar(taken.archive):
-        repack_tar(taken.archive, pairs, limits)
-    else:
-        with atomic_path(pairs) as partial:
-            shutil.copyfile(taken.archive, partial)
+    download = download_kaggle(params.kaggle_dataset, DOWNLOAD_WORK, limits=limits)
     return {
-        "origin": f"https://www.kaggle.com/datasets/{taken.handle}",
-        "version": str(taken.version),
-        "bytes": taken.bytes,
-        "sha256": taken.sha256,
+        "origin": f"https://www.kaggle.com/datasets/{download.handle}",
+        "version": str(download.version),
+        "bytes": download.bytes,
+        "sha256": download.sha256,
+        "pairs_zip_sha256": write_pairs_zip(download, pairs, limits),
     }
 
 
 def take_path(params: DownloadParams, pairs: Path) -> dict[str, Any]:
-    """Copy an archive or a folder of the user's own."""
+    """Copy the user's own archive or folder."""
     if params.path is None:
         raise SourceError("download.path: must name a zip, tar or folder when source is archive")
     path = Path(params.path).expanduser()

@@ -1,7 +1,7 @@
 """The packed pairs: one ``.npy`` file a split, written once, memory-mapped by every reader.
 
 Shape legend: N pairs, H = W = image size in pixels, 4 channels = red, green, blue of the colour
-picture, then the grey of the sketch. ``uint8`` 0..255, white paper = 255. Rows are sorted by id.
+picture, then the grey of the sketch. ``uint8`` 0..255, white paper = 255. Pairs are sorted by id.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ SKETCH = slice(3, 4)
 
 
 class PackedPairs(NamedTuple):
-    """A split as it lies on disk."""
+    """A split on disk, memory-mapped."""
 
     path: Path
     pixels: UInt8Array
@@ -43,7 +43,10 @@ class PackedPairs(NamedTuple):
 
 
 def pack(colour: UInt8Array, sketch: UInt8Array) -> UInt8Array:
-    """Join a colour picture (H×W×3) and its sketch (H×W) into one row (H×W×4)."""
+    """Join a colour picture (H×W×3) and its sketch (H×W), ``uint8``, into H×W×4.
+
+    Raises :class:`ValueError` for other shapes or dtypes.
+    """
     if colour.shape != (*sketch.shape, 3) or colour.dtype != np.uint8 or sketch.dtype != np.uint8:
         raise ValueError(
             f"need uint8 H×W×3 and H×W, got {colour.dtype} {colour.shape}"
@@ -52,23 +55,25 @@ def pack(colour: UInt8Array, sketch: UInt8Array) -> UInt8Array:
     return np.concatenate([colour, sketch[..., None]], axis=-1)
 
 
-def write_pairs(path: Path, rows: Iterable[UInt8Array], *, num_pairs: int, image_size: int) -> None:
-    """Stream ``num_pairs`` rows (each H×W×4 ``uint8``) into ``path``, whole or not at all.
+def write_pairs(
+    path: Path, pairs: Iterable[UInt8Array], *, num_pairs: int, image_size: int
+) -> None:
+    """Stream ``num_pairs`` pairs (each H×W×4 ``uint8``) into ``path``, whole or not at all.
 
-    Raises :class:`ValueError` if a row has another shape or the count differs.
+    Raises :class:`ValueError` if a pair has another shape or the count differs.
     """
-    row_shape = (image_size, image_size, NUM_CHANNELS)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (num_pairs, *row_shape)}
+    pair_shape = (image_size, image_size, NUM_CHANNELS)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_pairs, *pair_shape)}
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         written = 0
-        for row in rows:
-            if row.shape != row_shape or row.dtype != np.uint8:
-                raise ValueError(f"need uint8 {row_shape}, got {row.dtype} {row.shape}")
-            file.write(np.ascontiguousarray(row).data)
+        for pair in pairs:
+            if pair.shape != pair_shape or pair.dtype != np.uint8:
+                raise ValueError(f"need uint8 {pair_shape}, got {pair.dtype} {pair.shape}")
+            file.write(np.ascontiguousarray(pair).data)
             written += 1
         if written != num_pairs:
-            raise ValueError(f"promised {num_pairs} pairs, got {written}")
+            raise ValueError(f"num_pairs is {num_pairs}, got {written} pairs")
 
 
 def read_pairs(path: Path) -> PackedPairs:
@@ -96,14 +101,14 @@ def read_pairs(path: Path) -> PackedPairs:
 def read_train_mean(path: Path, image_size: int) -> UInt8Array:
     """The mean colour picture of train, H×W×3 ``uint8``.
 
-    Raises :class:`DataError` if it is missing, no such picture, or of another size.
+    Raises :class:`DataError` if it is missing, no picture, or of another size.
     """
     try:
         mean = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: unreadable ({error}); run `dvc repro -f prepare`") from None
-    wanted = (image_size, image_size, 3)
-    if not isinstance(mean, np.ndarray) or (mean.shape, mean.dtype) != (wanted, np.uint8):
+    shape = (image_size, image_size, 3)
+    if not isinstance(mean, np.ndarray) or (mean.shape, mean.dtype) != (shape, np.uint8):
         raise DataError(
             f"{path}: not a mean picture of {image_size} px like the pairs;"
             " run `dvc repro -f prepare`"

@@ -1,7 +1,7 @@
-"""Pairs that are the same picture: exactly, or nearly, so that no split knows another's pictures.
+"""Pairs that are the same picture, exactly or nearly: no split may hold another's pictures.
 
 Exact: equal decoded pixels, whatever the files. Near: both halves' difference hashes lie within
-some bits of each other, and the thumbnails differ nowhere by much. The second test is what tells a
+some bits of each other, and the thumbnails differ nowhere by much. The second test separates a
 re-encoded copy from two drawings in one style, which share their outlines and differ in a mouth.
 """
 
@@ -34,7 +34,7 @@ SPLIT_RANK: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
 
 
 class Fingerprint(NamedTuple):
-    """What duplicates are found by, beside the thumbnail."""
+    """What duplicates are found by, together with the thumbnail."""
 
     digest: bytes
     """SHA-256 of both halves' full-size pixels."""
@@ -50,31 +50,31 @@ class SplitPair(NamedTuple):
     split: Split
 
 
-def fingerprint(colour: Image.Image, sketch: Image.Image, row: UInt8Array) -> Fingerprint:
-    """Take a pair's fingerprint from its full-size halves and its packed row (S×S×4)."""
+def fingerprint(colour: Image.Image, sketch: Image.Image, packed: UInt8Array) -> Fingerprint:
+    """Compute a pair's fingerprint from its full-size pictures and the packed pair (S×S×4)."""
     digest = hashlib.sha256()
-    for half in (colour, sketch):
-        digest.update(repr(half.size).encode())
-        digest.update(np.asarray(half).data)
+    for picture in (colour, sketch):
+        digest.update(repr(picture.size).encode())
+        digest.update(np.asarray(picture).data)
     return Fingerprint(
         digest=digest.digest(),
-        colour_hash=difference_hash(Image.fromarray(np.ascontiguousarray(row[..., COLOUR]))),
-        sketch_hash=difference_hash(Image.fromarray(np.ascontiguousarray(row[..., 3]))),
+        colour_hash=difference_hash(Image.fromarray(np.ascontiguousarray(packed[..., COLOUR]))),
+        sketch_hash=difference_hash(Image.fromarray(np.ascontiguousarray(packed[..., 3]))),
     )
 
 
 def difference_hash(picture: Image.Image) -> int:
-    """64 bits: is each cell of an 8×8 grid clearly darker than the one to its right."""
+    """64 bits: whether each cell of an 8×8 grid is clearly darker than the one to its right."""
     cells = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX)).astype(np.int16)
-    # flat colour is common here: without a margin the noise of a JPEG would decide its bits
+    # flat colour is common: without a margin JPEG noise would decide its bits
     bits = np.packbits(cells[:, :-1] + HASH_MARGIN < cells[:, 1:])
     return int.from_bytes(bits.tobytes(), "big")
 
 
-def thumbnail(row: UInt8Array) -> UInt8Array:
+def thumbnail(packed: UInt8Array) -> UInt8Array:
     """S×S×4 → ``THUMB_PX``×``THUMB_PX``×4 by averaging; S is a multiple of ``THUMB_PX``."""
-    block_px = len(row) // THUMB_PX
-    blocks = row.reshape(THUMB_PX, block_px, THUMB_PX, block_px, NUM_CHANNELS)
+    block_px = len(packed) // THUMB_PX
+    blocks = packed.reshape(THUMB_PX, block_px, THUMB_PX, block_px, NUM_CHANNELS)
     means: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
     return np.rint(means).astype(np.uint8)
 
@@ -106,13 +106,13 @@ def near_groups(
     fingerprints: Sequence[Fingerprint],
     thumbs: UInt8Array,
     *,
-    thumb_rows: Sequence[int],
+    thumb_numbers: Sequence[int],
     max_distance: int,
 ) -> list[list[int]]:
     """Group the pairs that are nearly the same; groups of one are left out.
 
-    ``thumbs`` is M×``THUMB_PX``×``THUMB_PX``×4, maybe mapped from disk; ``thumb_rows`` tells which
-    of them belongs to each fingerprint. ``max_distance`` is in bits of each 64-bit hash. Two hashes
+    ``thumbs`` is M×``THUMB_PX``×``THUMB_PX``×4, may be memory-mapped; ``thumb_numbers`` gives the
+    index in it of each fingerprint's. ``max_distance`` is in bits of each 64-bit hash. Two hashes
     within d bits agree wholly in one of d + 1 bands, so only pairs that share a band of both hashes
     are compared.
     """
@@ -120,12 +120,12 @@ def near_groups(
         [(each.colour_hash, each.sketch_hash) for each in fingerprints], np.uint64
     ).reshape(-1, 2)
     bands = [_bands(hashes[:, half], max_distance + 1) for half in (0, 1)]
-    where = np.array(thumb_rows, np.int64)
+    where = np.array(thumb_numbers, np.int64)
     groups = _Groups(len(fingerprints))
     for table in np.ndindex(max_distance + 1, max_distance + 1):
-        for run in _runs(bands[0][table[0]], bands[1][table[1]]):
-            for position, first in enumerate(run[:-1]):
-                others = run[position + 1 :]
+        for same in _same_bands(bands[0][table[0]], bands[1][table[1]]):
+            for position, first in enumerate(same[:-1]):
+                others = same[position + 1 :]
                 distances = np.bitwise_count(hashes[others] ^ hashes[first])
                 others = others[(distances <= max_distance).all(axis=1)]
                 others = others[_meet_first(bands, table, first, others)]
@@ -176,20 +176,20 @@ def _bands(hashes: UInt64Array, num_bands: int) -> Int64Array:
     return np.array(labels, np.int64)
 
 
-def _runs(colour_band: Int64Array, sketch_band: Int64Array) -> Iterator[Int64Array]:
+def _same_bands(colour_band: Int64Array, sketch_band: Int64Array) -> Iterator[Int64Array]:
     """Yield the numbers of those that share both bands, two or more at a time, ascending."""
     keys = colour_band * len(colour_band) + sketch_band
     order = np.argsort(keys, kind="stable")
     cuts = np.flatnonzero(np.diff(keys[order])) + 1
-    for run in np.split(order, cuts):
-        if len(run) > 1:
-            yield run
+    for same in np.split(order, cuts):
+        if len(same) > 1:
+            yield same
 
 
 def _meet_first(
     bands: Sequence[Int64Array], table: Sequence[int], first: np.int64, others: Int64Array
 ) -> npt.NDArray[np.bool_]:
-    """Tell which ``others`` meet ``first`` in no earlier table, so that none is compared twice."""
+    """Which ``others`` share no earlier table with ``first``, so that none is compared twice."""
     shared = [(labels[:, others] == labels[:, [first]]).argmax(axis=0) for labels in bands]
     is_first: npt.NDArray[np.bool_] = (shared[0] == table[0]) & (shared[1] == table[1])
     return is_first

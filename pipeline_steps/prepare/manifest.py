@@ -1,4 +1,4 @@
-"""What became of every member of the raw archive: one row each, and its counts."""
+"""``manifest.csv``: a row for every member of the raw archive, with its verdict; and counts."""
 
 import csv
 from collections import Counter
@@ -8,7 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 
 from colorizer.base.files import atomic_path
-from pipeline_steps.prepare.pairing import Split, Verdict
+from pipeline_steps.prepare.pairing import Leftover, Listing, Split, Verdict
+from pipeline_steps.prepare.splits import PlacedPairs
+from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
@@ -23,16 +25,16 @@ class ManifestRow:
     member: str
     """The side-by-side picture, or the colour picture, or what makes no pair."""
     sketch_member: str
-    """Empty unless the sketch lies in a file of its own."""
+    """Empty unless the sketch is in a file of its own."""
     sha256: str
-    """Of the member's bytes; empty where they were not read."""
+    """Of the member's bytes; empty if they were not read."""
     sketch_sha256: str
     split: Split | None
-    """Also of a rejected pair: where it would have gone."""
+    """Of a rejected pair, the one it would have had."""
     row: int | None
-    """In the split's packed file; None unless accepted."""
+    """Index in the split's packed file; None unless accepted."""
     width: int | None
-    """Of one half, in pixels, as the archive has it."""
+    """Of one half, in pixels, in the archive."""
     height: int | None
     verdict: Verdict
     reason: str
@@ -47,12 +49,59 @@ class ManifestRow:
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
 
 
+def manifest_rows(
+    listing: Listing, unsplit: UnsplitPairs, placed: PlacedPairs
+) -> list[ManifestRow]:
+    """A row for each leftover and for each listed pair, unsorted."""
+    indices = {
+        number: index for split in SPLITS for index, number in enumerate(placed.numbers(split))
+    }
+    rows = [_leftover_row(leftover) for leftover in listing.leftovers]
+    for number, pair in enumerate(listing.pairs):
+        facts = unsplit.facts[number]
+        split, reason = placed.dropped.get(
+            number, (placed.splits.get(number, pair.split), facts.reason)
+        )
+        rows.append(
+            ManifestRow(
+                id=pair.id,
+                member=pair.member.name,
+                sketch_member=pair.sketch_member.name if pair.sketch_member else "",
+                sha256=facts.sha256,
+                sketch_sha256=facts.sketch_sha256,
+                split=split,
+                row=indices.get(number),
+                width=facts.width,
+                height=facts.height,
+                verdict="rejected" if reason else "accepted",
+                reason=reason,
+            )
+        )
+    return rows
+
+
+def _leftover_row(leftover: Leftover) -> ManifestRow:
+    return ManifestRow(
+        id="",
+        member=leftover.member.name,
+        sketch_member="",
+        sha256="",
+        sketch_sha256="",
+        split=None,
+        row=None,
+        width=None,
+        height=None,
+        verdict=leftover.verdict,
+        reason=leftover.reason,
+    )
+
+
 def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
     """Write ``manifest.csv``, sorted by member, whole or not at all."""
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        # one at a time: a table of a hundred thousand would be the stage's peak of memory
+        # one at a time: all lines of a hundred thousand rows at once would be the peak of memory
         writer.writerows(map(attrgetter(*COLUMNS), sorted(rows, key=attrgetter("member"))))
 
 

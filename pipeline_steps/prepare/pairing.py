@@ -1,4 +1,4 @@
-"""Which members of an archive make pairs, told by their names alone.
+"""Which members of an archive make pairs, by their names alone.
 
 Three layouts, which may be mixed; the root folder is found:
 
@@ -9,7 +9,7 @@ Three layouts, which may be mixed; the root folder is found:
 An id is a member's path without the root (the folders that all pictures share), the split folder,
 the colour or sketch folder, and the suffix. When splits number their pictures alike, ids of val
 and test get their split in front (``test/1``), so that a training id never changes. Of two members
-that still have one id the first by name is taken.
+that still have one id the first by name is kept.
 """
 
 from collections import defaultdict
@@ -41,19 +41,19 @@ _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
 
 class Member(NamedTuple):
-    """A file of the archive: where it stands in the directory, and its name."""
+    """A file of the archive: its position in the directory, and its name."""
 
     position: int
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A pair by its names; nobody has looked at its pictures yet."""
+class ListedPair:
+    """A pair by its names; its pictures are not read yet."""
 
     id: str
     split: Split | None
-    """As the archive has it (its ``val`` alone is test); None where it says nothing."""
+    """By the archive's folders (a ``val`` alone is test); None where it has no split folders."""
     member: Member
     """The side-by-side picture, or the colour picture."""
     sketch_member: Member | None
@@ -72,11 +72,11 @@ class Leftover(NamedTuple):
 class Listing:
     """Every member of an archive, once."""
 
-    candidates: list[Candidate]
+    pairs: list[ListedPair]
     """Sorted by id, all different."""
     leftovers: list[Leftover]
     has_val: bool
-    """The archive brings a val set of its own."""
+    """The archive has a val set of its own."""
     has_test: bool
 
 
@@ -89,11 +89,11 @@ def find_pairs(names: Sequence[str]) -> Listing:
     leftovers: list[Leftover] = []
     pictures = _pictures(members, leftovers)
     places = _places(pictures)
-    candidates = _pair_up(places, leftovers)
-    splits = {candidate.split for candidate in candidates}
-    candidates = [_with_archive_split(candidate, splits) for candidate in candidates]
+    pairs = _pair_up(places, leftovers)
+    splits = {pair.split for pair in pairs}
+    pairs = [_with_archive_split(pair, splits) for pair in pairs]
     return Listing(
-        candidates=_with_unique_ids(candidates, leftovers),
+        pairs=_with_unique_ids(pairs, leftovers),
         leftovers=leftovers,
         has_val={"val", "test"} <= splits,
         has_test=bool({"val", "test"} & splits),
@@ -101,7 +101,7 @@ def find_pairs(names: Sequence[str]) -> Listing:
 
 
 class _Place(NamedTuple):
-    """What a picture's path says."""
+    """What a picture's path means."""
 
     member: Member
     key: str
@@ -152,7 +152,7 @@ def _places(pictures: Sequence[Member]) -> list[_Place]:
 def _shared_depth(folders: Sequence[list[str]]) -> int:
     """Count the leading folders that all paths share."""
     depth = 0
-    # what the least and the greatest path share, all share
+    # what the first and the last path share in sorted order, all share
     if folders:
         for least, greatest in zip(min(folders), max(folders), strict=False):
             if least != greatest:
@@ -176,9 +176,9 @@ def _place(member: Member, folders: list[str], is_parallel: bool) -> _Place:
     return _Place(member, "/".join([*key, PurePosixPath(member.name).stem]), split, side)
 
 
-def _pair_up(places: Sequence[_Place], leftovers: list[Leftover]) -> list[Candidate]:
-    candidates = [
-        Candidate(id=place.key, split=place.split, member=place.member, sketch_member=None)
+def _pair_up(places: Sequence[_Place], leftovers: list[Leftover]) -> list[ListedPair]:
+    pairs = [
+        ListedPair(id=place.key, split=place.split, member=place.member, sketch_member=None)
         for place in places
         if place.side is None
     ]
@@ -188,8 +188,8 @@ def _pair_up(places: Sequence[_Place], leftovers: list[Leftover]) -> list[Candid
         if key not in sketches:
             leftovers.append(Leftover(colour.member, "rejected", "no sketch of this name"))
             continue
-        candidates.append(
-            Candidate(
+        pairs.append(
+            ListedPair(
                 id=colour.key,
                 split=colour.split,
                 member=colour.member,
@@ -199,7 +199,7 @@ def _pair_up(places: Sequence[_Place], leftovers: list[Leftover]) -> list[Candid
     for key, sketch in sketches.items():
         if key not in colours:
             leftovers.append(Leftover(sketch.member, "rejected", "no colour picture of this name"))
-    return candidates
+    return pairs
 
 
 def _by_key(
@@ -215,27 +215,27 @@ def _by_key(
     return by_key
 
 
-def _with_archive_split(candidate: Candidate, splits: set[Split | None]) -> Candidate:
-    """A lone ``val`` is the test set: choosing by it and then reporting it would flatter."""
-    if candidate.split == "val" and "test" not in splits:
-        return replace(candidate, split="test")
-    return candidate
+def _with_archive_split(pair: ListedPair, splits: set[Split | None]) -> ListedPair:
+    """A ``val`` alone is the test set: checkpoints must not be chosen by what is reported."""
+    if pair.split == "val" and "test" not in splits:
+        return replace(pair, split="test")
+    return pair
 
 
-def _with_unique_ids(candidates: Sequence[Candidate], leftovers: list[Leftover]) -> list[Candidate]:
+def _with_unique_ids(pairs: Sequence[ListedPair], leftovers: list[Leftover]) -> list[ListedPair]:
     splits_of: defaultdict[str, set[Split]] = defaultdict(set)
-    for candidate in candidates:
-        splits_of[candidate.id].add(candidate.split or "train")
-    unique: dict[str, Candidate] = {}
-    for candidate in candidates:
-        if len(splits_of[candidate.id]) > 1 and candidate.split in ("val", "test"):
-            candidate = replace(candidate, id=f"{candidate.split}/{candidate.id}")
-        first = unique.setdefault(candidate.id, candidate)
-        if first is not candidate:
+    for pair in pairs:
+        splits_of[pair.id].add(pair.split or "train")
+    unique: dict[str, ListedPair] = {}
+    for pair in pairs:
+        if len(splits_of[pair.id]) > 1 and pair.split in ("val", "test"):
+            pair = replace(pair, id=f"{pair.split}/{pair.id}")
+        first = unique.setdefault(pair.id, pair)
+        if first is not pair:
             reason = f"duplicate id: as {first.member.name!r}"
             leftovers.extend(
                 Leftover(member, "rejected", reason)
-                for member in (candidate.member, candidate.sketch_member)
+                for member in (pair.member, pair.sketch_member)
                 if member
             )
     return [unique[id] for id in sorted(unique)]

@@ -1,4 +1,4 @@
-"""The data report: what the pairs are, in numbers and in pictures, for people and for ``dvc``.
+"""The data report: the pairs in numbers and in pictures, for people and for ``dvc metrics``.
 
 report.md           counts, reasons, colours, in words and tables
 counts.json         the counts as metrics
@@ -16,6 +16,7 @@ from PIL import Image
 
 from colorizer.base.files import atomic_path, write_json, write_text
 from pipeline_steps.pairs.packed import COLOUR, UInt8Array
+from pipeline_steps.prepare.colour_statistics import ColourSums, colour_table, hue_table
 from pipeline_steps.prepare.manifest import (
     SPLITS,
     ManifestRow,
@@ -24,13 +25,11 @@ from pipeline_steps.prepare.manifest import (
     count_verdicts,
 )
 from pipeline_steps.prepare.pairing import Split
-from pipeline_steps.prepare.reading import HUE_BINS, ColourSums
 
 SHEET_PAIRS = 32
 SHEET_COLUMNS = 8
 MAX_SHEET_CELL_PX = 128
 SHEET_GAP_PX = 4
-LAB_NAMES = ("lightness", "a", "b")
 MAX_LISTED_DUPLICATES = 50
 
 
@@ -42,14 +41,14 @@ def write_data_report(
     dataset: Mapping[str, Any],
     sheet_pairs: Sequence[UInt8Array],
 ) -> None:
-    """Write every file of the report; ``sheet_pairs`` are rows S×S×4 for the contact sheet."""
-    colour_table = _colour_table(colours)
+    """Write every file of the report; ``sheet_pairs`` (S×S×4) are shown on the contact sheet."""
+    colour_lines = colour_table(colours)
     write_json(folder / "counts.json", counts(rows))
-    _write_table(folder / "colours.csv", colour_table)
-    _write_table(folder / "hues.csv", _hue_table(colours))
+    _write_table(folder / "colours.csv", colour_lines)
+    _write_table(folder / "hues.csv", hue_table(colours))
     with atomic_path(folder / "contact_sheet.png") as partial:
         draw_contact_sheet(sheet_pairs).save(partial)
-    write_text(folder / "report.md", _markdown(rows, colour_table, dataset))
+    write_text(folder / "report.md", _markdown(rows, colour_lines, dataset))
 
 
 def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
 
 
 def draw_contact_sheet(pairs: Sequence[UInt8Array]) -> Image.Image:
-    """Lay pairs (S×S×4) out on white, the sketch over its colour picture."""
+    """Arrange packed pairs (S×S×4) on white, each sketch over its colour picture."""
     cell_px = min(MAX_SHEET_CELL_PX, len(pairs[0]) if pairs else MAX_SHEET_CELL_PX)
     columns = max(1, min(SHEET_COLUMNS, len(pairs)))
     lines = -(-len(pairs) // columns)
@@ -76,8 +75,8 @@ def draw_contact_sheet(pairs: Sequence[UInt8Array]) -> Image.Image:
         top = SHEET_GAP_PX + number // columns * pitch_y
         sketch = Image.fromarray(np.ascontiguousarray(pair[..., 3])).convert("RGB")
         colour = Image.fromarray(np.ascontiguousarray(pair[..., COLOUR]))
-        for offset, half in enumerate((sketch, colour)):
-            cell = half.resize((cell_px, cell_px), Image.Resampling.BOX)
+        for offset, picture in enumerate((sketch, colour)):
+            cell = picture.resize((cell_px, cell_px), Image.Resampling.BOX)
             sheet.paste(cell, (left, top + offset * cell_px))
     return sheet
 
@@ -87,32 +86,6 @@ def spread(numbers: Sequence[int], most: int) -> list[int]:
     if len(numbers) <= most:
         return list(numbers)
     return [numbers[round(place)] for place in np.linspace(0, len(numbers) - 1, most)]
-
-
-def _colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
-    table = []
-    for split in SPLITS:
-        num_pixels = max(1, sum(sums.num_pixels for sums in colours[split]))
-        mean = sum((sums.lab for sums in colours[split]), np.zeros(3)) / num_pixels
-        squared = sum((sums.lab_squared for sums in colours[split]), np.zeros(3)) / num_pixels
-        deviation = np.sqrt(np.maximum(squared - mean**2, 0))
-        line: dict[str, Any] = {"split": split, "pairs": len(colours[split])}
-        for name, value, spread_value in zip(LAB_NAMES, mean, deviation, strict=True):
-            line[f"{name}_mean"] = round(float(value), 3)
-            line[f"{name}_std"] = round(float(spread_value), 3)
-        table.append(line)
-    return table
-
-
-def _hue_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
-    table = []
-    for split in SPLITS:
-        hues = sum((sums.hues for sums in colours[split]), np.zeros(HUE_BINS, np.int64))
-        shares = hues / max(1, int(hues.sum()))
-        for number, share in enumerate(shares):
-            degrees = number * 360 // HUE_BINS
-            table.append({"split": split, "hue_degrees": degrees, "share": round(float(share), 5)})
-    return table
 
 
 def _write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:

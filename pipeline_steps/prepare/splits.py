@@ -1,9 +1,9 @@
-"""Who trains, who chooses, who judges: a pair's split is a function of its own id.
+"""Which split a pair goes to (train, val, test): a function of its own id.
 
-What the archive calls test is test; its ``val`` alone is test as well. Where it brings no val or no
-test, an id's hash decides, so new pairs never move old ones. If by chance that leaves a split
-empty, the training pair of the smallest hash goes there. Of exact duplicates one is kept; near
-duplicates stay on one side, the others' members are dropped.
+The archive's test set is test; its ``val`` alone is test as well. Where it has no val or no test,
+the hash of the id decides, so new pairs never move old ones. If by chance that leaves a split
+empty, the training pair of the smallest hash goes there. Of exact duplicates one is kept; of near
+duplicates in several splits, those of one split.
 """
 
 import hashlib
@@ -17,39 +17,39 @@ from pipeline_steps.prepare.duplicates import (
     near_groups,
     straddlers,
 )
-from pipeline_steps.prepare.pairing import Candidate, Listing, Split
-from pipeline_steps.prepare.worker_pool import PairsOnDisk
+from pipeline_steps.prepare.pairing import ListedPair, Listing, Split
+from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedPairs:
-    """Where each sane pair goes, by the candidates' numbers."""
+    """The split of each valid pair, by the pairs' numbers in the listing."""
 
     splits: dict[int, Split]
-    """Of the pairs that are kept."""
+    """Of the pairs that are kept, by number."""
     dropped: dict[int, tuple[Split, str]]
-    """The others' split and why they are not."""
+    """The split and the reason of those that are dropped."""
 
     def numbers(self, split: Split) -> list[int]:
-        """List a split's candidates, sorted by id as the candidates are."""
+        """List a split's pairs, sorted by id as the listing is."""
         return sorted(number for number, own in self.splits.items() if own == split)
 
     def drop(self, reasons: dict[int, str]) -> None:
-        """Take pairs out of their splits, and keep why."""
+        """Take pairs out of their splits, with a reason each."""
         for number, reason in reasons.items():
             self.dropped[number] = (self.splits.pop(number), reason)
 
 
 def place_pairs(
     listing: Listing,
-    staged: PairsOnDisk,
+    unsplit: UnsplitPairs,
     fractions: dict[str, float],
     near_duplicate_distance: int,
 ) -> PlacedPairs:
-    """Give every sane pair its split, then drop what is there twice.
+    """Give every valid pair its split, then drop duplicates.
 
-    ``fractions`` are the shares of ``val`` and ``test`` that ids are hashed into where the archive
-    brings no such split; ``near_duplicate_distance`` is in bits of 64.
+    ``fractions`` are the shares of ``val`` and ``test`` by hash of id where the archive has no such
+    split; ``near_duplicate_distance`` is in bits of 64.
     """
     if listing.has_val:
         fractions = {**fractions, "val": 0.0}
@@ -57,14 +57,15 @@ def place_pairs(
         fractions = {**fractions, "test": 0.0}
     fingerprints = {
         number: facts.fingerprint
-        for number, facts in enumerate(staged.facts)
+        for number, facts in enumerate(unsplit.facts)
         if facts.fingerprint is not None
     }
-    splits = {number: _split_of(listing.candidates[number], fractions) for number in fingerprints}
+    splits = {number: _split_of(listing.pairs[number], fractions) for number in fingerprints}
     placed = PlacedPairs(splits=splits, dropped={})
     _drop_exact(listing, placed, fingerprints)
-    groups = _near_groups(placed, fingerprints, staged, near_duplicate_distance)
-    # twice: a pair that filled an empty split may leave it for its twin, the next has no twin left
+    groups = _near_groups(placed, fingerprints, unsplit, near_duplicate_distance)
+    # twice: a pair that filled an empty split may be dropped again as a near duplicate of a pair
+    # in another split; by then no duplicate of the next one is left
     for _ in range(2):
         for split in ("test", "val"):
             if fractions[split]:
@@ -73,12 +74,12 @@ def place_pairs(
     return placed
 
 
-def _split_of(candidate: Candidate, fractions: dict[str, float]) -> Split:
-    if candidate.split in ("val", "test"):
-        return candidate.split
-    if unit_hash(candidate.id, "test") < fractions["test"]:
+def _split_of(pair: ListedPair, fractions: dict[str, float]) -> Split:
+    if pair.split in ("val", "test"):
+        return pair.split
+    if unit_hash(pair.id, "test") < fractions["test"]:
         return "test"
-    return "val" if unit_hash(candidate.id, "val") < fractions["val"] else "train"
+    return "val" if unit_hash(pair.id, "val") < fractions["val"] else "train"
 
 
 def unit_hash(id: str, split: str) -> float:
@@ -90,7 +91,7 @@ def unit_hash(id: str, split: str) -> float:
 def _fill_if_empty(listing: Listing, placed: PlacedPairs, split: Split) -> None:
     train = placed.numbers("train")
     if train and not placed.numbers(split):
-        ids = {number: listing.candidates[number].id for number in train}
+        ids = {number: listing.pairs[number].id for number in train}
         placed.splits[min(train, key=lambda number: unit_hash(ids[number], split))] = split
 
 
@@ -106,7 +107,7 @@ def _drop_exact(
 def _near_groups(
     placed: PlacedPairs,
     fingerprints: dict[int, Fingerprint],
-    staged: PairsOnDisk,
+    unsplit: UnsplitPairs,
     max_distance: int,
 ) -> list[list[int]]:
     numbers = sorted(placed.splits)
@@ -114,8 +115,8 @@ def _near_groups(
         return []
     groups = near_groups(
         [fingerprints[number] for number in numbers],
-        staged.thumbs(),
-        thumb_rows=numbers,
+        unsplit.thumbs(),
+        thumb_numbers=numbers,
         max_distance=max_distance,
     )
     return [[numbers[place] for place in group] for group in groups]
@@ -132,4 +133,4 @@ def _drop_straddlers(
 
 
 def _split_pairs(listing: Listing, placed: PlacedPairs, numbers: Sequence[int]) -> list[SplitPair]:
-    return [SplitPair(listing.candidates[number].id, placed.splits[number]) for number in numbers]
+    return [SplitPair(listing.pairs[number].id, placed.splits[number]) for number in numbers]

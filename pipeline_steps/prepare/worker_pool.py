@@ -1,10 +1,10 @@
-"""All pairs of an archive through all cores, to a file of rows on disk; only facts in memory.
+"""Packs all pairs of an archive on all cores, to one file on disk; only facts stay in memory.
 
-Each worker opens the archive by itself and writes its rows where they belong, so neither pictures
-nor rows pass between processes, and what comes out doesn't depend on how many there are.
+Each worker opens the archive by itself and writes its packed pairs at their places, so no pictures
+pass between processes, and the output doesn't depend on the number of workers.
 
-A picture may crash its worker (``colorizer.pictures.guard``). What was in flight is then read again
-apart from the rest, and only a pair that crashes its worker again is rejected.
+A picture may crash its worker (``colorizer.pictures.guard``). The pairs in flight are then packed
+again, apart from the rest, and only a pair that crashes its worker again is rejected.
 """
 
 import multiprocessing
@@ -27,8 +27,9 @@ from colorizer.pictures.guard import DECODING_LIMIT_S, decoding_bytes, limit_mem
 from pipeline_steps.base import signals
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
 from pipeline_steps.prepare.duplicates import THUMB_PX, thumbnail
-from pipeline_steps.prepare.pairing import Candidate
-from pipeline_steps.prepare.reading import PairRules, RawPair, read_pair
+from pipeline_steps.prepare.packing import PairFacts, pack_pair
+from pipeline_steps.prepare.pairing import ListedPair
+from pipeline_steps.prepare.reading import PairRules
 
 CHUNK_PAIRS = 8
 CHUNKS_PER_WORKER = 3
@@ -39,41 +40,41 @@ THUMB_SHAPE = (THUMB_PX, THUMB_PX, NUM_CHANNELS)
 
 class _Chunk(NamedTuple):
     start: int
-    """Number of the first candidate."""
-    candidates: Sequence[Candidate]
+    """Number of the first pair."""
+    pairs: Sequence[ListedPair]
 
 
-PairReader = Callable[[zipfile.ZipFile, Candidate, PairRules], tuple[RawPair, UInt8Array | None]]
+PairPacker = Callable[[zipfile.ZipFile, ListedPair, PairRules], tuple[PairFacts, UInt8Array | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Order:
-    """What every worker needs to know."""
+class _Job:
+    """What every worker needs: the same for all chunks."""
 
     archive: Path
-    read: PairReader
+    pack: PairPacker
     rules: PairRules
-    rows: Path
-    thumbs: Path
+    pairs_path: Path
+    thumbs_path: Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsOnDisk:
-    """The pairs as they lie in the work folder, by the candidates' numbers."""
+class UnsplitPairs:
+    """All packed pairs in the work folder, by their numbers in the listing; not split yet."""
 
-    facts: list[RawPair]
+    facts: list[PairFacts]
     image_size: int
-    rows_path: Path
+    pairs_path: Path
     thumbs_path: Path
 
-    def rows(self, numbers: Sequence[int]) -> Iterator[UInt8Array]:
-        """Read rows (S×S×4 ``uint8``) one at a time, in the order asked for."""
+    def read(self, numbers: Sequence[int]) -> Iterator[UInt8Array]:
+        """Read packed pairs (S×S×4 ``uint8``) one at a time, in the order of ``numbers``."""
         shape = (self.image_size, self.image_size, NUM_CHANNELS)
-        row_bytes = int(np.prod(shape))
-        with self.rows_path.open("rb") as file:
+        pair_bytes = int(np.prod(shape))
+        with self.pairs_path.open("rb") as file:
             for number in numbers:
-                file.seek(number * row_bytes)
-                yield np.frombuffer(file.read(row_bytes), np.uint8).reshape(shape)
+                file.seek(number * pair_bytes)
+                yield np.frombuffer(file.read(pair_bytes), np.uint8).reshape(shape)
 
     def thumbs(self) -> UInt8Array:
         """Map all thumbnails, N×``THUMB_PX``×``THUMB_PX``×4; those of rejected pairs are 0."""
@@ -82,44 +83,44 @@ class PairsOnDisk:
         )
 
 
-def read_pairs_in_pool(
+def pack_pairs_in_pool(
     archive: Path,
-    candidates: Sequence[Candidate],
+    pairs: Sequence[ListedPair],
     rules: PairRules,
     work_folder: Path,
     *,
     workers: int | None = None,
-    read: PairReader = read_pair,
-) -> PairsOnDisk:
-    """Read, judge and pack every candidate; ``workers`` processes, by default one a core.
+    pack: PairPacker = pack_pair,
+) -> UnsplitPairs:
+    """Read, check and pack every pair; ``workers`` processes, by default one per core.
 
-    The calling program must be importable (``if __name__ == "__main__"``), and so must ``read``,
+    The calling program must be importable (``if __name__ == "__main__"``), and so must ``pack``,
     since workers are spawned. Raises :class:`OSError` when the disk is full.
     """
-    order = _Order(
+    job = _Job(
         archive=archive,
-        read=read,
+        pack=pack,
         rules=rules,
-        rows=work_folder / "rows",
-        thumbs=work_folder / "thumbs",
+        pairs_path=work_folder / "pairs",
+        thumbs_path=work_folder / "thumbs",
     )
-    _make_sparse(order.rows, len(candidates) * rules.image_size**2 * NUM_CHANNELS)
-    _make_sparse(order.thumbs, len(candidates) * int(np.prod(THUMB_SHAPE)))
+    _make_sparse(job.pairs_path, len(pairs) * rules.image_size**2 * NUM_CHANNELS)
+    _make_sparse(job.thumbs_path, len(pairs) * int(np.prod(THUMB_SHAPE)))
     chunks = [
-        _Chunk(start, candidates[start : start + CHUNK_PAIRS])
-        for start in range(0, len(candidates), CHUNK_PAIRS)
+        _Chunk(start, pairs[start : start + CHUNK_PAIRS])
+        for start in range(0, len(pairs), CHUNK_PAIRS)
     ]
     num_workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
-    facts: list[RawPair] = []
-    with tqdm(total=len(candidates), desc="prepare", unit="pair", mininterval=1) as bar:
-        for chunk_facts in _stage_in_pools(order, chunks, num_workers):
+    facts: list[PairFacts] = []
+    with tqdm(total=len(pairs), desc="prepare", unit="pair", mininterval=1) as bar:
+        for chunk_facts in _pack_in_pools(job, chunks, num_workers):
             facts.extend(chunk_facts)
             bar.update(len(chunk_facts))
-    return PairsOnDisk(
+    return UnsplitPairs(
         facts=facts,
         image_size=rules.image_size,
-        rows_path=order.rows,
-        thumbs_path=order.thumbs,
+        pairs_path=job.pairs_path,
+        thumbs_path=job.thumbs_path,
     )
 
 
@@ -128,66 +129,63 @@ def _make_sparse(path: Path, num_bytes: int) -> None:
         file.truncate(num_bytes)
 
 
-def _stage_in_pools(
-    order: _Order, chunks: Sequence[_Chunk], num_workers: int
-) -> Iterator[list[RawPair]]:
-    """Yield the facts of each chunk, in order; a pool whose worker died is followed by another."""
+def _pack_in_pools(
+    job: _Job, chunks: Sequence[_Chunk], num_workers: int
+) -> Iterator[list[PairFacts]]:
+    """Yield the facts of each chunk, in order; a pool whose worker died is replaced."""
     waiting = deque(chunks)
     while waiting:
         in_flight: deque[_Chunk] = deque()
         try:
-            yield from _stage_in_pool(order, waiting, in_flight, num_workers)
+            yield from _pack_in_pool(job, waiting, in_flight, num_workers)
         except BrokenProcessPool:
             for chunk in in_flight:
-                yield _stage_apart(order, chunk)
+                yield _pack_apart(job, chunk)
 
 
-def _stage_in_pool(
-    order: _Order, waiting: deque[_Chunk], in_flight: deque[_Chunk], num_workers: int
-) -> Iterator[list[RawPair]]:
-    """Work off ``waiting``; ``in_flight`` holds what was begun and not yielded."""
-    with _pool(order, num_workers) as pool:
-        futures: deque[Future[list[RawPair]]] = deque()
+def _pack_in_pool(
+    job: _Job, waiting: deque[_Chunk], in_flight: deque[_Chunk], num_workers: int
+) -> Iterator[list[PairFacts]]:
+    """Pack the chunks of ``waiting``; ``in_flight`` holds those submitted and not yielded yet."""
+    with _pool(job, num_workers) as pool:
+        futures: deque[Future[list[PairFacts]]] = deque()
         while waiting or futures:
             while waiting and len(futures) < num_workers * CHUNKS_PER_WORKER:
                 chunk = waiting.popleft()
                 in_flight.append(chunk)
-                with signals.kept_from_children():  # the first one starts them
-                    futures.append(pool.submit(_stage, chunk))
+                with signals.kept_from_children():  # the first submit starts the workers
+                    futures.append(pool.submit(_pack, chunk))
             facts = futures[0].result()
             futures.popleft()
             in_flight.popleft()
             yield facts
 
 
-def _stage_apart(order: _Order, chunk: _Chunk) -> list[RawPair]:
-    """Stage a chunk in a worker of its own; if that dies too, pair by pair."""
+def _pack_apart(job: _Job, chunk: _Chunk) -> list[PairFacts]:
+    """Pack a chunk in a worker of its own; if that dies too, pair by pair."""
     alone = deque([chunk])
     try:
-        (facts,) = _stage_in_pool(order, alone, deque(), 1)
+        (facts,) = _pack_in_pool(job, alone, deque(), 1)
     except BrokenProcessPool:
-        if len(chunk.candidates) == 1:
-            return [RawPair(reason=CRASHES)]
-        singles = [
-            _Chunk(number, [candidate])
-            for number, candidate in enumerate(chunk.candidates, chunk.start)
-        ]
-        return [_stage_apart(order, single)[0] for single in singles]
+        if len(chunk.pairs) == 1:
+            return [PairFacts(reason=CRASHES)]
+        singles = [_Chunk(number, [pair]) for number, pair in enumerate(chunk.pairs, chunk.start)]
+        return [_pack_apart(job, single)[0] for single in singles]
     return facts
 
 
 @contextmanager
-def _pool(order: _Order, num_workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(job: _Job, num_workers: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(order,),
+        initargs=(job,),
     )
     try:
         yield pool
     except BrokenProcessPool:
-        # a worker that was just being spawned is not told, and the pool would wait for it for ever
+        # a worker that is just being spawned gets no message: shutdown would wait for it forever
         for child in multiprocessing.active_children():
             child.kill()
         raise
@@ -199,36 +197,36 @@ def _pool(order: _Order, num_workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 class _Worker:
-    """An open archive and the files that rows go to."""
+    """An open archive and the files that packed pairs and thumbnails go to."""
 
-    def __init__(self, order: _Order) -> None:
-        self.order = order
-        self.archive = zipfile.ZipFile(order.archive)
-        self.rows = order.rows.open("r+b", buffering=0)
-        self.thumbs = order.thumbs.open("r+b", buffering=0)
+    def __init__(self, job: _Job) -> None:
+        self.job = job
+        self.archive = zipfile.ZipFile(job.archive)
+        self.pairs = job.pairs_path.open("r+b", buffering=0)
+        self.thumbs = job.thumbs_path.open("r+b", buffering=0)
 
-    def stage(self, chunk: _Chunk) -> list[RawPair]:
-        """Write the rows of a chunk; return the facts of each pair."""
-        facts = []
-        for number, candidate in enumerate(chunk.candidates, chunk.start):
+    def pack(self, chunk: _Chunk) -> list[PairFacts]:
+        """Write the packed pairs of a chunk; return the facts of each pair."""
+        facts_of_pairs = []
+        for number, pair in enumerate(chunk.pairs, chunk.start):
             with time_limit(2 * DECODING_LIMIT_S):  # a pair may be two pictures
-                raw_pair, row = self.order.read(self.archive, candidate, self.order.rules)
-            if row is not None:
-                _write_at(self.rows.fileno(), number, row)
-                _write_at(self.thumbs.fileno(), number, thumbnail(row))
-            facts.append(raw_pair)
-        return facts
+                facts, packed = self.job.pack(self.archive, pair, self.job.rules)
+            if packed is not None:
+                _write_at(self.pairs.fileno(), number, packed)
+                _write_at(self.thumbs.fileno(), number, thumbnail(packed))
+            facts_of_pairs.append(facts)
+        return facts_of_pairs
 
 
 _worker: _Worker | None = None
 
 
-def _start_worker(order: _Order) -> None:
+def _start_worker(job: _Job) -> None:
     global _worker
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    # a pair's two pictures are there at once
-    limit_memory(2 * decoding_bytes(order.rules.max_picture_pixels))
-    _worker = _Worker(order)
+    # a pair's two pictures are in memory at once
+    limit_memory(2 * decoding_bytes(job.rules.max_picture_pixels))
+    _worker = _Worker(job)
 
 
 def _exit_with_parent() -> None:
@@ -238,14 +236,14 @@ def _exit_with_parent() -> None:
     os._exit(1)
 
 
-def _stage(chunk: _Chunk) -> list[RawPair]:
+def _pack(chunk: _Chunk) -> list[PairFacts]:
     assert _worker is not None, "the pool's initializer has run"
-    return _worker.stage(chunk)
+    return _worker.pack(chunk)
 
 
-def _write_at(descriptor: int, number: int, row: UInt8Array) -> None:
-    """Write the whole row at its place; a mapped file would die, not raise, on a full disk."""
-    data = np.ascontiguousarray(row).data.cast("B")
+def _write_at(descriptor: int, number: int, pixels: UInt8Array) -> None:
+    """Write the ``number``-th array of a file. A full disk raises; it would crash a mapped file."""
+    data = np.ascontiguousarray(pixels).data.cast("B")
     offset = number * len(data)
     while data:
         written = os.pwrite(descriptor, data, offset)

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning"),
 ]
 
-FILES_A_FORMAT = 7000 if FULL else 400
+FILES_PER_FORMAT = 7000 if FULL else 400
 MAX_PIXELS = 1_000_000
 LIMIT_S = 10.0
 MEMORY_BOUND_MIB = 800
@@ -39,7 +39,7 @@ class Mutant(NamedTuple):
     data: bytes
     original: bytes
     is_sealed: bool
-    """Its checksums were made right again, so the decoder itself has to find out."""
+    """Its checksums were corrected, so only the decoder can detect the damage."""
 
 
 def originals(format: str) -> list[bytes]:
@@ -69,7 +69,7 @@ def _via(mode: str) -> str:
     return "L" if mode == "I;16" else mode
 
 
-# --- mutations: each takes the bytes, another picture's bytes, and a source of chance ------------
+# --- mutations: each gets the bytes, another picture's bytes, and a random generator -------------
 
 
 def flip_bits(data: bytes, _: bytes, draw: random.Random) -> bytes:
@@ -162,7 +162,7 @@ def mutants(format: str, count: int) -> list[Mutant]:
 
 
 def decode_elsewhere(data: bytes, format: str) -> np.ndarray | None:
-    """What torchvision makes of it, on white; None if it refuses."""
+    """The picture as torchvision decodes it, on white; None if it can't."""
     from torchvision.io import ImageReadMode, decode_jpeg, decode_webp
 
     tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
@@ -186,7 +186,7 @@ def test_no_mutant_crashes_stalls_or_deceives(format: str) -> None:
     start_s = time.monotonic()
     with PictureGuard(max_pixels=MAX_PIXELS, limit_s=LIMIT_S) as guard:
         pid = guard.pid
-        for mutant in mutants(format, FILES_A_FORMAT):
+        for mutant in mutants(format, FILES_PER_FORMAT):
             try:
                 picture = guard.open(mutant.data)
             except PictureError as refused:
@@ -203,10 +203,10 @@ def test_no_mutant_crashes_stalls_or_deceives(format: str) -> None:
     assert not any(kind.startswith("stalls") for kind in kinds)
     assert not kinds["WRONG"]
     assert peak_mib < MEMORY_BOUND_MIB
-    told = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    summary = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
     tell(
-        f"fuzz {format}: {FILES_A_FORMAT} files in {elapsed_s:.0f} s; {told}; crashes 0, hangs 0,"
-        f" peak {peak_mib} MiB"
+        f"fuzz {format}: {FILES_PER_FORMAT} files in {elapsed_s:.0f} s; {summary}; crashes 0,"
+        f" hangs 0, peak {peak_mib} MiB"
     )
 
 
@@ -220,7 +220,7 @@ def judge(mutant: Mutant, picture: Image.Image, format: str) -> str:
         return "… another picture, its checksums right" if mutant.is_sealed else "WRONG"
     other = decode_elsewhere(mutant.data, format)
     if other is None:
-        return "… which another decoder refuses"
+        return "… which another decoder rejects"
     if other.shape == pixels.shape and np.abs(other.astype(int) - pixels).max() <= 2:
         return "… as another decoder has it"
     return "… and another decoder differs"

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_steps.base.errors import SourceError
 from pipeline_steps.download.archive import content_sha256, is_inside, repack_tar, take_archive
+from tests.pipeline_steps.download.archive_bytes import bytes_read
 
 FILES = {"train/a.png": b"first", "train/b.png": b"second", "val/c.png": b"third"}
 
@@ -54,6 +55,7 @@ def test_every_kind_becomes_the_same_zip(tmp_path: Path, kind: str) -> None:
     assert taken.kind == kind.partition(".")[0]
     assert taken.members == 3
     assert taken.sha256 == content_sha256(source)
+    assert taken.pairs_zip_sha256 == content_sha256(tmp_path / "out.zip")
 
 
 def test_a_packed_folder_depends_on_names_and_contents_alone(tmp_path: Path) -> None:
@@ -62,6 +64,22 @@ def test_a_packed_folder_depends_on_names_and_contents_alone(tmp_path: Path) -> 
         os.utime(folder / "val/c.png", (0, 0) if name == "one" else None)
         take_archive(folder, tmp_path / f"{name}.zip")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_a_source_is_read_once(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "pairs").mkdir()
+    for number in range(4):
+        (tmp_path / f"pairs/{number}.png").write_bytes(os.urandom(1 << 20))
+    source = tmp_path / "pairs"
+    if kind == "zip":
+        take_archive(source, tmp_path / "source.zip")
+        source = tmp_path / "source.zip"
+    before = bytes_read()
+    taken = take_archive(source, tmp_path / "out.zip")
+    # the zip that a folder is packed into is hashed afterwards
+    num_reads = 1 if kind == "zip" else 2
+    assert num_reads <= (bytes_read() - before) / taken.bytes < num_reads + 0.1
 
 
 @pytest.mark.parametrize("change", ["content", "name", "more"])
@@ -115,7 +133,7 @@ def encrypted_zip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
+def test_what_is_no_archive_is_refused_by_path(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("text")
     whole = write_zip(tmp_path / "whole.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
@@ -142,7 +160,7 @@ def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
         ("", False),
     ],
 )
-def test_names_that_lead_outside_are_known(name: str, inside: bool) -> None:
+def test_names_that_lead_outside_are_recognized(name: str, inside: bool) -> None:
     assert is_inside(name) == inside
 
 

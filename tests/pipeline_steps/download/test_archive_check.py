@@ -1,12 +1,16 @@
-"""Whole archives are told from broken ones."""
+"""Broken archives are found by their structure; no member is read."""
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline_steps.base.errors import SourceError
+from pipeline_steps.download.archive import repack_tar
 from pipeline_steps.download.archive_check import DamageError, check_archive
+from pipeline_steps.download.archive_limits import DEFAULT_LIMITS
 from tests.pipeline_steps.download.archive_bytes import flip_byte, noise, tar_of, zip_of
 
 PICTURES = {"train/1.png": noise(90_000), "val/2.png": noise(60_000)}
@@ -46,7 +50,7 @@ def path(tmp_path: Path) -> Path:
     ],
     ids=["zip", "deflated zip", "tar", "gz", "bz2", "xz"],
 )
-def test_kind_of_a_whole_archive_is_told(path: Path, content: bytes, suffix: str) -> None:
+def test_suffix_names_the_kind(path: Path, content: bytes, suffix: str) -> None:
     path.write_bytes(content)
 
     assert check_archive(path) == suffix
@@ -59,39 +63,76 @@ def test_kind_of_a_whole_archive_is_told(path: Path, content: bytes, suffix: str
         b"<html>not an archive</html>",
         bytes(10240),
         zip_of({}),
-        flip_byte(ZIP, len(ZIP) // 2),
         flip_byte(ZIP, len(ZIP) - 7),
         ZIP[: len(ZIP) // 2],
-        flip_byte(deflated(), 45),
-        encrypted(),
-        TAR[: FIRST_MEMBER_BYTES // 1024 * 512],
-        TAR[:FIRST_MEMBER_BYTES],
-        flip_byte(TAR, FIRST_MEMBER_BYTES + 5),
-        *(tar_of(PICTURES, compression=kind)[:-9] for kind in ("gz", "bz2", "xz")),
-        *(flip_byte(tar_of(PICTURES, compression=kind), 9000) for kind in ("gz", "bz2", "xz")),
+        ZIP[:-30],
+        flip_byte(TAR, 5),
     ],
     ids=[
         "nothing",
         "page",
         "zeros",
         "empty zip",
-        "flipped zip member",
-        "flipped zip directory",
-        "cut zip",
-        "flipped deflated member",
-        "encrypted zip",
-        "tar cut in a member",
-        "tar cut between members",
-        "flipped tar header",
-        *(f"cut {kind}" for kind in ("gz", "bz2", "xz")),
-        *(f"flipped {kind}" for kind in ("gz", "bz2", "xz")),
+        "flipped position of the zip's directory",
+        "half a zip",
+        "zip without its end",
+        "flipped first tar header",
     ],
 )
-def test_what_is_no_whole_archive_is_refused(path: Path, content: bytes) -> None:
+def test_broken_structure_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
     with pytest.raises(DamageError):
         check_archive(path)
+
+
+def test_encrypted_zip_is_refused(path: Path) -> None:
+    path.write_bytes(encrypted())
+
+    with pytest.raises(SourceError, match="encrypted"):
+        check_archive(path)
+
+
+@pytest.mark.parametrize("limits", [{"members": 1}, {"unpacked_bytes": 149_999}])
+def test_zip_over_the_limits_is_refused(path: Path, limits: dict[str, int]) -> None:
+    path.write_bytes(ZIP)
+    check_archive(path, replace(DEFAULT_LIMITS, members=2, unpacked_bytes=150_000))
+
+    with pytest.raises(SourceError, match="more than"):
+        check_archive(path, replace(DEFAULT_LIMITS, **limits))
+
+
+def test_damaged_header_of_one_zip_member_is_left_to_prepare(path: Path) -> None:
+    path.write_bytes(flip_byte(ZIP, 3))
+
+    assert check_archive(path) == ".zip"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TAR[: FIRST_MEMBER_BYTES // 1024 * 512],
+        TAR[:FIRST_MEMBER_BYTES],
+        flip_byte(TAR, FIRST_MEMBER_BYTES + 5),
+        TAR[:FIRST_MEMBER_BYTES] + bytes(512) + TAR[FIRST_MEMBER_BYTES + 512 :],
+        *(tar_of(PICTURES, compression=kind)[:-9] for kind in ("gz", "bz2", "xz")),
+        *(flip_byte(tar_of(PICTURES, compression=kind), 9000) for kind in ("gz", "bz2", "xz")),
+    ],
+    ids=[
+        "cut in a member",
+        "cut between members",
+        "flipped header",
+        "header of zeros",
+        *(f"cut {kind}" for kind in ("gz", "bz2", "xz")),
+        *(f"flipped {kind}" for kind in ("gz", "bz2", "xz")),
+    ],
+)
+def test_damaged_tar_is_refused_by_place_while_it_is_repacked(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+    with pytest.raises(DamageError, match=r"its first header|member '(train/1|val/2)\.png'"):
+        repack_tar(path, path.with_suffix(".zip"))
+    assert not path.with_suffix(".zip").exists()
 
 
 def test_disk_failure_is_no_damage(tmp_path: Path) -> None:

@@ -1,26 +1,30 @@
 """The download, through the real kagglehub, from a loopback server."""
 
 import base64
+import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from itertools import repeat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline_steps.base.errors import DiskSpaceError, SourceError
 from pipeline_steps.download import kaggle
-from pipeline_steps.download.kaggle import KaggleDownload, download_kaggle
+from pipeline_steps.download.kaggle import KaggleDownload, download_kaggle, write_pairs_zip
 from pipeline_steps.download.resumable_download import NUM_TRIES
-from tests.pipeline_steps.download.archive_bytes import flip_byte, noise, tar_of, zip_of
+from tests.pipeline_steps.download.archive_bytes import bytes_read, flip_byte, noise, tar_of, zip_of
 from tests.pipeline_steps.download.kaggle_server import (
     KEY,
     SIGNATURE,
@@ -69,7 +73,7 @@ def port() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def kaggle_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Send the client to the loopback server, as someone who has a kaggle.json nowhere."""
+    """Send the client to the loopback server, in a home without a kaggle.json."""
     home = tmp_path / "home"
     home.mkdir()
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_API_V1_TOKEN"):
@@ -103,7 +107,7 @@ def download(folder: Path, handle: str = HANDLE, *, timeout_s: float = 5.0) -> K
 
 
 def refuse(folder: Path, handle: str = HANDLE, *, timeout_s: float = 5.0) -> str:
-    """Download in vain and return the message, one line without a secret."""
+    """Download, expect a failure and return its message, one line without a secret."""
     with pytest.raises(SourceError) as caught:
         download(folder, handle, timeout_s=timeout_s)
     shown = "".join(traceback.format_exception(caught.value))
@@ -120,17 +124,17 @@ def partial_file(folder: Path) -> Path:
     return folder / "somebody.pairs-of-pictures.v1.part"
 
 
-def break_off(server: KaggleServer, folder: Path) -> None:
+def cut_download(server: KaggleServer, folder: Path) -> None:
     """Leave half of a download."""
     server.fail(storage=[Cut(HALF), *[Reply(503)] * (NUM_TRIES - 1)])
     refuse(folder)
     assert 0 < partial_file(folder).stat().st_size <= HALF
 
 
-# --- a download that goes well ---
+# --- a download without faults ---
 
 
-def test_archive_is_left_as_it_came(server: KaggleServer, folder: Path) -> None:
+def test_archive_is_kept_as_it_came(server: KaggleServer, folder: Path) -> None:
     server.hashes = {"md5": base64_md5(ARCHIVE)}
 
     done = download(folder)
@@ -147,7 +151,7 @@ def test_archive_is_left_as_it_came(server: KaggleServer, folder: Path) -> None:
     assert server.num_body_bytes_sent == len(ARCHIVE)
 
 
-def test_tar_is_taken_too(server: KaggleServer, folder: Path) -> None:
+def test_tar_is_downloaded_too(server: KaggleServer, folder: Path) -> None:
     server.archive = tar_of({"1.png": noise(50_000)}, compression="gz")
 
     done = download(folder)
@@ -181,6 +185,7 @@ def test_verified_pinned_version_needs_no_network(folder: Path) -> None:
 
 def test_archive_changed_on_disk_is_downloaded_again(server: KaggleServer, folder: Path) -> None:
     done = download(folder)
+    time.sleep(0.02)  # longer than the clock of a file system ticks
     done.archive.write_bytes(flip_byte(ARCHIVE, HALF))
 
     assert download(folder).archive.read_bytes() == ARCHIVE
@@ -251,10 +256,130 @@ def test_secrets_are_never_shown(
     assert all(secret not in shown for secret in (KEY, SIGNATURE, "Authorization"))
 
 
-# --- a download that breaks ---
+# --- how often the archive is read ---
+
+LARGE = zip_of({f"{k}.png": noise(8_000_000) for k in range(3)})
 
 
-def test_cut_download_goes_on_from_where_it_stopped(server: KaggleServer, folder: Path) -> None:
+@pytest.fixture
+def warm(server: KaggleServer, tmp_path: Path) -> None:
+    """Read the modules that a download imports, and the certificates."""
+    write_pairs_zip(download(tmp_path / "warm"), tmp_path / "warm/pairs.zip")
+    server.archive = LARGE
+    server.hashes = {"md5": base64_md5(LARGE)}
+
+
+def test_zip_is_hashed_as_it_comes_and_never_read(
+    warm: None, server: KaggleServer, folder: Path
+) -> None:
+    before = bytes_read()
+
+    done = download(folder)
+    sha256 = write_pairs_zip(done, folder / "raw/pairs.zip")
+
+    assert bytes_read() - before < 0.1 * len(LARGE)
+    assert sha256 == done.sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert (folder / "raw/pairs.zip").samefile(done.archive)
+
+
+def test_resumed_download_reads_its_first_part_once(
+    warm: None, server: KaggleServer, folder: Path
+) -> None:
+    server.fail(storage=[Cut(len(LARGE) // 2), *[Reply(503)] * (NUM_TRIES - 1)])
+    refuse(folder)
+    num_held_bytes = partial_file(folder).stat().st_size
+    server.fail(storage=[Cut(1_000_000)])
+    before = bytes_read()
+
+    assert download(folder).sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert num_held_bytes <= bytes_read() - before < num_held_bytes + 0.1 * len(LARGE)
+
+
+def test_known_version_is_read_only_if_its_size_or_time_has_changed(
+    warm: None, server: KaggleServer, folder: Path
+) -> None:
+    first = download(folder)
+    before = bytes_read()
+    assert download(folder) == first
+    assert bytes_read() - before < 0.1 * len(LARGE)
+
+    os.utime(first.archive)
+    for num_reads in (1, 0):
+        before = bytes_read()
+        assert download(folder) == first
+        assert num_reads <= (bytes_read() - before) / len(LARGE) < num_reads + 0.1
+    assert len(server.storage_calls) == 2
+
+
+def test_record_without_a_time_is_verified_by_the_hash(server: KaggleServer, folder: Path) -> None:
+    """As earlier releases wrote it."""
+    done = download(folder)
+    record_path = done.archive.with_suffix(".json")
+    record = json.loads(record_path.read_text())
+    del record["mtime_ns"]
+    record_path.write_text(json.dumps(record))
+
+    assert download(folder) == done
+    assert len(server.storage_calls) == 1
+
+
+def test_zip_is_copied_where_no_link_is_possible(
+    server: KaggleServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_link(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse_link)
+    done = download(folder)
+
+    write_pairs_zip(done, folder / "raw/pairs.zip")
+
+    assert (folder / "raw/pairs.zip").read_bytes() == ARCHIVE
+    assert not (folder / "raw/pairs.zip").samefile(done.archive)
+
+
+@pytest.mark.slow
+def test_dvcs_cache_the_output_and_the_work_folder_share_one_file(
+    server: KaggleServer, tmp_path: Path
+) -> None:
+    """DVC makes it read-only; a rerun, a lost cache and a new version work all the same."""
+    repository = tmp_path / "repository"
+    (repository / ".dvc").mkdir(parents=True)
+    shutil.copy(REPOSITORY / ".dvc/config", repository / ".dvc/config")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["download"] |= {"source": "kaggle", "kaggle_dataset": HANDLE}
+    (repository / "params.yaml").write_text(yaml.safe_dump(params))
+    stage = {"cmd": "python -m pipeline_steps download", "outs": ["data/raw"]}
+    (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"download": stage}}))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(REPOSITORY)}
+
+    def run(*command: str) -> str:
+        return subprocess.check_output(command, cwd=repository, env=environment, text=True)
+
+    def names_of_the_archive(version: int) -> int:
+        run("dvc", "repro", "-f")
+        assert "up to date" in run("dvc", "status")
+        work = repository / f".work/download/somebody.pairs-of-pictures.v{version}.zip"
+        raw = repository / "data/raw/pairs.zip"
+        assert raw.samefile(work)
+        assert raw.read_bytes() == server.archive
+        return raw.stat().st_nlink
+
+    run("git", "init", "--quiet")
+    for _ in range(2):
+        assert names_of_the_archive(version=1) == 3
+    shutil.rmtree(repository / ".dvc/cache")
+    assert names_of_the_archive(version=1) == 3
+    assert len(server.storage_calls) == 1
+    server.version, server.archive = 2, zip_of({"3.png": noise(1000)})
+    assert names_of_the_archive(version=2) == 3
+
+
+# --- interrupted downloads ---
+
+
+def test_cut_download_resumes_where_it_stopped(server: KaggleServer, folder: Path) -> None:
     server.hashes = {"md5": base64_md5(ARCHIVE)}
     server.fail(storage=[Cut(HALF)])
 
@@ -265,7 +390,7 @@ def test_cut_download_goes_on_from_where_it_stopped(server: KaggleServer, folder
     assert rest.num_bytes_sent == len(ARCHIVE) - rest.first_byte
 
 
-def test_killed_download_goes_on_from_where_it_stopped(server: KaggleServer, folder: Path) -> None:
+def test_killed_download_resumes_where_it_stopped(server: KaggleServer, folder: Path) -> None:
     server.fail(storage=[Stall(HALF)])
     code = f"from {kaggle.__name__} import *; download_kaggle({HANDLE!r}, Path({str(folder)!r}))"
     process = subprocess.Popen(
@@ -289,7 +414,7 @@ def test_killed_download_goes_on_from_where_it_stopped(server: KaggleServer, fol
 def test_whole_download_killed_before_its_checks_needs_no_bytes(
     server: KaggleServer, folder: Path
 ) -> None:
-    break_off(server, folder)
+    cut_download(server, folder)
     partial_file(folder).write_bytes(ARCHIVE)
     num_calls = len(server.storage_calls)
 
@@ -297,7 +422,7 @@ def test_whole_download_killed_before_its_checks_needs_no_bytes(
     assert len(server.storage_calls) == num_calls
 
 
-def test_silent_server_is_given_up(server: KaggleServer, folder: Path) -> None:
+def test_silent_server_times_out(server: KaggleServer, folder: Path) -> None:
     server.fail(storage=[Stall(HALF)])
     start_s = time.monotonic()
 
@@ -315,15 +440,15 @@ def test_error_page_is_never_appended(server: KaggleServer, folder: Path) -> Non
 
 
 def test_error_page_sent_as_the_rest_is_refused(server: KaggleServer, folder: Path) -> None:
-    break_off(server, folder)
+    cut_download(server, folder)
     server.archive = b"<html>" + bytes(len(ARCHIVE) - 6)
 
     assert "damaged" in refuse(folder)
     assert names(folder) == set()
 
 
-def test_rest_cut_without_a_length_goes_on(server: KaggleServer, folder: Path) -> None:
-    break_off(server, folder)
+def test_rest_cut_without_a_length_resumes(server: KaggleServer, folder: Path) -> None:
+    cut_download(server, folder)
     server.tells_length = False
     server.fail(storage=[Cut(1000)])
 
@@ -341,7 +466,7 @@ def test_storage_that_ignores_the_range_starts_anew(server: KaggleServer, folder
 
 
 def test_other_part_than_asked_for_is_never_appended(server: KaggleServer, folder: Path) -> None:
-    break_off(server, folder)
+    cut_download(server, folder)
     num_missing_bytes = len(ARCHIVE) - partial_file(folder).stat().st_size
     content_range = f"bytes 0-{num_missing_bytes - 1}/{len(ARCHIVE)}"
     server.fail(storage=[Reply(206, {"Content-Range": content_range}, ARCHIVE[:num_missing_bytes])])
@@ -351,7 +476,7 @@ def test_other_part_than_asked_for_is_never_appended(server: KaggleServer, folde
 
 def test_archive_rebuilt_by_kaggle_is_downloaded_anew(server: KaggleServer, folder: Path) -> None:
     server.hashes = {"md5": base64_md5(ARCHIVE)}
-    break_off(server, folder)
+    cut_download(server, folder)
     server.archive = zip_of({name: content[::-1] for name, content in PICTURES.items()})
     server.hashes = {"md5": base64_md5(server.archive)}
 
@@ -361,13 +486,13 @@ def test_archive_rebuilt_by_kaggle_is_downloaded_anew(server: KaggleServer, fold
 
 @pytest.mark.parametrize("other", [zip_of({"1.png": noise(1_400_000)}), zip_of({"1.png": b"1"})])
 def test_two_archives_are_never_joined(server: KaggleServer, folder: Path, other: bytes) -> None:
-    break_off(server, folder)
+    cut_download(server, folder)
     server.archive = other
 
     assert download(folder).archive.read_bytes() == other
 
 
-# --- what Kaggle refuses ---
+# --- what Kaggle rejects ---
 
 
 def test_wrong_credentials_are_refused_at_once(
@@ -377,7 +502,7 @@ def test_wrong_credentials_are_refused_at_once(
 
     message = refuse(folder)
 
-    assert message.startswith("Kaggle refused the credentials (401)")
+    assert message.startswith("Kaggle rejected the credentials (401)")
     assert "kaggle.com/settings" in message
     assert "another-secret" not in message
     assert len(server.api_calls) == 1
@@ -392,24 +517,24 @@ JSON = {"Content-Type": "application/json"}
         (Reply(403), f"open {PAGE} while signed in, accept its terms"),
         (Reply(404), f"Kaggle has no {HANDLE} (404)"),
         (Reply(200, JSON, b'{"code": 403, "message": "Permission denied"}'), "(403)"),
-        (Reply(200, {"Content-Type": "text/html"}, b"<html>"), "is not Kaggle"),
+        (Reply(200, {"Content-Type": "text/html"}, b"<html>"), "is not Kaggle's"),
         (Reply(429, {"Retry-After": "3600"}), "(429): run again in 3600 s"),
     ],
     ids=["terms", "missing", "in the body of a 200", "login page", "limit of an hour"],
 )
-def test_refusal_of_kaggle_is_told_at_once(
+def test_rejection_by_kaggle_is_reported_at_once(
     server: KaggleServer, folder: Path, reply: Reply, message: str
 ) -> None:
     server.fail(api=repeat(reply))
 
-    told = refuse(folder)
+    shown = refuse(folder)
 
-    assert message in told
-    assert "no credentials" not in told
+    assert message in shown
+    assert "no credentials" not in shown
     assert len(server.api_calls) == 1
 
 
-def test_refusal_of_the_storage_is_told_at_once(server: KaggleServer, folder: Path) -> None:
+def test_rejection_by_the_storage_is_reported_at_once(server: KaggleServer, folder: Path) -> None:
     server.fail(storage=repeat(Reply(403)))
 
     assert "no credentials" not in refuse(folder)
@@ -421,7 +546,7 @@ def test_refusal_of_the_storage_is_told_at_once(server: KaggleServer, folder: Pa
     [([], "none were found (401)"), ([Reply(403)], "no credentials were found either")],
     ids=["401", "403"],
 )
-def test_missing_credentials_are_asked_for(
+def test_missing_credentials_are_reported(
     server: KaggleServer,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -437,13 +562,13 @@ def test_missing_credentials_are_asked_for(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Reply(429, {"Retry-After": "0"}), "(429), 5 times over: try again later"),
-        (Reply(502), "failure of its own (502), 5 times over"),
+        (Reply(429, {"Retry-After": "0"}), "(429), 5 times over: run again later"),
+        (Reply(502), "internal error (502), 5 times over"),
         (Cut(1000), "connection to Kaggle was cut"),
     ],
     ids=["rate limit", "failure", "cut"],
 )
-def test_what_never_passes_is_given_up(
+def test_lasting_failure_ends_after_the_last_try(
     server: KaggleServer, folder: Path, fault: Fault, message: str
 ) -> None:
     server.fail(storage=repeat(fault))
@@ -504,17 +629,17 @@ def test_failure_of_kaggle_is_waited_out(
     assert download(folder).bytes == len(ARCHIVE)
 
 
-def test_no_network_is_told(folder: Path) -> None:
+def test_missing_network_is_reported(folder: Path) -> None:
     assert "connection to localhost failed (ConnectionError)" in refuse(folder)
 
 
-def test_small_disk_is_told_before_the_download(server: KaggleServer, folder: Path) -> None:
+def test_small_disk_is_reported_before_the_download(server: KaggleServer, folder: Path) -> None:
     server.claimed_bytes = 10**15
 
-    with pytest.raises(DiskSpaceError, match="the rest of the archive needs 1000000067 MB") as told:
+    with pytest.raises(DiskSpaceError, match="rest of the archive needs 1000000067 MB") as small:
         download(folder)
 
-    assert str(folder) in str(told.value)
+    assert str(folder) in str(small.value)
     assert len(server.storage_calls) == 1
 
 
@@ -528,16 +653,18 @@ def test_bad_handle_is_refused(folder: Path, handle: str) -> None:
     assert not folder.exists()
 
 
-# --- what comes damaged ---
+# --- damaged archives ---
 
 
 @pytest.mark.parametrize(
     ("body", "damage"),
     [
-        (flip_byte(ARCHIVE, HALF), "'train/1.png' fails its checksum"),
+        (flip_byte(ARCHIVE, len(ARCHIVE) - 7), "its directory is broken"),
+        (ARCHIVE[:-30], "its directory is broken"),
+        (zip_of({}), "it holds no file"),
         (b"<html>not an archive</html>", "no whole zip or tar"),
     ],
-    ids=["flipped byte", "page"],
+    ids=["flipped byte in the directory", "cut", "empty", "page"],
 )
 def test_damaged_archive_is_refused_and_removed(
     server: KaggleServer, folder: Path, body: bytes, damage: str
@@ -551,17 +678,35 @@ def test_damaged_archive_is_refused_and_removed(
     assert names(folder) == set()
 
 
-@pytest.mark.parametrize("promised", ["md5", "crc32c"])
-def test_flipped_byte_is_seen_by_the_hash_of_the_storage(
-    server: KaggleServer, folder: Path, promised: str
+@pytest.mark.parametrize("compression", ["gz", "xz"])
+def test_damaged_tar_is_refused_by_member_and_removed(
+    server: KaggleServer, folder: Path, compression: str
+) -> None:
+    server.archive = flip_byte(tar_of(PICTURES, compression=compression), 700_000)
+    done = download(folder)
+
+    with pytest.raises(SourceError, match=r"came damaged .*'val/2\.png'.* run again"):
+        write_pairs_zip(done, folder / "raw/pairs.zip")
+
+    assert not done.archive.exists()
+    assert not (folder / "raw/pairs.zip").exists()
+    server.archive = tar_of(PICTURES, compression=compression)
+    write_pairs_zip(download(folder), folder / "raw/pairs.zip")
+    with zipfile.ZipFile(folder / "raw/pairs.zip") as pairs:
+        assert {name: pairs.read(name) for name in pairs.namelist()} == PICTURES
+
+
+@pytest.mark.parametrize("digest", ["md5", "crc32c"])
+def test_flipped_byte_is_detected_by_the_hash_of_the_storage(
+    server: KaggleServer, folder: Path, digest: str
 ) -> None:
     # A plain tar has no checksum of its own for what its members hold.
     sent = tar_of({"1.png": noise(50_000)})
     digests = {"md5": hashlib.md5(sent).digest(), "crc32c": crc32c(sent)}
-    server.hashes = {promised: base64.b64encode(digests[promised]).decode()}
+    server.hashes = {digest: base64.b64encode(digests[digest]).decode()}
     server.archive = flip_byte(sent, 20_000)
 
-    assert f"its {promised} is not the storage's" in refuse(folder)
+    assert f"its {digest} is not the storage's" in refuse(folder)
     assert names(folder) == set()
 
     server.archive = sent
@@ -570,7 +715,7 @@ def test_flipped_byte_is_seen_by_the_hash_of_the_storage(
 
 def test_flipped_byte_before_the_cut_is_refused(server: KaggleServer, folder: Path) -> None:
     server.hashes = {"md5": base64_md5(ARCHIVE)}
-    break_off(server, folder)
+    cut_download(server, folder)
     held = partial_file(folder).read_bytes()
     partial_file(folder).write_bytes(flip_byte(held, 1000))
 
@@ -578,10 +723,10 @@ def test_flipped_byte_before_the_cut_is_refused(server: KaggleServer, folder: Pa
     assert names(folder) == set()
 
 
-def test_promise_of_the_first_answer_holds_for_the_last(server: KaggleServer, folder: Path) -> None:
-    """The answer to a range may come without the hashes."""
+def test_first_responses_hash_is_checked_at_the_end(server: KaggleServer, folder: Path) -> None:
+    """The response to a range request may lack the hashes."""
     server.hashes = {"md5": base64_md5(ARCHIVE)}
-    break_off(server, folder)
+    cut_download(server, folder)
     server.hashes = {}
     server.archive = flip_byte(ARCHIVE, len(ARCHIVE) - 30)  # in the directory, unseen by CRCs
 

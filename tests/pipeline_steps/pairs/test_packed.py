@@ -8,14 +8,14 @@ from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, pack, read_pairs, write_pairs
 
 
-def test_a_row_comes_back_as_it_was_packed(tmp_path: Path) -> None:
+def test_a_pair_is_read_as_it_was_packed(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     colour = random.integers(0, 256, (8, 8, 3), np.uint8)
     sketch = random.integers(0, 256, (8, 8), np.uint8)
     write_pairs(tmp_path / "x.npy", [pack(colour, sketch)], num_pairs=1, image_size=8)
-    row = read_pairs(tmp_path / "x.npy").pixels[0]
-    assert np.array_equal(row[..., COLOUR], colour)
-    assert np.array_equal(row[..., SKETCH][..., 0], sketch)
+    pair = read_pairs(tmp_path / "x.npy").pixels[0]
+    assert np.array_equal(pair[..., COLOUR], colour)
+    assert np.array_equal(pair[..., SKETCH][..., 0], sketch)
 
 
 def test_a_packed_split_is_a_plain_npy_file(make_pairs: Callable[..., PackedPairs]) -> None:
@@ -28,14 +28,14 @@ def test_an_empty_split_can_be_written_and_read(make_pairs: Callable[..., Packed
     assert len(make_pairs("val", 0)) == 0
 
 
-def test_a_broken_promise_of_rows_leaves_no_file(tmp_path: Path) -> None:
+def test_a_wrong_number_of_pairs_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
-    with pytest.raises(ValueError, match="promised 2 pairs, got 0"):
+    with pytest.raises(ValueError, match="num_pairs is 2, got 0 pairs"):
         write_pairs(path, [], num_pairs=2, image_size=8)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
+def test_pairs_of_another_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need uint8"):
         write_pairs(tmp_path / "x.npy", [np.zeros((4, 4, 4), np.uint8)], num_pairs=1, image_size=8)
     with pytest.raises(ValueError, match="need uint8"):

@@ -18,10 +18,10 @@ from pipeline_steps.prepare.duplicates import (
 )
 
 SIZE = 256
-Row = npt.NDArray[np.uint8]
+Packed = npt.NDArray[np.uint8]
 
 
-def draw_face(mouth: int, colour: tuple[int, int, int] = (250, 210, 40)) -> Row:
+def draw_face(mouth: int, colour: tuple[int, int, int] = (250, 210, 40)) -> Packed:
     """Every face has one outline; only the mouth differs. H×W×4."""
     halves = []
     for fill in (colour, (255, 255, 255)):
@@ -36,23 +36,25 @@ def draw_face(mouth: int, colour: tuple[int, int, int] = (250, 210, 40)) -> Row:
     return np.concatenate([halves[0], halves[1][..., :1]], axis=-1)
 
 
-def saved_again(row: Row, quality: int) -> Row:
-    def jpeg(pixels: Row) -> Row:
+def saved_again(pair: Packed, quality: int) -> Packed:
+    def jpeg(pixels: Packed) -> Packed:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=quality)
         return np.asarray(Image.open(file).convert("RGB"))
 
-    sketch = np.repeat(row[..., 3:], 3, axis=-1)
-    return np.concatenate([jpeg(row[..., :3]), jpeg(sketch)[..., :1]], axis=-1)
+    sketch = np.repeat(pair[..., 3:], 3, axis=-1)
+    return np.concatenate([jpeg(pair[..., :3]), jpeg(sketch)[..., :1]], axis=-1)
 
 
-def groups_of(rows: list[Row], max_distance: int = 4) -> list[list[int]]:
+def groups_of(pairs: list[Packed], max_distance: int = 4) -> list[list[int]]:
     prints = [
-        fingerprint(Image.fromarray(row[..., :3].copy()), Image.fromarray(row[..., 3].copy()), row)
-        for row in rows
+        fingerprint(
+            Image.fromarray(pair[..., :3].copy()), Image.fromarray(pair[..., 3].copy()), pair
+        )
+        for pair in pairs
     ]
-    thumbs = np.stack([thumbnail(row) for row in rows])
-    return near_groups(prints, thumbs, thumb_rows=range(len(rows)), max_distance=max_distance)
+    thumbs = np.stack([thumbnail(pair) for pair in pairs])
+    return near_groups(prints, thumbs, thumb_numbers=range(len(pairs)), max_distance=max_distance)
 
 
 @pytest.mark.parametrize("quality", [95, 80, 70])
@@ -80,7 +82,9 @@ def test_bands_find_what_comparing_all_finds(max_distance: int) -> None:
         hashes.append([int(base[half] ^ flips[half]) for half in (0, 1)])
     same_thumbs = np.zeros((len(hashes), 32, 32, 4), np.uint8)
     prints = [Fingerprint(b"", colour, sketch) for colour, sketch in hashes]
-    got = near_groups(prints, same_thumbs, thumb_rows=range(len(prints)), max_distance=max_distance)
+    got = near_groups(
+        prints, same_thumbs, thumb_numbers=range(len(prints)), max_distance=max_distance
+    )
     assert got == grouped_by_comparing_all(hashes, max_distance)
 
 
@@ -96,7 +100,7 @@ def grouped_by_comparing_all(hashes: list[list[int]], max_distance: int) -> list
     return sorted(group for group in members if len(group) > 1)
 
 
-def test_of_exact_copies_test_keeps_its_own_then_val_then_the_first_id() -> None:
+def test_of_exact_copies_the_test_sets_is_kept_then_vals_then_the_first_id() -> None:
     pairs = [
         SplitPair("b", "train"),
         SplitPair("a", "train"),
@@ -109,7 +113,7 @@ def test_of_exact_copies_test_keeps_its_own_then_val_then_the_first_id() -> None
     assert exact_duplicates(pairs[:2], [b"1"] * 2) == {0: "exact duplicate: of 'a' in train"}
 
 
-def test_a_straddling_group_stays_in_the_greatest_split_whole() -> None:
+def test_near_duplicates_in_several_splits_stay_in_test_then_val() -> None:
     group = [SplitPair("a", "train"), SplitPair("b", "test"), SplitPair("c", "test")]
     assert straddlers(group) == {0: "near duplicate: of 'b' in test"}
     assert straddlers(group[1:]) == {}

@@ -1,4 +1,4 @@
-"""Pairs are told by names alone, whatever the archive's folders are called."""
+"""Pairs are found by names alone, whatever the archive's folders are called."""
 
 import pytest
 
@@ -6,29 +6,29 @@ from pipeline_steps.prepare.pairing import Listing, find_pairs
 
 
 def placed(listing: Listing) -> dict[str, str | None]:
-    return {candidate.id: candidate.split for candidate in listing.candidates}
+    return {pair.id: pair.split for pair in listing.pairs}
 
 
 @pytest.mark.parametrize("root", ["", "data/", "data/data/", "test/"])
-def test_a_lone_val_is_the_test_set_below_any_root(root: str) -> None:
+def test_val_without_test_is_the_test_set_below_any_root(root: str) -> None:
     listing = find_pairs([f"{root}train/1.png", f"{root}val/2.png", f"{root}train/"])
     assert placed(listing) == {"1": "train", "2": "test"}
     assert (listing.has_val, listing.has_test) == (False, True)
 
 
-def test_val_and_test_together_are_what_they_say() -> None:
+def test_val_and_test_together_keep_their_names() -> None:
     listing = find_pairs(["train/1.png", "val/2.png", "test/3.png"])
     assert placed(listing) == {"1": "train", "2": "val", "3": "test"}
     assert listing.has_val
 
 
-def test_without_split_folders_nothing_is_said_of_splits() -> None:
+def test_without_split_folders_no_split_is_set() -> None:
     listing = find_pairs(["set/a/1.png", "set/b/1.png"])
     assert placed(listing) == {"a/1": None, "b/1": None}
     assert (listing.has_val, listing.has_test) == (False, False)
 
 
-def test_splits_numbered_alike_keep_all_their_pairs_and_the_training_ids() -> None:
+def test_splits_with_equal_ids_keep_all_their_pairs_and_the_training_ids() -> None:
     listing = find_pairs(["train/1.jpg", "val/1.jpg", "test/1.jpg", "test/2.jpg"])
     assert placed(listing) == {"1": "train", "val/1": "val", "test/1": "test", "2": "test"}
 
@@ -42,19 +42,19 @@ def test_splits_numbered_alike_keep_all_their_pairs_and_the_training_ids() -> No
     ],
 )
 def test_parallel_folders_are_joined_by_the_rest_of_the_path(names: list[str]) -> None:
-    (candidate,) = find_pairs(names).candidates
-    assert candidate.id == "1"
-    assert candidate.sketch_member is not None
-    assert "col" in candidate.member.name.lower()
+    (pair,) = find_pairs(names).pairs
+    assert pair.id == "1"
+    assert pair.sketch_member is not None
+    assert "col" in pair.member.name.lower()
 
 
 def test_a_folder_called_sketch_alone_is_a_folder_like_others() -> None:
     listing = find_pairs(["sketch/1.png", "more/1.png"])
     assert set(placed(listing)) == {"sketch/1", "more/1"}
-    assert all(candidate.sketch_member is None for candidate in listing.candidates)
+    assert all(pair.sketch_member is None for pair in listing.pairs)
 
 
-def test_every_member_comes_out_once_with_a_reason_if_it_makes_no_pair() -> None:
+def test_every_member_is_listed_once_with_a_reason_if_it_makes_no_pair() -> None:
     names = [
         "colour/1.png",
         "sketch/1.png",
@@ -71,10 +71,8 @@ def test_every_member_comes_out_once_with_a_reason_if_it_makes_no_pair() -> None
     ]
     listing = find_pairs(names)
     positions = [leftover.member.position for leftover in listing.leftovers]
-    for candidate in listing.candidates:
-        positions += [
-            member.position for member in (candidate.member, candidate.sketch_member) if member
-        ]
+    for pair in listing.pairs:
+        positions += [member.position for member in (pair.member, pair.sketch_member) if member]
     assert sorted(positions) == list(range(len(names)))
     verdicts = {leftover.member.position: leftover.verdict for leftover in listing.leftovers}
     assert [verdicts[k] for k in range(6, 12)] == ["rejected"] * 2 + ["ignored"] * 4
@@ -83,8 +81,8 @@ def test_every_member_comes_out_once_with_a_reason_if_it_makes_no_pair() -> None
 
 def test_of_two_with_one_id_the_second_by_name_is_rejected() -> None:
     listing = find_pairs(["1.png", "1.jpg"])
-    (candidate,), (leftover,) = listing.candidates, listing.leftovers
-    assert (candidate.member.name, leftover.member.name) == ("1.jpg", "1.png")
+    (pair,), (leftover,) = listing.pairs, listing.leftovers
+    assert (pair.member.name, leftover.member.name) == ("1.jpg", "1.png")
     assert leftover.reason == "duplicate id: as '1.jpg'"
 
 
@@ -94,4 +92,4 @@ def test_the_order_of_the_directory_does_not_matter() -> None:
 
 
 def test_an_empty_archive_has_no_pairs() -> None:
-    assert find_pairs([]).candidates == []
+    assert find_pairs([]).pairs == []

@@ -1,4 +1,4 @@
-"""Prepare on archives drawn here: what is taken, what is refused, and where it goes."""
+"""Prepare on archives drawn here: what is accepted, what is rejected, and where it goes."""
 
 import io
 import json
@@ -103,7 +103,7 @@ def prepared(tmp_path: Path) -> Prepared:
     return Prepared(tmp_path)
 
 
-def test_the_archives_val_is_the_test_set_and_val_is_taken_from_train(
+def test_the_archives_val_is_the_test_set_and_val_comes_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()))
@@ -113,7 +113,7 @@ def test_the_archives_val_is_the_test_set_and_val_is_taken_from_train(
     assert counts["val"] >= 1
 
 
-def test_rows_are_the_pictures_in_the_order_of_their_ids(
+def test_packed_pairs_are_the_pictures_in_the_order_of_their_ids(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()), image_size=SIZE)
@@ -132,7 +132,7 @@ def test_the_root_folder_is_found(prepared: Prepared, tmp_path: Path, root: str)
 
 
 @pytest.mark.parametrize("sketch_left", [True, False])
-def test_the_sketch_half_is_told_by_its_lack_of_colour(
+def test_the_sketch_half_is_found_by_its_lack_of_colour(
     prepared: Prepared, tmp_path: Path, sketch_left: bool
 ) -> None:
     members = {f"train/{k}.png": pair_png(k, sketch_left=sketch_left) for k in range(12)}
@@ -142,7 +142,7 @@ def test_the_sketch_half_is_told_by_its_lack_of_colour(
     assert (colour.max(axis=-1) - colour.min(axis=-1)).mean() > 20
 
 
-def test_halves_that_cannot_be_told_apart_are_refused_with_what_to_set(
+def test_an_ambiguous_sketch_side_is_refused_with_what_to_set(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = {f"train/{k}.png": pair_png(k, sketch_left=k % 2 == 0) for k in range(12)}
@@ -160,14 +160,14 @@ def test_two_parallel_folders_are_joined_by_name(prepared: Prepared, tmp_path: P
     members["set/sketch/alone.png"] = png(draw_halves(99)[1])
     prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
     assert sum(prepared.dataset()["pairs"].values()) == 10
-    assert prepared.reason("set/sketch/alone.png") != ""
-    row = read_pairs(prepared.folder / "train.npy").pixels[0]
+    assert prepared.reason("set/sketch/alone.png") == "no colour picture of this name"
+    pair = read_pairs(prepared.folder / "train.npy").pixels[0]
     colour, sketch = draw_halves(int(prepared.ids("train")[0].rpartition("/")[2]))
-    assert np.array_equal(row[..., :3], colour)
-    assert np.array_equal(row[..., 3], sketch[..., 0])
+    assert np.array_equal(pair[..., :3], colour)
+    assert np.array_equal(pair[..., 3], sketch[..., 0])
 
 
-def test_every_member_has_a_verdict_and_a_refused_one_its_reason(
+def test_every_member_has_a_verdict_and_a_rejected_one_its_reason(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
@@ -209,7 +209,7 @@ def test_an_exact_copy_is_dropped_and_the_test_sets_is_kept(
     assert len(rejected) == 2
 
 
-def test_a_nearly_equal_picture_never_straddles_the_test_set(
+def test_a_near_duplicate_of_a_test_picture_leaves_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = split_members()
@@ -261,10 +261,101 @@ def test_the_fingerprint_follows_the_pictures_and_nothing_else(tmp_path: Path) -
     members = split_members()
     changed = members | {"data/val/000.png": pair_png(77)}
     fingerprints = []
-    for name, content in (("a", members), ("b", members), ("c", changed)):
+    more = {"readme.txt": b"pairs", **members, "data/train/text.png": b"no picture"}
+    for name, content in (("a", members), ("b", more), ("c", changed)):
         done = Prepared(tmp_path / name).run(write_raw(tmp_path / name / "raw", content))
         fingerprints.append(done.dataset()["fingerprint"])
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+LAB = {
+    "red": (53.24, 80.09, 67.20),
+    "green": (87.73, -86.18, 83.18),
+    "blue": (32.30, 79.19, -107.86),
+    "yellow": (97.14, -21.55, 94.48),
+    "white": (100.0, 0.0, 0.0),
+    "grey": (53.59, 0.0, 0.0),
+}
+"""CIELAB of the sRGB colours of these names under D65, as Bruce Lindbloom's calculator gives it."""
+RGB = {"green": (0, 255, 0), "grey": (128, 128, 128)}
+HUE = {"green": 130, "blue": 300, "yellow": 100}
+"""atan2(b*, a*) in degrees, rounded down to tens."""
+
+
+def coloured_pair(first: str, second: str, *, first_share: float, line: int) -> bytes:
+    """Two flat colours side by side; the line of the sketch makes each pair another picture."""
+    colour, sketch = Image.new("RGB", (SIZE, SIZE)), Image.new("RGB", (SIZE, SIZE), "white")
+    colour.paste(RGB.get(second, second), (0, 0, SIZE, SIZE))
+    colour.paste(RGB.get(first, first), (0, 0, int(first_share * SIZE), SIZE))
+    sketch.paste("black", (4, 4 + 8 * line, 60, 8 + 8 * line))
+    return png(np.concatenate([np.asarray(colour), np.asarray(sketch)], axis=1))
+
+
+@pytest.fixture
+def coloured(prepared: Prepared, tmp_path: Path) -> Prepared:
+    """Train and val ¾ green and ¼ blue; test ¼ yellow, white, red and grey each."""
+    members = {
+        f"train/{k}.png": coloured_pair("green", "blue", first_share=0.75, line=k) for k in range(6)
+    }
+    members["val/1.png"] = coloured_pair("yellow", "white", first_share=0.5, line=0)
+    members["val/2.png"] = coloured_pair("red", "grey", first_share=0.5, line=3)
+    return prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+
+
+def test_colours_csv_holds_cielab_means_and_deviations(coloured: Prepared) -> None:
+    table = pd.read_csv(coloured.report / "colours.csv").set_index("split")
+    assert list(table.index) == ["train", "val", "test"]
+    assert table["pairs"].sum() == 8
+    assert table.loc["test", "pairs"] == 2
+    shares = {
+        "train": {"green": 0.75, "blue": 0.25},
+        "val": {"green": 0.75, "blue": 0.25},
+        "test": dict.fromkeys(("yellow", "white", "red", "grey"), 0.25),
+    }
+    for split, share_of in shares.items():
+        weights = list(share_of.values())
+        for number, name in enumerate(("lightness", "a", "b")):
+            values = np.array([LAB[colour][number] for colour in share_of])
+            mean = np.average(values, weights=weights)
+            std = np.sqrt(np.average((values - mean) ** 2, weights=weights))
+            assert table.loc[split, f"{name}_mean"] == pytest.approx(mean, abs=0.03)
+            assert table.loc[split, f"{name}_std"] == pytest.approx(std, abs=0.03)
+
+
+def test_hues_csv_holds_the_share_of_each_hue_among_coloured_pixels(coloured: Prepared) -> None:
+    table = pd.read_csv(coloured.report / "hues.csv")
+    assert list(table["hue_degrees"]) == 3 * list(range(0, 360, 10))
+    share = table.set_index(["split", "hue_degrees"])["share"]
+    for split in ("train", "val"):
+        assert share[split, HUE["green"]] == 0.75
+        assert share[split, HUE["blue"]] == 0.25
+    assert share["test", HUE["yellow"]] == 0.5
+    assert share["test", 30] + share["test", 40] == 0.5  # red's hue is 40.0°
+    assert share.groupby("split").sum().tolist() == [1, 1, 1]
+
+
+def test_counts_json_counts_pairs_verdicts_and_duplicates(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = split_members(num_train=10, num_val=4)
+    members["data/train/copy.png"] = members["data/val/002.png"]
+    members["data/train/again.png"] = members["data/val/002.png"]
+    with Image.open(io.BytesIO(members["data/val/001.png"])) as picture:
+        file = io.BytesIO()
+        picture.convert("RGB").save(file, "JPEG", quality=92, subsampling=0)
+    members["data/train/saved_again.jpg"] = file.getvalue()
+    members["data/train/text.png"] = b"no picture"
+    members |= {"readme.txt": b"pairs", "data/colorgram/000.json": b"{}"}
+    prepared.run(write_raw(tmp_path / "raw", members))
+    counts = json.loads((prepared.report / "counts.json").read_text())
+    num_val = counts["pairs"]["val"]
+    assert 1 <= num_val < 10
+    assert counts == {
+        "pairs": {"train": 10 - num_val, "val": num_val, "test": 4},
+        "verdicts": {"accepted": 14, "rejected": 4, "ignored": 2},
+        "exact_duplicates": 2,
+        "near_duplicates": 1,
+    }
 
 
 def test_the_report_counts_and_shows(prepared: Prepared, tmp_path: Path) -> None:
@@ -280,12 +371,18 @@ def test_the_report_counts_and_shows(prepared: Prepared, tmp_path: Path) -> None
 def test_an_archive_without_pairs_is_refused_with_the_reasons(
     prepared: Prepared, tmp_path: Path
 ) -> None:
-    for members in ({}, {"readme.txt": b"hello"}, {"train/a.png": b"no picture"}):
-        with pytest.raises(DataError):
+    cases: dict[str, dict[str, bytes]] = {
+        "no members": {},
+        "2 × not a picture by its name": {"readme.txt": b"hello", "b.txt": b""},
+        "1 × not a picture": {"train/a.png": b"no picture"},
+    }
+    for reasons, members in cases.items():
+        expected = rf"no pairs for train and val and test .*left out: {reasons};"
+        with pytest.raises(DataError, match=expected):
             prepared.run(write_raw(tmp_path / "raw", members), sketch_side="right")
 
 
-def test_a_missing_or_damaged_archive_is_told(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_archive_is_reported(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro download"):
         prepared.run(tmp_path / "nowhere")
     raw = write_raw(tmp_path / "raw", split_members())
@@ -295,7 +392,7 @@ def test_a_missing_or_damaged_archive_is_told(prepared: Prepared, tmp_path: Path
         prepared.run(raw)
 
 
-def test_a_damaged_member_is_rejected_and_the_rest_go_on(
+def test_a_damaged_member_is_rejected_by_name_and_the_rest_are_packed(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     raw = write_raw(tmp_path / "raw", split_members())
@@ -304,7 +401,7 @@ def test_a_damaged_member_is_rejected_and_the_rest_go_on(
         content[archive.getinfo("data/train/003.png").header_offset + 80] ^= 0xFF
     (raw / "pairs.zip").write_bytes(content)
     prepared.run(raw)
-    assert prepared.reason("data/train/003.png") != ""
+    assert prepared.reason("data/train/003.png").startswith("damaged in the archive: Bad CRC-32")
     assert sum(prepared.dataset()["pairs"].values()) == 15
 
 

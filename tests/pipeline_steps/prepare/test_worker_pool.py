@@ -1,4 +1,4 @@
-"""The worker processes: what they write, and what happens when one is lost."""
+"""The worker processes: what they write, and what happens when one is killed."""
 
 import io
 import multiprocessing
@@ -15,9 +15,15 @@ import numpy as np
 from PIL import Image
 
 from pipeline_steps.pairs.packed import UInt8Array
-from pipeline_steps.prepare.pairing import Candidate, find_pairs
-from pipeline_steps.prepare.reading import PairRules, RawPair, read_pair
-from pipeline_steps.prepare.worker_pool import CHUNK_PAIRS, CRASHES, PairsOnDisk, read_pairs_in_pool
+from pipeline_steps.prepare.packing import PairFacts, pack_pair
+from pipeline_steps.prepare.pairing import ListedPair, find_pairs
+from pipeline_steps.prepare.reading import PairRules
+from pipeline_steps.prepare.worker_pool import (
+    CHUNK_PAIRS,
+    CRASHES,
+    UnsplitPairs,
+    pack_pairs_in_pool,
+)
 
 RULES = PairRules(image_size=32, sketch_side="right", max_picture_pixels=10_000)
 
@@ -33,47 +39,47 @@ def write_archive(path: Path, num_pairs: int) -> None:
             archive.writestr(f"{number:03}.png", file.getvalue())
 
 
-def test_rows_come_back_by_their_numbers(tmp_path: Path) -> None:
-    staged = stage(tmp_path, 5, workers=1)
-    assert [row[10, 10, 1] for row in staged.rows([4, 0, 2])] == [4, 0, 2]
-    assert staged.thumbs()[3, 10, 10, 1] == 3
+def test_pairs_are_read_by_their_numbers(tmp_path: Path) -> None:
+    unsplit = pack_all(tmp_path, 5, workers=1)
+    assert [pair[10, 10, 1] for pair in unsplit.read([4, 0, 2])] == [4, 0, 2]
+    assert unsplit.thumbs()[3, 10, 10, 1] == 3
 
 
-def stage(folder: Path, num_pairs: int, **options: Any) -> PairsOnDisk:
+def pack_all(folder: Path, num_pairs: int, **options: Any) -> UnsplitPairs:
     archive_path = folder / "pairs.zip"
     write_archive(archive_path, num_pairs)
     with zipfile.ZipFile(archive_path) as archive:
         listing = find_pairs(archive.namelist())
-    return read_pairs_in_pool(archive_path, listing.candidates, RULES, folder, **options)
+    return pack_pairs_in_pool(archive_path, listing.pairs, RULES, folder, **options)
 
 
-def test_a_worker_killed_from_outside_costs_no_pair(tmp_path: Path) -> None:
+def test_a_worker_killed_from_outside_loses_no_pair(tmp_path: Path) -> None:
     killer = threading.Thread(target=_kill_a_worker, daemon=True)
     killer.start()
-    staged = stage(tmp_path, 10 * CHUNK_PAIRS, workers=2)
+    unsplit = pack_all(tmp_path, 10 * CHUNK_PAIRS, workers=2)
     killer.join(timeout=10)
     assert not multiprocessing.active_children()
-    assert {facts.reason for facts in staged.facts} == {""}
+    assert {facts.reason for facts in unsplit.facts} == {""}
     numbers = [0, 3, 10 * CHUNK_PAIRS - 1]
-    assert [row[10, 10, 1] for row in staged.rows(numbers)] == numbers
+    assert [pair[10, 10, 1] for pair in unsplit.read(numbers)] == numbers
 
 
-def test_a_pair_that_kills_its_worker_is_rejected_and_the_rest_go_on(tmp_path: Path) -> None:
-    staged = stage(tmp_path, 3 * CHUNK_PAIRS, workers=2, read=read_or_die)
-    reasons = {number: facts.reason for number, facts in enumerate(staged.facts) if facts.reason}
+def test_a_pair_that_crashes_its_worker_is_rejected_and_the_rest_are_packed(tmp_path: Path) -> None:
+    unsplit = pack_all(tmp_path, 3 * CHUNK_PAIRS, workers=2, pack=pack_or_crash)
+    reasons = {number: facts.reason for number, facts in enumerate(unsplit.facts) if facts.reason}
     assert reasons == {5: CRASHES, 9: "too large: not enough memory"}
-    assert [row[10, 10, 1] for row in staged.rows([4, 6])] == [4, 6]
+    assert [pair[10, 10, 1] for pair in unsplit.read([4, 6])] == [4, 6]
 
 
-def read_or_die(
-    archive: zipfile.ZipFile, candidate: Candidate, rules: PairRules
-) -> tuple[RawPair, UInt8Array | None]:
-    """As a decoder would, were there a picture that it can't stand."""
-    if candidate.id == "005":
+def pack_or_crash(
+    archive: zipfile.ZipFile, pair: ListedPair, rules: PairRules
+) -> tuple[PairFacts, UInt8Array | None]:
+    """Like a decoder that a picture crashes."""
+    if pair.id == "005":
         os.kill(os.getpid(), signal.SIGSEGV)
-    if candidate.id == "009":
+    if pair.id == "009":
         rules = replace(rules, image_size=1 << 20)
-    return read_pair(archive, candidate, rules)
+    return pack_pair(archive, pair, rules)
 
 
 def _kill_a_worker() -> None:

@@ -1,0 +1,42 @@
+"""``dataset.json``: what was prepared from what, in counts, options and hashes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline_steps.base.errors import DataError
+from pipeline_steps.pairs.packed import PackedPairs
+from pipeline_steps.prepare.manifest import ManifestRow, count_pairs, count_verdicts
+from pipeline_steps.prepare.reading import PairRules
+
+
+def describe_dataset(
+    rows: Sequence[ManifestRow], packed: Sequence[PackedPairs], rules: PairRules, source: Any
+) -> dict[str, Any]:
+    """The content of ``dataset.json``; its fingerprint depends on the packed files alone.
+
+    ``rows`` are the manifest's; ``source`` is the content of ``source.json``.
+    """
+    files = {pairs.path.name: pairs.sha256() for pairs in packed}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return {
+        "image_size": rules.image_size,
+        "sketch_side": rules.sketch_side,
+        "pairs": count_pairs(rows),
+        "verdicts": count_verdicts(rows),
+        "files": files,
+        "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
+        "source": source,
+    }
+
+
+def read_source(path: Path) -> Any:
+    """The content of ``source.json``; None if there is none. Raises :class:`DataError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: not JSON; run `dvc repro -f download`") from None

@@ -1,0 +1,57 @@
+"""One listed pair → its packed pair and what is known of it: read, check, resize, join.
+
+Shape legend: S = image size in pixels, square; 4 channels as in ``pairs.packed``.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+
+from colorizer.base.errors import PictureError
+from colorizer.pictures.decoding import fit_sketch, fit_square, open_picture
+from pipeline_steps.pairs.packed import UInt8Array, pack
+from pipeline_steps.prepare.checks import check_chroma, check_content, check_shapes
+from pipeline_steps.prepare.colour_statistics import ColourSums, sum_colours
+from pipeline_steps.prepare.duplicates import Fingerprint, fingerprint
+from pipeline_steps.prepare.pairing import ListedPair
+from pipeline_steps.prepare.reading import MemberHashes, PairRules, RejectedError, read_pictures
+
+
+@dataclass(kw_only=True, slots=True)
+class PairFacts(MemberHashes):
+    """What is known of a pair once it was read; ``reason`` is empty when it can be used."""
+
+    width: int | None = None
+    height: int | None = None
+    reason: str = ""
+    fingerprint: Fingerprint | None = None
+    colours: ColourSums | None = None
+
+
+def pack_pair(
+    archive: zipfile.ZipFile, pair: ListedPair, rules: PairRules
+) -> tuple[PairFacts, UInt8Array | None]:
+    """Read, check and pack a pair: its facts, and S×S×4 ``uint8`` unless it was rejected.
+
+    No picture, however broken, makes this raise.
+    """
+    facts = PairFacts()
+    try:
+        decode = partial(open_picture, max_pixels=rules.max_picture_pixels)
+        pictures = read_pictures(archive, pair, rules, decode, facts)
+        facts.width, facts.height = pictures.colour.size
+        check_shapes(pictures)
+        check_chroma(pictures)
+        colour, _ = fit_square(pictures.colour, rules.image_size)
+        sketch, _ = fit_sketch(pictures.sketch, rules.image_size)
+        packed = pack(colour, sketch)
+        check_content(pictures, packed)
+    except (RejectedError, PictureError) as error:
+        facts.reason = str(error)
+        return facts, None
+    except MemoryError:
+        facts.reason = "too large: not enough memory"
+        return facts, None
+    facts.fingerprint = fingerprint(pictures.colour, pictures.sketch, packed)
+    facts.colours = sum_colours(packed)
+    return facts, packed
