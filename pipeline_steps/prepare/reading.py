@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from colorizer.base.cielab import RGB_WHITE, srgb_to_lab
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import fit_sketch, fit_square, open_picture
 from colorizer.pictures.guard import PictureGuard
@@ -282,7 +283,8 @@ def _pack(halves: _Halves, image_size: int) -> UInt8Array:
 
 def _colour_sums(row: UInt8Array) -> ColourSums:
     step = max(1, len(row) // PROBE_PX)
-    lab = rgb_to_lab(row[::step, ::step, COLOUR].reshape(-1, 3))
+    encoded = np.moveaxis(row[None, ::step, ::step, COLOUR] / 255.0, -1, 1)
+    lab = srgb_to_lab(encoded, np, white=RGB_WHITE)[0].reshape(3, -1).T
     a, b = lab[:, 1], lab[:, 2]
     is_coloured = np.hypot(a, b) > MIN_HUE_CHROMA
     degrees = np.degrees(np.arctan2(b, a))[is_coloured] % 360.0
@@ -293,27 +295,3 @@ def _colour_sums(row: UInt8Array) -> ColourSums:
         lab_squared=np.square(lab).sum(axis=0),
         hues=np.bincount(bins, minlength=HUE_BINS),
     )
-
-
-def rgb_to_lab(rgb: UInt8Array) -> Float64Array:
-    """…×3 sRGB ``uint8`` → CIELAB under D65: L* in 0..100, a* and b* about ±128."""
-    linear = _linear_light()[rgb]
-    ratios = linear @ _RGB_TO_XYZ.T / _RGB_TO_XYZ.sum(axis=1)
-    f = np.where(ratios > (6 / 29) ** 3, np.cbrt(ratios), ratios * (29 / 6) ** 2 / 3 + 4 / 29)
-    x, y, z = np.moveaxis(f, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
-# linear sRGB to CIE XYZ, IEC 61966-2-1; its rows add up to the white point
-_RGB_TO_XYZ = np.array(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ]
-)
-
-
-def _linear_light() -> Float64Array:
-    encoded = np.arange(256) / 255.0
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
