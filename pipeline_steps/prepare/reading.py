@@ -19,8 +19,9 @@ from PIL import Image
 
 from colorizer.base.cielab import RGB_WHITE, srgb_to_lab
 from colorizer.base.errors import PictureError
-from colorizer.pictures.decoding import fit_sketch, fit_square, open_picture
-from colorizer.pictures.guard import PictureGuard
+from colorizer.pictures.decoder_process import DecoderProcess
+from colorizer.pictures.decoding import open_picture
+from colorizer.pictures.squares import fit_sketch, fit_square
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, UInt8Array, pack
 from pipeline_steps.prepare.duplicates import Fingerprint, fingerprint
@@ -130,7 +131,7 @@ def read_pair(
 
 
 def find_sketch_side(
-    archive: zipfile.ZipFile, candidates: Iterable[Candidate], guard: PictureGuard
+    archive: zipfile.ZipFile, candidates: Iterable[Candidate], guard: DecoderProcess
 ) -> SketchSide:
     """Tell which half is the sketch from the chroma of the halves.
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colorizer.base.files import atomic_path, write_json
-from colorizer.pictures.guard import PictureGuard
+from colorizer.pictures.decoder_process import DecoderProcess
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.paths import DATA_REPORT, PREPARED, RAW
@@ -176,7 +176,7 @@ def _resolve_side(
     if sketch_side != "auto":
         return "left" if sketch_side == "left" else "right"
     order = _evenly(len(side_by_side))
-    with PictureGuard(max_pixels=max_picture_pixels) as guard:
+    with DecoderProcess(max_pixels=max_picture_pixels) as guard:
         return find_sketch_side(archive, (side_by_side[number] for number in order), guard)
 
 

@@ -3,8 +3,8 @@
 Each worker opens the archive by itself and writes its rows where they belong, so neither pictures
 nor rows pass between processes, and what comes out doesn't depend on how many there are.
 
-A picture may crash its worker (``colorizer.pictures.guard``). What was in flight is then read again
-apart from the rest, and only a pair that crashes its worker again is rejected.
+A picture may crash its worker (``colorizer.pictures.decoding_limits``). What was in flight is then
+read again apart from the rest, and only a pair that crashes its worker again is rejected.
 """
 
 import multiprocessing
@@ -23,7 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from colorizer.pictures.guard import DECODING_LIMIT_S, decoding_bytes, limit_memory, time_limit
+from colorizer.pictures.decoding_limits import (
+    DECODING_LIMIT_S,
+    decoding_bytes,
+    limit_memory,
+    time_limit,
+)
 from pipeline_steps.base import signals
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
 from pipeline_steps.prepare.duplicates import THUMB_PX, thumbnail
