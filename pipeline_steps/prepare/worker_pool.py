@@ -3,8 +3,8 @@
 Each worker opens the archive by itself and writes its packed pairs at their places, so no pictures
 pass between processes, and the output doesn't depend on the number of workers.
 
-A picture may crash its worker (``colorizer.pictures.decoding_limits``). The pairs in flight are then
-packed again, apart from the rest, and only a pair that crashes its worker again is rejected.
+A picture may crash its worker (``colorizer.pictures.decoding_limits``). The pairs in flight are
+then packed again, apart from the rest, and only a pair that crashes its worker again is rejected.
 """
 
 import multiprocessing
@@ -159,11 +159,21 @@ def _pack_in_pool(
                 chunk = waiting.popleft()
                 in_flight.append(chunk)
                 with signals.kept_from_children():  # the first submit starts the workers
-                    futures.append(pool.submit(_pack, chunk))
+                    futures.append(_submit(pool, chunk))
             facts = futures[0].result()
             futures.popleft()
             in_flight.popleft()
             yield facts
+
+
+def _submit(pool: ProcessPoolExecutor, chunk: _Chunk) -> Future[list[PairFacts]]:
+    try:
+        return pool.submit(_pack, chunk)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Python closes the pipes of a pool whose worker died while submit writes to them
+        raise BrokenProcessPool(str(error)) from None
 
 
 def _pack_apart(job: _Job, chunk: _Chunk) -> list[PairFacts]:
