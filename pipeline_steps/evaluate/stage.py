@@ -1,4 +1,4 @@
-"""Stage 4: the best generator on the test pairs, beside the trivial answers.
+"""Stage 4: the best generator on the test pairs, beside the baselines.
 
 Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
 Writes metrics/evaluation.json, reports/evaluate/{per_picture.csv,random.png,best.png,worst.png}
@@ -35,8 +35,9 @@ from pipeline_steps.networks.generator import Generator, load_generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, read_pairs, read_train_mean
 from pipeline_steps.pairs.values import tensor_of
 from pipeline_steps.params import Params, read_params
+from pipeline_steps.scores.definitions import GENERATOR
 from pipeline_steps.scores.metrics import score
-from pipeline_steps.scores.table import GENERATOR, format_evaluation
+from pipeline_steps.scores.table import format_evaluation
 from pipeline_steps.tracking import mlflow_server, run_entries
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.run_file import read_run_file
@@ -88,7 +89,7 @@ def read_ids(manifest: Path, split: str) -> list[str]:
 def score_pairs(
     generator: Generator, pairs: PackedPairs, train_mean: Tensor, *, batch_size: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Score the generator and the trivial answers: ``{answer: {metric: N float32}}``."""
+    """Score the generator and the baselines: ``{answer: {metric: N float32}}``."""
     device = next(generator.parameters()).device
     collected: dict[str, dict[str, list[Tensor]]] = {}
     for rows in torch.arange(len(pairs)).split(batch_size):
