@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_steps.params import PromotionParams
-from pipeline_steps.scores.table import HIGHER_IS_BETTER, METRIC_TITLES
+from pipeline_steps.scores.definitions import HIGHER_IS_BETTER, METRIC_TITLES
 
 Float64Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Float64Array]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline_steps.scores.table import METRIC_TITLES
+from pipeline_steps.scores.definitions import METRIC_TITLES
 
 if TYPE_CHECKING:
     from flows.promotion.judgement import Judgement

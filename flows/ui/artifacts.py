@@ -14,7 +14,7 @@ from prefect.artifacts import (
 )
 
 from colorizer.base.addresses import without_credentials
-from pipeline_steps.scores.table import GENERATOR, METRIC_TITLES, TRIVIAL_ANSWERS
+from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRIC_TITLES
 from pipeline_steps.tracking.mlflow_server import tracking_uri
 
 MAX_WIDTH_PX = 1400
@@ -26,7 +26,7 @@ def show_metrics(evaluation: dict[str, Any]) -> None:
     """The test metrics, an answer a row."""
     rows = [
         {"": answer, **{title: evaluation[answer][key] for key, title in METRIC_TITLES.items()}}
-        for answer in (GENERATOR, *TRIVIAL_ANSWERS)
+        for answer in (GENERATOR, *BASELINES)
     ]
     create_table_artifact(
         key="metrics", table=rows, description=f"on {evaluation['test_pairs']} test pairs"

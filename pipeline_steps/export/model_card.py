@@ -3,14 +3,7 @@
 from typing import Any
 
 from colorizer.model.folder import GRID_FILE
-from pipeline_steps.scores.metrics import METRICS
-
-_UNITS = {
-    "l1": "L1 (−1..1) ↓",
-    "psnr": "PSNR (dB) ↑",
-    "ssim": "SSIM ↑",
-    "chroma": "chroma error (CIELAB) ↓",
-}
+from pipeline_steps.scores.definitions import METRICS
 
 
 def write_card(config: dict[str, Any]) -> str:
@@ -36,7 +29,7 @@ Fingerprint `{data["fingerprint"]}`. Licence of the data: {config["data_licence"
 
 ## Test results
 On {evaluation["test_pairs"]} pairs that neither training nor the choice of the epoch saw, beside
-the answers that need no model:
+the baselines, which need no model:
 
 {_table(evaluation)}
 
@@ -50,7 +43,7 @@ preprocessing are in `config.json`.
 
 
 def _table(evaluation: dict[str, Any]) -> str:
-    header = "| | " + " | ".join(_UNITS[metric] for metric in METRICS) + " |"
+    header = "| | " + " | ".join(metric.label for metric in METRICS.values()) + " |"
     lines = [header, "|---" * (len(METRICS) + 1) + "|"]
     for answer, values in evaluation.items():
         if isinstance(values, dict):

@@ -63,35 +63,45 @@ def main() -> None:
     params = read_params()
     generator = load_generator(GENERATOR)
     test_pairs = read_pairs(TEST_PAIRS)
+    require_disk_space(EXPORTED_MODEL.parent, 2 * GENERATOR.stat().st_size, "the exported folder")
 
-    weights_bytes = (GENERATOR).stat().st_size
-    require_disk_space(EXPORTED_MODEL.parent, 2 * weights_bytes, "the exported folder")
+    partial = EXPORTED_MODEL.with_name(".colorizer.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    difference = write_folder(partial, params, generator, test_pairs)
+    shutil.rmtree(EXPORTED_MODEL, ignore_errors=True)
+    partial.rename(EXPORTED_MODEL)
+    print(f"export: {EXPORTED_MODEL}, largest difference from torch {difference:.1e} (of 2)")
+    print("register it: python -m pipeline_steps register (make repro does)")
 
-    staging = EXPORTED_MODEL.with_name(".colorizer.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    export_onnx(generator, staging / ONNX_FILE)
-    shutil.copyfile(GENERATOR, staging / WEIGHTS_FILE)
-    shutil.copyfile(RANDOM_GRID, staging / GRID_FILE)
+
+def write_folder(
+    folder: Path, params: Params, generator: Generator, test_pairs: PackedPairs
+) -> float:
+    """Write the exported folder; return the largest difference from torch, in −1..1 units.
+
+    Raises :class:`ExportError` if that is more than ``export.max_onnx_difference``.
+    """
+    export_onnx(generator, folder / ONNX_FILE)
+    shutil.copyfile(GENERATOR, folder / WEIGHTS_FILE)
+    shutil.copyfile(RANDOM_GRID, folder / GRID_FILE)
     config = build_config(params, generator)
     difference = compare_with_torch(
-        ModelFolder(staging, config), generator, test_pairs, num_pairs=params.export.check_pairs
+        ModelFolder(folder, config), generator, test_pairs, num_pairs=params.export.check_pairs
     )
     require_small(difference, params.export.max_onnx_difference)
-    write_json(staging / CONFIG_FILE, config)
-    write_text(staging / CARD_FILE, write_card(config))
+    write_json(folder / CONFIG_FILE, config)
+    write_text(folder / CARD_FILE, write_card(config))
     for name in (ONNX_FILE, WEIGHTS_FILE, GRID_FILE):
-        sync(staging / name)
-    write_json(staging / CHECKSUMS_FILE, compute_checksums(staging))
-    shutil.rmtree(EXPORTED_MODEL, ignore_errors=True)
-    staging.rename(EXPORTED_MODEL)
-    print(f"export: {EXPORTED_MODEL}, largest difference from torch {difference:.1e} (of 2)")
+        sync(folder / name)
+    write_json(folder / CHECKSUMS_FILE, compute_checksums(folder))
+    return difference
 
 
 def export_onnx(generator: Generator, path: Path) -> None:
     """Write the generator, in evaluation mode, as one ONNX file that takes any batch.
 
-    Dropout masks are inputs with a default of one: who gives none gets the plain colouring.
+    Dropout masks are inputs with a default of one, so that without them there is no dropout.
     """
     import onnx
 

@@ -17,7 +17,6 @@ DATA_RANGE = 2.0
 SMALLEST_MSE = 1e-10
 """Bounds PSNR at 106 dB, so that equal pictures don't make a mean infinite."""
 SSIM_WINDOW_PX, SSIM_SIGMA_PX = 11, 1.5
-METRICS = ("l1", "psnr", "ssim", "chroma")
 
 
 def score(generated: Tensor, truth: Tensor) -> dict[str, Tensor]:

@@ -1,22 +1,24 @@
-"""``metrics/evaluation.json`` as people read it, and whether the generator has learned anything."""
+"""``metrics/evaluation.json`` as people read it, and which baselines the generator beats."""
 
 from typing import Any
 
-METRIC_TITLES = {"l1": "L1", "psnr": "PSNR dB", "ssim": "SSIM", "chroma": "chroma"}
-HIGHER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True, "chroma": False}
-GENERATOR = "generator"
-TRIVIAL_ANSWERS = ("copy_sketch", "white", "train_mean")
+from pipeline_steps.scores.definitions import (
+    BASELINES,
+    GENERATOR,
+    HIGHER_IS_BETTER,
+    METRIC_TITLES,
+)
 
 
 def format_evaluation(evaluation: dict[str, Any]) -> str:
-    """A table, an answer a line, the generator first; then which answers it beats."""
+    """A table, one line per answer, the generator first; then which baselines it beats."""
     lines = [f"{'':12}" + "".join(f"{title:>10}" for title in METRIC_TITLES.values())]
-    for answer in (GENERATOR, *TRIVIAL_ANSWERS):
+    for answer in (GENERATOR, *BASELINES):
         values = "".join(f"{evaluation[answer][metric]:10.3f}" for metric in METRIC_TITLES)
         lines.append(f"{answer:12}{values}")
-    beaten = [answer for answer in TRIVIAL_ANSWERS if beats(evaluation, answer)]
-    verdict = ", ".join(beaten) or "nothing"
-    lines.append(f"on {evaluation['test_pairs']} test pairs; beats on all four metrics: {verdict}")
+    beaten = [answer for answer in BASELINES if beats(evaluation, answer)]
+    verdict = ", ".join(beaten) or "no baseline"
+    lines.append(f"on {evaluation['test_pairs']} test pairs; beats {verdict} on all four metrics")
     return "\n".join(lines)
 
 

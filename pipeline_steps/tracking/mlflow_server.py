@@ -1,7 +1,7 @@
-"""Which MLflow server is used, whether it answers, and what its errors mean.
+"""Which MLflow server is used, whether it answers, and its errors as one line.
 
-Nothing set: SQLite and a folder at the repository's root, where a plain ``mlflow ui`` shows them.
-``MLFLOW_TRACKING_URI`` points anywhere else.
+By default an SQLite database and a folder at the repository's root, where a plain ``mlflow ui``
+finds them. ``MLFLOW_TRACKING_URI`` names any other server.
 """
 
 import logging
@@ -30,9 +30,9 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # MLflow prints a run's address with the password that stands in ours; see run_page
+    # MLflow prints a run's address with the password of the server's; see run_page
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # nothing that lies on a server may be unpickled here
+    # nothing from a server is unpickled
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "DO_NOT_TRACK": "1",
 }
@@ -49,7 +49,7 @@ def tracking_uri() -> str:
 
 
 def require_reachable() -> None:
-    """Check that the server at hand answers, at the cost of one request: MLflow isn't imported.
+    """Check with one request that the server answers; MLflow isn't imported.
 
     Raises :class:`TrackingUnreachableError` if it does not; an embedded one is always there.
     """
@@ -61,7 +61,7 @@ def require_reachable() -> None:
 def connect() -> "MlflowClient":
     """Check that the server at hand answers, within seconds, and return its client.
 
-    Raises :class:`TrackingError` if it is not there or refuses us.
+    Raises :class:`TrackingError` if it is not there or rejects the request.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -72,8 +72,8 @@ def connect() -> "MlflowClient":
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    for chatter in ("mlflow", "alembic"):
-        logging.getLogger(chatter).setLevel(logging.WARNING)
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # it logs, with a traceback, what it also raises
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     database = sqlite_path(uri)
@@ -98,7 +98,7 @@ def connect() -> "MlflowClient":
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what MLflow raises inside into a :class:`TrackingError` of one line."""
+    """Turn an exception of MLflow's into a :class:`TrackingError` of one line."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -108,7 +108,7 @@ def plain_errors() -> Iterator[None]:
         if "Max retries exceeded" in reason or "timed out" in reason:
             raise went_away(reason[:200]) from None
         where = without_credentials(tracking_uri())
-        raise TrackingError(f"MLflow at {where} refused ({reason})") from error
+        raise TrackingError(f"MLflow at {where} rejected the request ({reason})") from error
 
 
 def went_away(what: str) -> TrackingUnreachableError:
@@ -131,7 +131,7 @@ def _require_answer(uri: str) -> None:
     try:
         urllib.request.urlopen(health, timeout=PREFLIGHT_TIMEOUT_S).close()
     except urllib.error.HTTPError:
-        return  # it answers; whether it lets us in is asked next
+        return  # it answers; the next request shows whether it lets us in
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TrackingUnreachableError(

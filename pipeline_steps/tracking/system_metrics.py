@@ -1,6 +1,6 @@
-"""CPU, memory, disk, network and GPU by MLflow's own meters, handed over instead of sent.
+"""CPU, memory, disk, network and GPU as MLflow measures them, passed on instead of sent.
 
-Only imported where MLflow is about to be used.
+Import it only where MLflow is used: it imports MLflow.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 
 class SystemMetrics(SystemMetricsMonitor):
-    """Measures every ten seconds in a thread, as MLflow does; asks no server for anything."""
+    """Measures every ten seconds in a thread, as MLflow does, without any request to a server."""
 
     def __init__(self, on_values: Callable[[dict[str, float]], None]) -> None:
         super().__init__(run_id="")  # type: ignore[no-untyped-call]
@@ -23,7 +23,7 @@ class SystemMetrics(SystemMetricsMonitor):
             self.publish_metrics(self.aggregate_metrics())  # type: ignore[no-untyped-call]
 
     def publish_metrics(self, metrics: dict[str, float]) -> None:
-        """Hand over what was measured, under MLflow's names."""
+        """Pass on what was measured, under MLflow's names."""
         self.on_values({f"{self._metrics_prefix}{key}": value for key, value in metrics.items()})
         for meter in self.monitors:
             meter.clear_metrics()  # type: ignore[no-untyped-call]

@@ -26,6 +26,7 @@ from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.params import TrainParams
 from pipeline_steps.scores import metrics
+from pipeline_steps.scores.definitions import METRICS
 from pipeline_steps.train.augmentation import jitter, mix_seed, plan_epoch
 from pipeline_steps.train.batches import fetch, make_resident, read_batches
 from pipeline_steps.train.collapse import VarietyMeter
@@ -362,7 +363,7 @@ def validate(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
     ``val_variety`` is :class:`VarietyMeter`'s. Raises :class:`Interruption` between batches.
     """
     device = next(generator.parameters()).device
-    sums = dict.fromkeys(metrics.METRICS, 0.0)
+    sums = dict.fromkeys(METRICS, 0.0)
     variety = VarietyMeter()
     generator.eval()
     for indices in torch.arange(len(val_pairs)).split(VAL_BATCH_SIZE):

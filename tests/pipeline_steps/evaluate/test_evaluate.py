@@ -35,14 +35,14 @@ def evaluation_of(generator: dict[str, float], other: dict[str, float]) -> dict[
     }
 
 
-def test_every_picture_is_scored_beside_the_trivial_answers(
+def test_every_picture_is_scored_beside_the_baselines(
     scores: dict[str, dict[str, torch.Tensor]],
 ) -> None:
     assert set(scores) == {"generator", "copy_sketch", "white", "train_mean"}
     assert all(len(values) == 7 for by_metric in scores.values() for values in by_metric.values())
 
 
-def test_the_trivial_answers_are_what_they_are_called(
+def test_the_baselines_are_what_they_are_called(
     make_pairs: Callable[..., PackedPairs], scores: dict[str, dict[str, torch.Tensor]]
 ) -> None:
     pixels = torch.tensor(make_pairs("test", 7).pixels[:]).float() / 127.5 - 1
@@ -88,4 +88,7 @@ def test_a_tie_on_one_metric_beats_nothing() -> None:
     assert beats(evaluation_of(better, worse), "white")
     assert not beats(evaluation_of(better, worse | {"ssim": 0.9}), "white")
     assert not beats(evaluation_of(worse, better), "white")
-    assert "beats on all four metrics: nothing" in format_evaluation(evaluation_of(worse, better))
+    nothing = "on 3 test pairs; beats no baseline on all four metrics"
+    assert format_evaluation(evaluation_of(worse, better)).splitlines()[-1] == nothing
+    all_three = "on 3 test pairs; beats copy_sketch, white, train_mean on all four metrics"
+    assert format_evaluation(evaluation_of(better, worse)).splitlines()[-1] == all_three

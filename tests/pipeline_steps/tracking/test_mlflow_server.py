@@ -13,9 +13,9 @@ from pipeline_steps.tracking import mlflow_server, runs
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """A loopback server that is alive and refuses everyone."""
+    """A loopback server that answers and rejects every request."""
 
-    class Refusing(http.server.BaseHTTPRequestHandler):
+    class Rejecting(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200 if self.path == "/health" else 401)
             self.end_headers()
@@ -26,7 +26,7 @@ def server() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Rejecting)
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
     yield f"http://name:word@127.0.0.1:{httpd.server_address[1]}"
@@ -35,7 +35,9 @@ def server() -> Iterator[str]:
     thread.join(timeout=10)
 
 
-def test_the_default_lies_at_the_root(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_database_is_at_the_root(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert mlflow_server.tracking_uri() == f"sqlite:///{in_folder.resolve()}/mlflow.db"
     monkeypatch.setenv("DVC_ROOT", "/elsewhere")
@@ -59,17 +61,19 @@ def test_names_and_passwords_are_never_shown(uri: str, shown: str) -> None:
     assert without_credentials(uri) == shown
 
 
-def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:word@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"no MLflow server answers at http://127\.0\.0\.1:9"):
         mlflow_server.connect()
 
 
-def test_a_server_that_refuses_us_is_told(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_rejects_the_request_is_reported(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    with pytest.raises(TrackingError, match="refuses us") as refused:
+    with pytest.raises(TrackingError, match="rejected the request") as rejected:
         mlflow_server.connect()
-    assert "word" not in str(refused.value)
+    assert "word" not in str(rejected.value)
 
 
 def test_git_tags_name_the_commit_and_whether_files_differ(in_folder: Path) -> None:

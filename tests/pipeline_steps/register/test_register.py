@@ -1,0 +1,185 @@
+"""Registering a small exported folder, as in a fresh clone that pulled the pipeline's outputs."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from colorizer.base.files import file_sha256, write_json
+from colorizer.model.folder import compute_checksums
+from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.paths import (
+    EVALUATION_REPORT,
+    EXPORTED_MODEL,
+    HISTORY,
+    RUN_FILE,
+    STRIPS,
+)
+from pipeline_steps.export.stage import SECTIONS, export_onnx
+from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
+from pipeline_steps.params import Params
+from pipeline_steps.register import command
+from pipeline_steps.tracking import mlflow_server, runs
+from pipeline_steps.tracking.run_file import TrainingRun, write_run_file
+
+REPOSITORY = Path(__file__).parents[3]
+NAME = "sketch-colorizer"
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def write_outputs(params: Params) -> None:
+    """Write what the stages leave, at the size of a toy, below the current folder."""
+    shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
+    torch.manual_seed(0)
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+    folder = EXPORTED_MODEL
+    folder.mkdir(parents=True)
+    export_onnx(generator, folder / "generator.onnx")
+    save_generator(folder / "generator.safetensors", generator.architecture, generator.state_dict())
+    scores = {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
+    answers = ("generator", "copy_sketch", "white", "train_mean")
+    config: dict[str, Any] = {
+        "format_version": 1,
+        "preprocessing": {"image_size": 32},
+        "params": {name: asdict(params)[name] for name in SECTIONS},
+        "data": {"fingerprint": "f"},
+        "training": {"epochs": 2, "best_epoch": 1},
+        "evaluation": {**dict.fromkeys(answers, scores), "test_pairs": 2},
+    }
+    write_json(folder / "config.json", config)
+    (folder / "README.md").write_text("card")
+    Image.new("RGB", (4, 4)).save(folder / "grid.png")
+    write_json(folder / "checksums.json", compute_checksums(folder))
+    for path in (STRIPS, EVALUATION_REPORT / "random.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    with HISTORY.open("w", newline="") as file:
+        csv.writer(file).writerows([["epoch", "val_l1"], [1, 0.5], [2, 0.25]])
+    run = TrainingRun(
+        run_id="0" * 32,
+        training="t1",
+        tracking_uri="http://elsewhere",
+        data={"train": "a" * 64, "val": "b" * 64},
+    )
+    write_run_file(RUN_FILE, run)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+    folder = tmp_path_factory.mktemp("outputs")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_outputs(params)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def clone(outputs: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the outputs, and a server that knows nothing."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copytree(outputs, in_folder, dirs_exist_ok=True)
+    return in_folder
+
+
+def read_versions() -> list[int]:
+    client = mlflow_server.connect()
+    return [int(version.version) for version in client.search_model_versions(f"name = '{NAME}'")]
+
+
+def test_two_processes_register_once_and_print_one_line_each(clone: Path) -> None:
+    """With real streams: onnxruntime writes its warnings past Python's."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline_steps", "register"],
+            cwd=clone,
+            env=kept | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=280) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    assert sorted(printed) == [
+        (f"register: {NAME} had this model already as version 1, alias candidate\n", ""),
+        (f"register: {NAME} is now version 1, alias candidate\n", ""),
+    ]
+    assert read_versions() == [1]
+
+
+def test_machines_that_register_at_the_same_time_keep_the_lowest_version(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_version = command.create_version
+    monkeypatch.setattr(command, "machine_lock", lambda _: nullcontext())
+
+    def create_after_another_machine(*arguments: Any) -> Any:
+        monkeypatch.setattr(command, "create_version", create_version)
+        command.main()
+        assert read_versions() == [1]
+        return create_version(*arguments)
+
+    monkeypatch.setattr(command, "create_version", create_after_another_machine)
+    command.main()
+    assert read_versions() == [1]
+    client = mlflow_server.connect()
+    assert int(client.get_model_version_by_alias(NAME, "candidate").version) == 1
+    assert capsys.readouterr().out == f"register: {NAME} is now version 1, alias candidate\n" * 2
+
+
+def test_another_model_becomes_another_version_beside_one_of_equal_name(
+    clone: Path, params: Params
+) -> None:
+    command.main()
+    torch.manual_seed(1)
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+    export_onnx(generator, EXPORTED_MODEL / "generator.onnx")
+    write_json(EXPORTED_MODEL / "checksums.json", compute_checksums(EXPORTED_MODEL))
+    command.main()
+    assert sorted(read_versions()) == [1, 2]
+
+
+def test_a_version_leads_back_to_a_run_rebuilt_from_the_outputs(
+    clone: Path, params: Params
+) -> None:
+    command.main()
+    client = mlflow_server.connect()
+    version = client.get_model_version_by_alias(NAME, "candidate")
+    assert version.tags["model_sha256"] == file_sha256(EXPORTED_MODEL / "generator.onnx")
+    assert version.tags["generator.l1"] == "0.1"
+    assert version.tags["training"] == "t1"
+    assert version.run_id is not None
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags[runs.TRAINING_TAG] == "t1"
+    assert run.data.tags[runs.ORIGIN_TAG] == f"http://elsewhere run {'0' * 32}"
+    assert run.data.tags["data.train_sha256"] == "a" * 64
+    assert run.data.params["train.batch_size"] == str(params.train.batch_size)
+    history = client.get_metric_history(version.run_id, "val_l1")
+    assert sorted((row.step, row.value) for row in history) == [(1, 0.5), (2, 0.25)]
+    assert run.data.metrics["test_l1"] == 0.1
+    assert run.data.metrics["copy_sketch_ssim"] == 0.9
+    assert run.data.metrics["best_epoch"] == 1
+    artifacts = {artifact.path for artifact in client.list_artifacts(version.run_id)}
+    assert {"strips.png", "evaluation"} <= artifacts
+
+
+def test_a_damaged_history_is_refused_by_name(clone: Path) -> None:
+    HISTORY.write_text("epoch,val_l1\n1,much\n")
+    with pytest.raises(DataError, match=r"history\.csv: not a number"):
+        command.main()
+    assert read_versions() == []
