@@ -21,7 +21,9 @@ from prefect.tasks import Task, exponential_backoff
 from colorizer.base.files import file_sha256
 from colorizer.model.folder import ONNX_FILE
 from flows.errors import StageError, run_flow_command
-from flows.pipeline.stages import Outcome, Stage, read_stages, reproduce_stage, run_in_workspace
+from flows.pipeline.run_stage import Outcome
+from flows.pipeline.stage_subprocess import reproduce_in_subprocess, run_in_workspace
+from flows.pipeline.stages import Stage, read_stages
 from flows.pipeline.workspace import (
     Workspace,
     claim_workspace,
@@ -153,7 +155,7 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
 def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | Outcome":
     """One stage: its lines are the task's log; up to date, the task shows as cached."""
     log = get_run_logger()
-    outcome = reproduce_stage(stage.name, folder, force=force, on_line=log.info)
+    outcome = reproduce_in_subprocess(stage.name, folder, force=force, on_line=log.info)
     if outcome == "ran":
         return outcome
     return Completed(name="Cached", message=f"{stage.name}: {outcome}, not run", data=outcome)
@@ -165,7 +167,7 @@ def register(workspace: Workspace) -> int:
     """Have the model in the registry, as ``candidate``; return its version. Idempotent."""
     log = get_run_logger()
     command = [sys.executable, "-m", "pipeline_steps", "register"]
-    run_in_workspace(workspace.folder, command, "register", log.info)
+    run_in_workspace("register", command, workspace.folder, on_line=log.info)
     client, name = mlflow_server.connect(), workspace.params.tracking.registered_model
     model = workspace.folder / EXPORTED_MODEL / ONNX_FILE
     version = find_registered(client, name, file_sha256(model))
