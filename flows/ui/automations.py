@@ -14,11 +14,8 @@ marked while it lives, so every flow run of the server needs that variable.
 """
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
-import httpx
 from prefect.automations import (
     AutomationCore,
     ChangeFlowRunState,
@@ -28,13 +25,12 @@ from prefect.automations import (
     ResourceSpecification,
     SendNotification,
 )
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import get_current_settings
+from prefect.exceptions import ObjectNotFound
 
-from colorizer.base.addresses import without_credentials
 from flows.errors import ServerError
+from flows.ui.prefect_client import connected
 from pipeline_steps.base.errors import run_main
 
 Labels = dict[str, str | list[str]]
@@ -188,37 +184,6 @@ def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
         print(f"updated the automation {wanted.name!r}")
     for double in existing[1:]:
         client.delete_automation(double.id)
-
-
-@contextmanager
-def connected() -> Iterator[SyncPrefectClient]:
-    """Give a client of the server at hand; tell in one line what is wrong with that server."""
-    url = get_current_settings().api.url
-    if not url:
-        # without an address the client would start a server of its own, gone a moment later
-        raise ServerError(
-            "no Prefect server is named: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
-        )
-    shown = without_credentials(url)
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except httpx.TransportError as error:
-        raise ServerError(
-            f"no Prefect server answers at {shown}: start it, or mend PREFECT_API_URL"
-        ) from error
-    except PrefectHTTPStatusError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise ServerError(
-                f"the Prefect server at {shown} refuses us ({status}): set "
-                "PREFECT_API_AUTH_STRING to its user:password"
-            ) from error
-        hint = "does PREFECT_API_URL end in /api?" if status in (404, 405) else "see its log"
-        raise ServerError(
-            f"the Prefect server at {shown} answers {status} to "
-            f"{error.request.method} {error.request.url.path}: {hint}"
-        ) from error
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from pipeline_steps.base.paths import (
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.tracking import mlflow_server, runs
 from pipeline_steps.tracking.courier import deliver_waiting
-from pipeline_steps.tracking.registry_lock import registry_lock
+from pipeline_steps.tracking.machine_lock import machine_lock
 from pipeline_steps.tracking.run_file import TrainingRun, read_run_file
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def main() -> None:
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
         deliver_waiting(client, params.tracking.experiment, TRAIN_WORK)
-        with registry_lock(client, name):
+        with machine_lock(client):
             version = find_registered(client, name, file_sha256(model.onnx_path))
             known = version is not None
             if version is None:

@@ -45,15 +45,15 @@ def promote(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def assert_one_truth(rows: list[ledger.Row]) -> None:
-    """The ledger is whole, and the aliases are what its last row says."""
-    assert [row.sequence for row in rows] == list(range(1, len(rows) + 1))
-    assert {row.state for row in rows} <= {"done"}
-    for earlier, later in itertools.pairwise(rows):
+def assert_one_truth(entries: list[ledger.Entry]) -> None:
+    """The ledger is whole, and the aliases are what its last entry says."""
+    assert [entry.sequence for entry in entries] == list(range(1, len(entries) + 1))
+    assert {entry.state for entry in entries} <= {"done"}
+    for earlier, later in itertools.pairwise(entries):
         assert later.champion_before == earlier.champion
     aliases = find_aliases(mlflow_server.connect(), NAME)
-    assert aliases.get("champion") == (rows[-1].champion if rows else None)
-    assert aliases.get("previous") == (rows[-1].previous if rows else None)
+    assert aliases.get("champion") == (entries[-1].champion if entries else None)
+    assert aliases.get("previous") == (entries[-1].previous if entries else None)
 
 
 def test_many_promotions_at_once_leave_one_champion_and_a_row_each(registry: Path) -> None:
@@ -63,9 +63,9 @@ def test_many_promotions_at_once_leave_one_champion_and_a_row_each(registry: Pat
     ]
     outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert {process.returncode for process in processes} <= {0, 3}, outputs
-    rows = ledger.read_rows(mlflow_server.connect(), NAME)
-    assert len(rows) == AT_ONCE
-    assert_one_truth(rows)
+    entries = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert len(entries) == AT_ONCE
+    assert_one_truth(entries)
 
 
 def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
@@ -73,10 +73,10 @@ def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
     for process in processes:
         output = process.communicate(timeout=600)[0]
         assert process.returncode in (0, 3), output
-    rows = ledger.read_rows(mlflow_server.connect(), NAME)
-    assert len(rows) == 4
-    assert rows[-1].champion == 2
-    assert_one_truth(rows)
+    entries = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert len(entries) == 4
+    assert entries[-1].champion == 2
+    assert_one_truth(entries)
 
 
 def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> None:
@@ -88,7 +88,7 @@ def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> No
     outcomes: Counter[str] = Counter()
     for kill in range(KILLS):
         client = mlflow_server.connect()
-        before = len(ledger.read_rows(client, NAME))
+        before = len(ledger.read_entries(client, NAME))
         process = promote(registry, str(1 + (kill + 1) % 2), "--unjudged", f"kill {kill}")
         if kill % 2:
             time.sleep(run_s * moments.uniform(0.5, 1.0))  # the first half is imports
@@ -97,8 +97,8 @@ def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> No
             time.sleep(LOCKED_S * moments.random())
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-        rows = ledger.read_rows(client, NAME)
-        outcomes[what_is_left(rows, before)] += 1
+        entries = ledger.read_entries(client, NAME)
+        outcomes[what_is_left(entries, before)] += 1
         history = subprocess.run(
             [sys.executable, "-m", "flows.history"],
             cwd=registry,
@@ -109,7 +109,7 @@ def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> No
             check=True,
         )
         assert "(intent)" not in history.stdout
-        assert_one_truth(ledger.read_rows(client, NAME))
+        assert_one_truth(ledger.read_entries(client, NAME))
     print(f"killed {KILLS} times: {dict(outcomes)}")
     assert sum(outcomes.values()) == KILLS
 
@@ -125,7 +125,7 @@ def wait_for_lock(path: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.01)
 
 
-def what_is_left(rows: list[ledger.Row], before: int) -> str:
-    if len(rows) == before:
+def what_is_left(entries: list[ledger.Entry], before: int) -> str:
+    if len(entries) == before:
         return "never was"
-    return "completed by the next" if rows[-1].state == "intent" else "was done"
+    return "completed by the next" if entries[-1].state == "intent" else "was done"
