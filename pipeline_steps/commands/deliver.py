@@ -1,4 +1,4 @@
-"""``python -m pipeline_steps deliver``: what trainings could not tell MLflow when it was away.
+"""``python -m pipeline_steps deliver``: sends what trainings logged while MLflow was away.
 
 Reads .work/train/*/outbox. Can be run again safely.
 """
@@ -6,13 +6,13 @@ Reads .work/train/*/outbox. Can be run again safely.
 from pipeline_steps.base.paths import TRAIN_WORK
 from pipeline_steps.params import read_params
 from pipeline_steps.tracking import mlflow_server
-from pipeline_steps.tracking.courier import deliver_waiting
+from pipeline_steps.tracking.delivery import deliver_waiting
 
 
 def main() -> None:
-    """Deliver all that waits."""
+    """Bring every run up to date that has entries waiting."""
     experiment = read_params().tracking.experiment
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
-        deliver_waiting(client, experiment, TRAIN_WORK)
+        deliver_waiting(client, experiment, TRAIN_WORK, command="deliver")
     print("deliver: nothing waits")

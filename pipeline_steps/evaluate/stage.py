@@ -37,12 +37,13 @@ from pipeline_steps.pairs.values import tensor_of
 from pipeline_steps.params import Params, read_params
 from pipeline_steps.scores.metrics import score
 from pipeline_steps.scores.table import GENERATOR, format_evaluation
-from pipeline_steps.tracking import mlflow_server, runs
-from pipeline_steps.tracking.courier import deliver_waiting
+from pipeline_steps.tracking import mlflow_server, run_entries
+from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.run_file import read_run_file
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow import MlflowClient
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     params = read_params()
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
-        deliver_waiting(client, params.tracking.experiment, TRAIN_WORK)
+        deliver_waiting(client, params.tracking.experiment, TRAIN_WORK, command="evaluate")
     generator = load_generator(GENERATOR_FILE)
     test_pairs = read_pairs(TEST_PAIRS)
     if not len(test_pairs):
@@ -154,19 +155,9 @@ def save_rows(path: Path, generator: Generator, pairs: PackedPairs, rows: Tensor
     save_grid(path, sketch, generator(sketch.to(device)).cpu(), truth)
 
 
-def log_to_training_run(client: Any, params: Params, evaluation: dict[str, Any]) -> None:
-    """Log means and reports to the training's run; skipped if this server has no such run.
-
-    Registering brings everything along then, under a run of its own.
-    """
-    training = read_run_file(RUN_FILE)
-    run = runs.find_run(
-        client,
-        experiment=params.tracking.experiment,
-        run_id=training.run_id,
-        training=training.training,
-    )
-    if run is None:
-        print("evaluate: the training's run is not on this MLflow server; registering imports it")
-        return
-    runs.log_evaluation(client, run.info.run_id, evaluation, EVALUATION_REPORT)
+def log_to_training_run(client: "MlflowClient", params: Params, evaluation: dict[str, Any]) -> None:
+    """Add means and reports to the training's journal, and bring its run up to that."""
+    journal = run_entries.open_journal(TRAIN_WORK, read_run_file(RUN_FILE))
+    run_entries.add_evaluation(journal, evaluation, EVALUATION_REPORT)
+    delivery = bring_up_to_date(client, params.tracking.experiment, journal)
+    print_rejected("evaluate", delivery)

@@ -1,12 +1,17 @@
 """The exported folder → a version of the registered model, under the alias ``candidate``.
 
-Reads  models/{colorizer/,run.json}, metrics/evaluation.json, reports/{train,evaluate}/
+Reads  models/{colorizer/,run.json}, reports/{train,evaluate}/
 
 Idempotent, keyed by the model file's sha256: run it again, from any clone that has the files,
-against any MLflow server. Where the server doesn't know the training's run, one is made from the
-files, tagged with where it came from.
+against any MLflow server. A run that the server doesn't know is rebuilt from the files, tagged with
+where it came from.
+
+Processes of one machine take turns (a file lock). Machines that register the same model at the same
+time need no lock: the server numbers the versions, and the lowest is kept.
 """
 
+import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +25,9 @@ from colorizer.model.folder import (
     CHECKED_FILES,
     CHECKSUMS_FILE,
     CONFIG_FILE,
+    INPUT_NAME,
     ONNX_FILE,
+    OUTPUT_NAME,
     ModelFolder,
     open_model_folder,
 )
@@ -36,8 +43,9 @@ from pipeline_steps.base.paths import (
     TRAIN_WORK,
 )
 from pipeline_steps.params import Params, flatten, read_params
-from pipeline_steps.tracking import mlflow_server, runs
-from pipeline_steps.tracking.courier import deliver_waiting
+from pipeline_steps.tracking import mlflow_server, run_entries
+from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
+from pipeline_steps.tracking.journal import RunJournal
 from pipeline_steps.tracking.machine_lock import machine_lock
 from pipeline_steps.tracking.run_file import TrainingRun, read_run_file
 
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE = "candidate"
+_ORT_WARNING, _ORT_ERROR = 2, 3
 
 
 def main() -> None:
@@ -58,15 +67,14 @@ def main() -> None:
         raise DataError(str(error)) from None
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
-        deliver_waiting(client, params.tracking.experiment, TRAIN_WORK)
+        deliver_waiting(client, params.tracking.experiment, TRAIN_WORK, command="register")
         with machine_lock(client):
             version = find_registered(client, name, file_sha256(model.onnx_path))
-            known = version is not None
+            is_known = version is not None
             if version is None:
-                training = read_run_file(RUN_FILE)
-                version = register(client, params, model, training)
+                version = register(client, params, model)
             client.set_registered_model_alias(name, CANDIDATE, str(version.version))
-    state = "had this model already as" if known else "is now"
+    state = "had this model already as" if is_known else "is now"
     print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}")
 
 
@@ -85,56 +93,76 @@ def find_registered(client: "MlflowClient", name: str, model_sha256: str) -> "Mo
     return min(versions, key=lambda version: int(version.version)) if versions else None
 
 
-def register(
-    client: "MlflowClient", params: Params, model: ModelFolder, training: TrainingRun
-) -> "ModelVersion":
-    """Log the model to the training's run and register it as a version."""
+def register(client: "MlflowClient", params: Params, model: ModelFolder) -> "ModelVersion":
+    """Bring the training's run up to date, log the model to it and make it a version."""
     import mlflow
 
-    run_id = find_or_import_run(client, params, model, training)
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+    training = read_run_file(RUN_FILE)
+    journal = run_entries.open_journal(TRAIN_WORK, training)
+    add_outputs(journal, model)
+    delivery = bring_up_to_date(client, params.tracking.experiment, journal)
+    print_rejected("register", delivery)
+    with mlflow.start_run(run_id=delivery.run_id, log_system_metrics=False):
         model_uri = log_model(model)
-    source_tags = client.get_run(run_id).data.tags
-    tags = version_tags(model, training, source_tags)
-    client.set_tag(run_id, MODEL_TAG, tags[MODEL_TAG])
-    return mlflow.register_model(model_uri, params.tracking.registered_model, tags=tags)
+    tags = version_tags(model, training, client.get_run(delivery.run_id).data.tags)
+    client.set_tag(delivery.run_id, MODEL_TAG, tags[MODEL_TAG])
+    return create_version(client, params.tracking.registered_model, model_uri, tags)
 
 
-def find_or_import_run(
-    client: "MlflowClient", params: Params, model: ModelFolder, training: TrainingRun
-) -> str:
-    """The id of the training's run on this server; made from the files where it has none."""
-    experiment = params.tracking.experiment
-    run = runs.find_run(
-        client, experiment=experiment, run_id=training.run_id, training=training.training
+def add_outputs(journal: RunJournal, model: ModelFolder) -> None:
+    """Append what the pipeline's outputs say of the run; what it has on the server is kept."""
+    params = {key: str(value) for key, value in flatten(model.config["params"]).items()}
+    journal.add("rebuilt params", "params", params, send="missing")
+    for row in read_history(HISTORY):
+        run_entries.add_epoch(journal, row, send="missing")
+    training = model.config["training"]
+    run_entries.add_result(
+        journal, best_epoch=training["best_epoch"], epochs=training["epochs"], send="missing"
     )
-    if run is not None:
-        return str(run.info.run_id)
-    tags = runs.git_tags() | {
-        runs.TRAINING_TAG: training.training,
-        runs.ORIGIN_TAG: f"{training.tracking_uri} run {training.run_id}",
-        "data.train_sha256": training.data["train"],
-        "data.val_sha256": training.data["val"],
-    }
-    created = client.create_run(runs.experiment_id(client, experiment), tags=tags)
-    run_id = str(created.info.run_id)
-    runs.log_params(client, run_id, flatten(model.config["params"]))
-    for step, values in read_history(HISTORY):
-        runs.log_metrics(client, run_id, values, step=step)
-    runs.log_evaluation(client, run_id, model.config["evaluation"], EVALUATION_REPORT)
-    client.log_artifact(run_id, str(STRIPS))
-    client.set_terminated(run_id)
-    return run_id
+    journal.add_file("strips", STRIPS, send="missing")
+    if not journal.revisions(run_entries.EVALUATION):
+        run_entries.add_evaluation(
+            journal, model.config["evaluation"], EVALUATION_REPORT, send="missing"
+        )
 
 
-def read_history(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield (epoch, its other columns) from the history table."""
+def create_version(
+    client: "MlflowClient", name: str, model_uri: str, tags: dict[str, str]
+) -> "ModelVersion":
+    """Make a logged model a version; return the lowest version with its model file.
+
+    Where another machine registered the same file meanwhile, the version made here is deleted.
+    """
+    import mlflow
+
+    with contextlib.redirect_stderr(io.StringIO()):  # it prints what `main` prints
+        made = mlflow.register_model(model_uri, name, tags=tags)
+    first = find_registered(client, name, tags[MODEL_TAG]) or made
+    if int(first.version) < int(made.version):
+        client.delete_model_version(name, str(made.version))
+        return first
+    return made
+
+
+def read_history(path: Path) -> Iterator[dict[str, float]]:
+    """Yield the rows of the history table."""
     for row in read_table(path, ("epoch",)).to_dict("records"):
         try:
-            epoch = int(row.pop("epoch"))
-            yield epoch, {str(key): float(value) for key, value in row.items()}
+            yield {str(key): float(value) for key, value in row.items()}
         except ValueError as error:
             raise DataError(f"{path}: not a number ({error}); `dvc repro` makes it") from None
+
+
+@contextlib.contextmanager
+def quiet_onnxruntime() -> Iterator[None]:
+    """Silence onnxruntime's warnings of inputs that have a default, as the noise inputs have."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_ORT_ERROR)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_ORT_WARNING)
 
 
 def log_model(model: ModelFolder) -> str:
@@ -147,20 +175,21 @@ def log_model(model: ModelFolder) -> str:
     blank = np.full((1, 1, size, size), 255, np.float32)
     example = to_model_range(blank)
     output = np.zeros((1, 3, size, size), np.float32)
-    logged = mlflow.onnx.log_model(
-        onnx.load_model_from_string(model.read_onnx()),
-        name="generator",
-        signature=infer_signature({"sketch": example}, {"colour": output}),
-        input_example={"sketch": example},
-        pip_requirements=["onnxruntime>=1.22", "numpy>=2.2", "pillow>=12.3"],
-        onnx_execution_providers=["CPUExecutionProvider"],
-        save_as_external_data=False,
-        extra_files=[
-            (model.folder / name).resolve().as_uri()
-            for name in (*CHECKED_FILES, CHECKSUMS_FILE)
-            if name != ONNX_FILE
-        ],
-    )
+    with quiet_onnxruntime():  # MLflow runs the example in a session with default options
+        logged = mlflow.onnx.log_model(
+            onnx.load_model_from_string(model.read_onnx()),
+            name="generator",
+            signature=infer_signature({INPUT_NAME: example}, {OUTPUT_NAME: output}),
+            input_example={INPUT_NAME: example},
+            pip_requirements=["onnxruntime>=1.22", "numpy>=2.2", "pillow>=12.3"],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            save_as_external_data=False,
+            extra_files=[
+                (model.folder / name).resolve().as_uri()
+                for name in (*CHECKED_FILES, CHECKSUMS_FILE)
+                if name != ONNX_FILE
+            ],
+        )
     return str(logged.model_uri)
 
 

@@ -1,4 +1,4 @@
-"""MLflow: the server, a training's run, and its delivery from disk.
+"""MLflow: the server, a training's run, its journal on disk, and the delivery of that to the run.
 
 Belongs here: everything between a work folder and a tracking server. Promotion is ``flows``'s.
 """

@@ -1,11 +1,14 @@
-"""``models/run.json``: which MLflow run a training was; written by train, read by later stages."""
+"""``models/run.json``: the MLflow run of a training; written by train, read by later stages."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from colorizer.base.files import write_json
 from pipeline_steps.base.errors import DataError
+
+_FINGERPRINT = re.compile(r"[\w-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,4 +41,6 @@ def read_run_file(path: Path) -> TrainingRun:
     texts = (run.run_id, run.training, run.tracking_uri, *dict(run.data).values())
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"{path}: damaged (not all strings); run `dvc repro -f train`")
+    if not _FINGERPRINT.fullmatch(run.training):  # it names a folder
+        raise DataError(f"{path}: damaged (no fingerprint of a training); run `dvc repro -f train`")
     return run

@@ -1,20 +1,18 @@
-"""A training's MLflow run: found or made, and written to.
+"""MLflow runs and experiments: found or made.
 
-One run a training, which every later stage finds again: by its id, else by the training's
+One run per training, which every later stage finds again: by its id, else by the training's
 fingerprint.
 """
 
-import re
 import subprocess
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from colorizer.base.addresses import without_credentials
-from colorizer.base.files import write_text
 from pipeline_steps.base.errors import TrackingError
 from pipeline_steps.tracking.embedded_database import sqlite_path
+from pipeline_steps.tracking.journal import DeliveryMark
 from pipeline_steps.tracking.mlflow_server import tracking_uri
 
 if TYPE_CHECKING:
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 
 TRAINING_TAG = "colorizer.training"
 """The training's fingerprint: the same on every server that holds a run of it."""
-RUN_ID = r"[\w-]{1,64}"
 ORIGIN_TAG = "colorizer.imported_from"
+"""Server and id of the run that the training had before this one was made from its files."""
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
@@ -52,7 +50,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 def find_run(
     client: "MlflowClient", *, experiment: str, run_id: str | None, training: str
 ) -> "Run | None":
-    """Find a training's run by its id, else by its fingerprint; None if it is not here."""
+    """Find a training's run by its id, else the oldest with its fingerprint; None without any."""
     from mlflow.exceptions import MlflowException
 
     if run_id:
@@ -66,29 +64,34 @@ def find_run(
     runs = client.search_runs(
         [experiment_id(client, experiment)],
         filter_string=f"tags.`{TRAINING_TAG}` = '{training}'",
+        order_by=["attributes.start_time ASC"],
         max_results=1,
     )
     return runs[0] if runs else None
 
 
-def open_run(client: "MlflowClient", experiment: str, *, training: str, work_folder: Path) -> str:
-    """The id of a training's run on this server: found, or made; it is RUNNING then.
+def find_or_make_run(
+    client: "MlflowClient", experiment: str, *, training: str, known: DeliveryMark | None = None
+) -> str:
+    """The id of a training's run on this server.
 
-    The id is kept in ``work_folder``, with the checkpoints.
+    A run that is made is tagged with the one that the training is ``known`` to have had. Of two
+    that machines make at the same time, the older is kept.
     """
     from mlflow.tracking.context.registry import resolve_tags
 
-    id_file = work_folder / "run_id"
-    known = id_file.read_text("utf-8", errors="replace") if id_file.exists() else ""
-    run_id = known if re.fullmatch(RUN_ID, known) else None  # else found by its tag
-    run = find_run(client, experiment=experiment, run_id=run_id, training=training)
-    if run is None:
-        tags = resolve_tags() | {TRAINING_TAG: training}
-        run = client.create_run(experiment_id(client, experiment), tags=tags)
-    elif run.info.status != "RUNNING":
-        client.update_run(run.info.run_id, status="RUNNING")
-    write_text(id_file, run.info.run_id)
-    return str(run.info.run_id)
+    known_id = known.run_id if known else None
+    run = find_run(client, experiment=experiment, run_id=known_id, training=training)
+    if run is not None:
+        return str(run.info.run_id)
+    tags = resolve_tags() | {TRAINING_TAG: training}
+    if known:
+        tags[ORIGIN_TAG] = f"{known.server} run {known.run_id}"
+    made = client.create_run(experiment_id(client, experiment), tags=tags)
+    oldest = find_run(client, experiment=experiment, run_id=None, training=training) or made
+    if oldest.info.run_id != made.info.run_id:
+        client.delete_run(made.info.run_id)
+    return str(oldest.info.run_id)
 
 
 def run_page(client: "MlflowClient", experiment: str, run_id: str) -> str | None:
@@ -97,15 +100,6 @@ def run_page(client: "MlflowClient", experiment: str, run_id: str) -> str | None
     if not uri.startswith(("http://", "https://")):
         return None
     return f"{uri.rstrip('/')}/#/experiments/{experiment_id(client, experiment)}/runs/{run_id}"
-
-
-def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
-    """Log flat params in batches."""
-    from mlflow.entities import Param
-
-    entries = [Param(key, str(value)) for key, value in params.items()]
-    for start in range(0, len(entries), 100):
-        client.log_batch(run_id, params=entries[start : start + 100])
 
 
 def log_metrics(
@@ -138,21 +132,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def log_evaluation(
-    client: "MlflowClient", run_id: str, evaluation: Mapping[str, Any], report: Path
-) -> None:
-    """Log the test metrics (``test_l1``, ``copy_sketch_l1``, …) and the report's files to a run.
-
-    Values that the run has already are not logged again.
-    """
-    values: dict[str, float] = {"test_pairs": evaluation["test_pairs"]}
-    for answer, by_metric in evaluation.items():
-        if isinstance(by_metric, Mapping):
-            prefix = "test" if answer == "generator" else answer
-            values |= {f"{prefix}_{metric}": value for metric, value in by_metric.items()}
-    known = client.get_run(run_id).data.metrics
-    new = {key: value for key, value in values.items() if known.get(key) != value}
-    log_metrics(client, run_id, new)
-    client.log_artifacts(run_id, str(report), "evaluation")

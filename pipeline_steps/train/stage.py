@@ -43,7 +43,7 @@ from pipeline_steps.networks.generator import save_generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import Params, TrainParams, read_params
 from pipeline_steps.tracking import mlflow_server
-from pipeline_steps.tracking.outbox import Outbox
+from pipeline_steps.tracking.journal import RunJournal
 from pipeline_steps.tracking.run_file import TrainingRun, write_run_file
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.data_parallel import ProcessGroup, join_process_group
@@ -116,7 +116,7 @@ def lead(
         val_pairs, torch.arange(min(params.train.sample_pairs, len(val_pairs))), torch.device("cpu")
     )
     samples = Samples(work_folder / "samples", panel)
-    log = TrainingLog(client, params, work_folder=work_folder, training=fingerprint, data=data)
+    log = TrainingLog(client, params, work_folder=work_folder, data=data)
     with log:
         log.log_dataset(train_pairs, "training")
         log.log_dataset(val_pairs, "validation")
@@ -171,7 +171,7 @@ def open_work_folder(fingerprint: str) -> Path:
     """
     folder = TRAIN_WORK / fingerprint
     for other in TRAIN_WORK.glob("*/finished"):
-        if other.parent != folder and not Outbox(other.parent).is_waiting():
+        if other.parent != folder and not RunJournal(other.parent).is_waiting():
             shutil.rmtree(other.parent)
     if (folder / "finished").exists():
         print(f"train: finished before; taken from {folder} (delete it to train anew)")

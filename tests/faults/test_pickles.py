@@ -154,9 +154,9 @@ def test_nothing_runs_that_lies_where_a_stage_reads(done: Clone, tmp_path: Path)
 
 def test_nothing_runs_that_lies_among_checkpoints(done: Clone, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    (work,) = (path.parent for path in done.folder.glob(".work/train/*/run_id"))
+    (work,) = (path.parent for path in done.folder.glob(".work/train/*/outbox"))
     planted = 0
-    names = ("right", "wrong", "run_id", "outbox/journal.jsonl", "outbox/delivered.json")
+    names = ("right", "wrong", "outbox/journal.jsonl", "outbox/delivered.json")
     for number, name in enumerate((*names, "samples/epoch_0000.png")):
         for kind in choose_kinds(number):
             data = KINDS[kind](canary)

@@ -27,13 +27,13 @@ def open_log(
 ) -> Callable[[str], TrainingLog]:
     """Open the log of one training with the server (a database) of this name."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    work_folder = in_folder / "work"
+    work_folder = in_folder / "t1"
     work_folder.mkdir()
 
     def open_log(server: str) -> TrainingLog:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{in_folder / server}.db")
         client = mlflow_server.connect()
-        return TrainingLog(client, params, work_folder=work_folder, training="t1", data=DATA)
+        return TrainingLog(client, params, work_folder=work_folder, data=DATA)
 
     return open_log
 

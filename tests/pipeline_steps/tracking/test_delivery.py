@@ -1,0 +1,396 @@
+"""A journal and its delivery: what a slow, dead or rejecting server can't do to a training."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline_steps.base.errors import TrackingUnreachableError
+from pipeline_steps.tracking import delivery as delivery_module
+from pipeline_steps.tracking import mlflow_server, run_entries, runs
+from pipeline_steps.tracking.delivery import Delivery, bring_up_to_date, deliver_waiting
+from pipeline_steps.tracking.journal import Entry, RunJournal
+from pipeline_steps.tracking.run_file import TrainingRun
+from pipeline_steps.tracking.run_writer import RunWriter, next_batch
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def metrics(step: int, **values: float) -> dict[str, Any]:
+    return {"values": values, "step": step, "time_ms": 1000 + step}
+
+
+def fill(journal: RunJournal, num_epochs: int) -> None:
+    for step in range(num_epochs):
+        journal.add(f"epoch {step}", "metrics", metrics(step, val_l1=0.5))
+
+
+class Server:
+    """Takes entries, or doesn't."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self.taken: list[str] = []
+
+    def take(self, batch: Sequence[Entry]) -> None:
+        if not self.is_up:
+            raise ConnectionError("gone")
+        self.taken += [entry.key for entry in batch]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server()
+    monkeypatch.setattr(RunWriter, "send", lambda _, batch: server.take(batch))
+    monkeypatch.setattr(delivery_module, "RETRY_S", 0.01)
+    return server
+
+
+def test_entries_outlive_the_process_and_keys_are_taken_once(tmp_path: Path) -> None:
+    journal = RunJournal(tmp_path)
+    fill(journal, 3)
+    journal.add("epoch 1", "metrics", metrics(1, val_l1=9.0))
+    again = RunJournal(tmp_path)
+    assert [entry.key for entry in again.entries] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert again.entries[1].content["values"] == {"val_l1": 0.5}
+    assert again.has("epoch 2")
+
+
+def test_a_line_cut_off_while_it_was_written_is_dropped(tmp_path: Path) -> None:
+    fill(RunJournal(tmp_path), 2)
+    path = tmp_path / "outbox" / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    journal = RunJournal(tmp_path)
+    assert [entry.key for entry in journal.entries] == ["epoch 0"]
+    fill(journal, 2)
+    assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0", "epoch 1"]
+
+
+@pytest.mark.parametrize("line", [b"[1]\n", b'{"key": 1}\n', b"\x80\x04\n", b"[" * 9999 + b"\n"])
+def test_a_damaged_journal_ends_before_the_damage(tmp_path: Path, line: bytes) -> None:
+    fill(RunJournal(tmp_path), 2)
+    path = tmp_path / "outbox" / "journal.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + line + second)
+    with pytest.warns(UserWarning, match="damaged after 1 entries"):
+        assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0"]
+    fill(RunJournal(tmp_path), 2)
+    assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0", "epoch 1"]
+
+
+def test_the_mark_is_for_one_server_and_run(tmp_path: Path) -> None:
+    journal = RunJournal(tmp_path)
+    assert not journal.is_waiting()
+    fill(journal, 3)
+    assert journal.is_waiting()
+    journal.mark_delivered("http://a", "run", 3)
+    assert journal.count_delivered("http://a", "run") == 3
+    assert journal.count_delivered("http://b", "run") == 0
+    assert journal.count_delivered("http://a", "other") == 0
+    assert not journal.is_waiting()
+    for damaged in ("", "[]", '{"server": "http://a", "run": "run", "entries": "x"}'):
+        (tmp_path / "outbox" / "delivered.json").write_text(damaged)
+        assert journal.count_delivered("http://a", "run") == 0
+        assert journal.is_waiting()
+
+
+def test_metrics_go_in_batches_and_never_past_another_entry() -> None:
+    entries = [
+        Entry(key=str(n), kind="metrics", content=metrics(n, **{f"m{i}": 0.0 for i in range(400)}))
+        for n in range(3)
+    ]
+    tags = Entry(key="t", kind="tags", content={})
+    assert len(next_batch(entries)) == 2
+    assert len(next_batch([entries[0], tags, entries[1]])) == 1
+    assert next_batch([tags, tags]) == [tags]
+    assert next_batch([]) == []
+
+
+def test_a_server_that_is_away_gets_all_in_order_when_it_is_back(
+    tmp_path: Path, server: Server
+) -> None:
+    journal = RunJournal(tmp_path)
+    delivery = Delivery(None, journal, "run")  # type: ignore[arg-type]
+    server.is_up = False
+    delivery.start()
+    fill(journal, 5)
+    journal.add("tags", "tags", {"a": "b"})
+    assert server.taken == []
+    server.is_up = True
+    assert delivery.finish(idle_limit_s=60, total_limit_s=60) == 0
+    assert server.taken == [*(f"epoch {n}" for n in range(5)), "tags"]
+
+
+def test_at_the_end_it_waits_no_longer_than_entries_get_through(
+    tmp_path: Path, server: Server
+) -> None:
+    journal = RunJournal(tmp_path)
+    fill(journal, 3)
+    server.is_up = False
+    delivery = Delivery(None, journal, "run")  # type: ignore[arg-type]
+    delivery.start()
+    assert delivery.finish(idle_limit_s=0.2, total_limit_s=3600) == 3
+    assert RunJournal(tmp_path).is_waiting()
+
+
+def test_a_server_that_hangs_is_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(RunWriter, "send", lambda *_: release.wait(30))
+    journal = RunJournal(tmp_path)
+    fill(journal, 1)
+    delivery = Delivery(None, journal, "run")  # type: ignore[arg-type]
+    delivery.start()
+    assert delivery.finish(idle_limit_s=0.2, total_limit_s=3600) == 1
+    release.set()
+
+
+def test_a_rejected_entry_does_not_hold_up_the_rest_nor_its_batch(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(_: RunWriter, batch: Sequence[Entry]) -> None:
+        if any(entry.key in ("bad", "epoch 1") for entry in batch):
+            raise KeyError("no such thing")
+        server.take(batch)
+
+    monkeypatch.setattr(RunWriter, "send", send)
+    journal = RunJournal(tmp_path)
+    journal.add("bad", "tags", {})
+    fill(journal, 3)
+    delivery = Delivery(None, journal, "run")  # type: ignore[arg-type]
+    delivery.start()
+    assert delivery.finish(idle_limit_s=60, total_limit_s=60) == 0
+    assert server.taken == ["epoch 0", "epoch 2"]
+    assert [reason.split(":")[0] for reason in delivery.rejected] == ["bad", "epoch 1"]
+
+
+def test_what_is_sent_twice_is_there_once(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill between sending and noting it."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    client = mlflow_server.connect()
+    folder = in_folder / "t1"
+    folder.mkdir()
+    journal = RunJournal(folder)
+    journal.add("params", "params", {"train.epochs": "3"})
+    fill(journal, 3)
+    file = in_folder / "strips.png"
+    file.write_bytes(b"picture")
+    journal.add_file("strips", file, "pictures")
+    journal.add("status", "status", {"status": "FINISHED", "time_ms": 5000})
+    for _ in range(2):
+        run_id = bring_up_to_date(client, "e", journal).run_id
+        journal.mark_delivered("", "", 0)
+    history = client.get_metric_history(run_id, "val_l1")
+    assert [metric.step for metric in history] == [0, 1, 2]
+    assert [artifact.path for artifact in client.list_artifacts(run_id, "pictures")] == [
+        "pictures/strips.png"
+    ]
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.end_time) == ("FINISHED", 5000)
+    assert run.data.params == {"train.epochs": "3"}
+
+
+def test_one_command_delivers_what_waits_and_again_nothing(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    folder = in_folder / "work" / "t1"
+    folder.mkdir(parents=True)
+    fill(RunJournal(folder), 3)
+    client = mlflow_server.connect()
+    deliver_waiting(client, "e", in_folder / "work", command="deliver")
+    mark = json.loads((folder / "outbox" / "delivered.json").read_text())
+    assert mark["entries"] == 3
+    expected = f"deliver: run {mark['run']} of training t1 is up to date\n"
+    assert capsys.readouterr().out == expected
+    assert len(client.get_metric_history(mark["run"], "val_l1")) == 3
+    deliver_waiting(client, "e", in_folder / "work", command="deliver")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_server_that_goes_away_during_a_delivery_is_reported(
+    in_folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(delivery_module, "IDLE_LIMIT_S", 0.1)
+    folder = in_folder / "work" / "t1"
+    folder.mkdir(parents=True)
+    fill(RunJournal(folder), 2)
+    server.is_up = False
+    with pytest.raises(TrackingUnreachableError, match="2 of 2 entries of training t1 wait"):
+        deliver_waiting(mlflow_server.connect(), "e", in_folder / "work", command="deliver")
+
+
+def test_messages_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:word@host:5000")
+    error = RuntimeError("API request to http://name:word@host:5000/api failed\nmore")
+    assert mlflow_server.one_line(error) == "API request to http://host:5000/api failed"
+
+
+EVALUATION = {"generator": {"l1": 0.1}, "white": {"l1": 0.3}, "test_pairs": 6}
+TRAINED_ELSEWHERE = TrainingRun(
+    run_id="0" * 32, training="t1", tracking_uri="http://elsewhere", data={"train": "a", "val": "b"}
+)
+
+
+@pytest.fixture
+def connect_to(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], "MlflowClient"]:
+    """Connect to the server (a database) of this name."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def connect_to(server: str) -> "MlflowClient":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{in_folder / server}.db")
+        return mlflow_server.connect()
+
+    return connect_to
+
+
+def write_report(folder: Path, text: str) -> Path:
+    report = folder / "report"
+    report.mkdir(exist_ok=True)
+    (report / "per_picture.csv").write_text(text)
+    return report
+
+
+def read_values(client: "MlflowClient", run_id: str, metric: str) -> list[float]:
+    rows = client.get_metric_history(run_id, metric)
+    return [row.value for row in sorted(rows, key=lambda row: row.timestamp)]
+
+
+def read_report(client: "MlflowClient", run_id: str) -> str:
+    return Path(client.download_artifacts(run_id, "evaluation/per_picture.csv")).read_text()
+
+
+def trained(folder: Path) -> RunJournal:
+    """The journal of a training of three epochs that has finished."""
+    journal = RunJournal(folder / "t1")
+    run_entries.add_status(journal, "RUNNING")
+    journal.add("params", "params", {"train.epochs": "3"})
+    fill(journal, 3)
+    run_entries.add_status(journal, "FINISHED")
+    return journal
+
+
+def test_another_server_gets_all_and_is_told_where_it_came_from(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    first = connect_to("a")
+    run_a = bring_up_to_date(first, "e", trained(in_folder)).run_id
+    second = connect_to("b")
+    run_b = bring_up_to_date(second, "e", RunJournal(in_folder / "t1")).run_id
+    assert run_a != run_b
+    found = second.get_run(run_b)
+    assert found.data.tags[runs.ORIGIN_TAG] == f"sqlite:///{in_folder}/a.db run {run_a}"
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"train.epochs": "3"}
+    assert read_values(second, run_b, "val_l1") == [0.5, 0.5, 0.5]
+    # and back: the first server's run is found by its tag, and nothing is doubled
+    again = connect_to("a")
+    assert bring_up_to_date(again, "e", RunJournal(in_folder / "t1")).run_id == run_a
+    assert read_values(again, run_a, "val_l1") == [0.5, 0.5, 0.5]
+    assert runs.ORIGIN_TAG not in again.get_run(run_a).data.tags
+
+
+def test_a_run_deleted_meanwhile_is_made_again_from_the_journal(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    client, journal = connect_to("a"), trained(in_folder)
+    deleted = bring_up_to_date(client, "e", journal).run_id
+    client.delete_run(deleted)
+    run_entries.add_status(journal, "RUNNING")
+    fill(journal, 4)
+    made = bring_up_to_date(client, "e", journal).run_id
+    assert made != deleted
+    assert read_values(client, made, "val_l1") == [0.5, 0.5, 0.5, 0.5]
+    assert client.get_run(made).info.status == "RUNNING"
+
+
+def test_of_two_evaluations_the_later_counts_and_an_equal_one_adds_nothing(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    client, journal = connect_to("a"), trained(in_folder)
+    better = EVALUATION | {"generator": {"l1": 0.05}}
+    for evaluation, text in (
+        (EVALUATION, "1"),
+        (EVALUATION, "1"),
+        (better, "2"),
+        (EVALUATION, "1"),
+    ):
+        run_entries.add_evaluation(journal, evaluation, write_report(in_folder, text))
+        run_id = bring_up_to_date(client, "e", journal).run_id
+    assert read_values(client, run_id, "test_l1") == [0.1, 0.05, 0.1]
+    assert read_values(client, run_id, "white_l1") == [0.3]
+    assert client.get_run(run_id).data.metrics["test_l1"] == 0.1
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert read_report(client, run_id) == "1"
+
+
+def test_without_its_work_folder_an_evaluation_reaches_the_run_it_had(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    client = connect_to("a")
+    journal = trained(in_folder)
+    journal.add("origin", "tags", {"mlflow.source.git.commit": "of the training"})
+    run_id = bring_up_to_date(client, "e", journal).run_id
+    training = TrainingRun(
+        run_id=run_id,
+        training="t1",
+        tracking_uri=f"sqlite:///{in_folder}/a.db",
+        data={"train": "a", "val": "b"},
+    )
+    other = run_entries.open_journal(in_folder / "another clone", training)
+    run_entries.add_evaluation(other, EVALUATION, write_report(in_folder, "1"))
+    assert bring_up_to_date(client, "e", other).run_id == run_id
+    run = client.get_run(run_id)
+    assert run.data.metrics["test_l1"] == 0.1
+    assert run.data.tags["mlflow.source.git.commit"] == "of the training"
+    assert read_values(client, run_id, "val_l1") == [0.5, 0.5, 0.5]
+
+
+def test_a_rebuilt_run_has_each_row_once_however_often_it_is_brought(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    """As from two clones that know nothing of one another, then evaluated."""
+    client = connect_to("b")
+    for clone in ("one", "two"):
+        journal = run_entries.open_journal(in_folder / clone, TRAINED_ELSEWHERE)
+        for epoch in (1, 2):
+            run_entries.add_epoch(journal, {"epoch": epoch, "val_l1": 1 / epoch}, send="missing")
+        report = write_report(in_folder, clone)
+        run_entries.add_evaluation(journal, EVALUATION, report, send="missing")
+        run_id = bring_up_to_date(client, "e", journal).run_id
+    assert len(client.search_runs([client.get_run(run_id).info.experiment_id])) == 1
+    assert read_values(client, run_id, "val_l1") == [1.0, 0.5]
+    assert read_report(client, run_id) == "one"
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags[runs.ORIGIN_TAG] == f"http://elsewhere run {'0' * 32}"
+    assert run.data.tags["data.train_sha256"] == "a"
+    better = EVALUATION | {"generator": {"l1": 0.05}}
+    run_entries.add_evaluation(journal, better, write_report(in_folder, "later"))
+    bring_up_to_date(client, "e", journal)
+    assert read_values(client, run_id, "test_l1") == [0.1, 0.05]
+    assert read_report(client, run_id) == "later"
+
+
+def test_of_runs_made_at_the_same_time_one_is_kept(
+    connect_to: Callable[[str], "MlflowClient"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect_to("a")
+    find_run = runs.find_run
+    answers = iter([None])
+    older = runs.find_or_make_run(client, "e", training="t1")
+
+    def find_nothing_at_first(*arguments: Any, **options: Any) -> Any:
+        return next(answers, find_run(*arguments, **options))
+
+    monkeypatch.setattr(runs, "find_run", find_nothing_at_first)
+    assert runs.find_or_make_run(client, "e", training="t1") == older
+    assert len(client.search_runs([client.get_run(older).info.experiment_id])) == 1
