@@ -64,7 +64,7 @@ PICTURES = {
 
 
 def may_pass(task: "Task[Any, Any]", run: TaskRun, state: "State[Any]") -> bool:
-    """Whether another try may do: the network, a server, a lock; never a bad param."""
+    """Whether a retry may help: the network, a server, a lock; never a bad param."""
     try:
         state.result()
     except PipelineError as error:

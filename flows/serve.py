@@ -56,7 +56,7 @@ def main() -> None:
 
 @contextmanager
 def local_server(port: int) -> Iterator[str]:
-    """A Prefect server of our own on loopback; yields its API's URL.
+    """A Prefect server on loopback, stopped at the end; yields its API's URL.
 
     Raises :class:`ServerError` if the port is taken or the server doesn't come up.
     """
@@ -68,7 +68,7 @@ def local_server(port: int) -> Iterator[str]:
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.ui.server", "--port", str(port)],
-        # notifications link to the run's page, and only this tells the server where that is
+        # notifications link to the run's page; the server knows its address from this alone
         env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -117,7 +117,7 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str) -> None:
     while not _answers(f"{url}/health"):
         if process.poll() is not None or time.monotonic() > deadline_s:
             raise ServerError(
-                f"the Prefect server at {url} didn't come up; its own words:"
+                f"the Prefect server at {url} didn't start; to see its log, run"
                 " `python -m flows.ui.server`"
             )
         time.sleep(0.5)
