@@ -10,7 +10,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from flows.serve import to_deployment
+from flows.ui.deployments import to_deployment
 
 REPOSITORY = Path(__file__).parents[2]
 ENTRIES: dict[str, dict[str, Any]] = {
