@@ -1,10 +1,10 @@
-"""What can go wrong in a flow; the base class is in ``pipeline_steps.base.errors``.
+"""The errors of flows; their base class is in ``pipeline_steps.base.errors``.
 
 PipelineError
 ├── WorkspaceError       the git ref, or the clone that a retraining runs in, can't be used
-├── StageError           a DVC stage failed; says which, and whether it may pass by itself
+├── StageError           a DVC stage failed; says which, and whether a retry may help
 ├── PromotionError       a version can't be judged, promoted or rolled back to
-└── ServerError          the Prefect server at hand can't be used
+└── ServerError          the Prefect server at hand is missing or can't be used
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class StageError(PipelineError):
     def __init__(self, message: str, *, may_pass: bool = False) -> None:
         super().__init__(message)
         self.may_pass = may_pass
-        """Whether it's the network, a server or a lock, so that another try may do."""
+        """Whether a retry may help: the network, a server or a lock was the reason."""
         self.exit_code = TRY_LATER if may_pass else 1
 
 
@@ -32,11 +32,11 @@ class PromotionError(PipelineError):
 
 
 class ServerError(PipelineError):
-    """The Prefect server is not there, or refuses us."""
+    """No Prefect server is set or answers, or it rejected the request."""
 
 
 def run_flow_command(command: Callable[[], None]) -> None:
-    """Run a command's ``main``; any failure of ours or MLflow's is one line and an exit code."""
+    """Run a command's ``main``; our errors and MLflow's become one line and an exit code."""
 
     def run() -> None:
         with mlflow_server.plain_errors():

@@ -8,11 +8,10 @@ from dataclasses import asdict, fields
 from typing import IO
 
 from flows.errors import run_flow_command
-from flows.promotion import ledger
 from flows.promotion.champion import settle
-from flows.promotion.ledger import Row
+from flows.promotion.ledger import Entry
+from flows.ui.registry_lease import connect_registry
 from pipeline_steps.params import read_params
-from pipeline_steps.tracking import mlflow_server
 
 COLUMNS = ("sequence", "when", "action", "version", "champion", "previous", "by", "reason")
 MAX_REASON_CHARS = 100
@@ -26,31 +25,30 @@ def main() -> None:
     parser.add_argument("--model", help="the registered model (default: params.yaml's)")
     arguments = parser.parse_args()
     name = arguments.model or read_params().tracking.registered_model
-    client = mlflow_server.connect()
-    settle(client, name)
-    rows = ledger.read_rows(client, name)[-arguments.last if arguments.last else 0 :]
+    registry = connect_registry(name)
+    entries = settle(registry).entries[-arguments.last if arguments.last else 0 :]
     if arguments.csv:
-        write_csv(rows, sys.stdout)
-    elif not rows:
+        write_csv(entries, sys.stdout)
+    elif not entries:
         print(f"no decision about {name} yet; `python -m flows.promote` makes one")
     else:
-        print(format_table(rows))
+        print(format_table(entries))
 
 
-def write_csv(rows: list[Row], file: IO[str]) -> None:
+def write_csv(entries: list[Entry], file: IO[str]) -> None:
     """Write all columns; metrics and intervals as JSON in their cells."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Row))
-    for row in rows:
-        cells = asdict(row) | {"intervals": {k: list(v) for k, v in row.intervals.items()}}
+    writer.writerow(field.name for field in fields(Entry))
+    for entry in entries:
+        cells = asdict(entry) | {"intervals": {k: list(v) for k, v in entry.intervals.items()}}
         writer.writerow(
             json.dumps(cell) if isinstance(cell, dict) else cell for cell in cells.values()
         )
 
 
-def format_table(rows: list[Row]) -> str:
+def format_table(entries: list[Entry]) -> str:
     """The main columns, aligned; long reasons are cut (the CSV has them whole)."""
-    table = [COLUMNS, *(_cells(row) for row in rows)]
+    table = [COLUMNS, *(_cells(entry) for entry in entries)]
     widths = [max(len(cells[i]) for cells in table) for i in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
@@ -58,13 +56,13 @@ def format_table(rows: list[Row]) -> str:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    values = [getattr(row, column) for column in COLUMNS]
+def _cells(entry: Entry) -> tuple[str, ...]:
+    values = [getattr(entry, column) for column in COLUMNS]
     texts = ["–" if value is None else str(value) for value in values]
     reason = texts[-1]
     if len(reason) > MAX_REASON_CHARS:
         reason = reason[: MAX_REASON_CHARS - 1] + "…"
-    state = "" if row.state == "done" else f" ({row.state})"
+    state = "" if entry.state == "done" else f" ({entry.state})"
     return (*texts[:2], texts[2] + state, *texts[3:-1], reason)
 
 

@@ -1,12 +1,14 @@
 """The retraining: fresh data, the DVC stages, champion against challenger.
 
 ``python -m flows.retrain [key=value …]`` runs it here and now; ``make serve`` and ``prefect.yaml``
-on a schedule. It runs in a clone of its own (``workspace``), the stages are those of ``dvc.yaml``
-(``stages``), and DVC alone knows what is up to date. Stopped or killed at any point, the next run
-goes on from the last checkpoint.
+on a schedule. It runs in a clone of its own (``pipeline/workspace.py``), the stages are those of
+``dvc.yaml`` (``pipeline/stages.py``), each started as a child process
+(``pipeline/stage_subprocess.py``), and DVC alone knows what is up to date. Stopped or killed at any
+point, the next run resumes from the last checkpoint.
 """
 
 import argparse
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -21,20 +23,22 @@ from prefect.tasks import Task, exponential_backoff
 from colorizer.base.files import file_sha256
 from colorizer.model.folder import ONNX_FILE
 from flows.errors import StageError, run_flow_command
-from flows.pipeline.stages import Outcome, Stage, read_stages, reproduce_stage, run_in_workspace
+from flows.pipeline.run_stage import Outcome
+from flows.pipeline.stage_subprocess import reproduce_in_subprocess, run_in_workspace
+from flows.pipeline.stages import Stage, read_stages
 from flows.pipeline.workspace import (
     Workspace,
     claim_workspace,
     count_uncommitted,
     prepare_workspace,
 )
-from flows.promote import judge_in_flow, summarize_decision
-from flows.promotion import ledger
-from flows.promotion.champion import settle
+from flows.promotion.champion import judge_and_carry_out, settle, was_decided
 from flows.promotion.judgement import open_test_set
-from flows.promotion.versions import CHAMPION, find_aliases
+from flows.promotion.report import summarize_decision
+from flows.ui.approval import show_and_confirm
 from flows.ui.artifacts import show_links, show_metrics, show_picture
-from flows.ui.flow_run import ending_stages, failed_state_on_error
+from flows.ui.flow_run import ending_stages, failed_state_on_error, flow_run_url
+from flows.ui.registry_lease import connect_registry
 from pipeline_steps.base.errors import ParamError, PipelineError
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import (
@@ -60,7 +64,7 @@ PICTURES = {
 
 
 def may_pass(task: "Task[Any, Any]", run: TaskRun, state: "State[Any]") -> bool:
-    """Whether another try may do: the network, a server, a lock; never a bad param."""
+    """Whether a retry may help: the network, a server, a lock; never a bad param."""
     try:
         state.result()
     except PipelineError as error:
@@ -100,15 +104,13 @@ def retrain(
     with ending_stages(), claim_workspace(source) as folder:
         workspace = open_workspace.submit(folder, source, ref, overrides or {}).result()
         outcomes = run_stages(workspace, force=force)
-        version = register.submit(workspace).result()
+        version = register_model.submit(workspace).result()
         show_results.submit(workspace, version).result()
         changed = [name for name, outcome in outcomes.items() if outcome == "ran"]
-        told = f"ran {', '.join(changed) or 'nothing'}"
+        stages_run = f"ran {', '.join(changed) or 'nothing'}"
         if promote == "no":
-            return Completed(message=f"{told}; candidate is version {version}, not judged")
-        if is_judged.submit(workspace, version).result():
-            return Completed(name="Unchanged", message=f"{told}; {unchanged(workspace, version)}")
-        return challenge(workspace, version, told, ask=promote == "ask")
+            return Completed(message=f"{stages_run}; candidate is version {version}, not judged")
+        return challenge(workspace, version, stages_run, ask=promote == "ask")
 
 
 @task(name="workspace")
@@ -153,7 +155,7 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
 def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | Outcome":
     """One stage: its lines are the task's log; up to date, the task shows as cached."""
     log = get_run_logger()
-    outcome = reproduce_stage(stage.name, folder, force=force, on_line=log.info)
+    outcome = reproduce_in_subprocess(stage.name, folder, force=force, on_line=log.info)
     if outcome == "ran":
         return outcome
     return Completed(name="Cached", message=f"{stage.name}: {outcome}, not run", data=outcome)
@@ -161,11 +163,11 @@ def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | O
 
 @retrying
 @failed_state_on_error
-def register(workspace: Workspace) -> int:
+def register_model(workspace: Workspace) -> int:
     """Have the model in the registry, as ``candidate``; return its version. Idempotent."""
     log = get_run_logger()
     command = [sys.executable, "-m", "pipeline_steps", "register"]
-    run_in_workspace(workspace.folder, command, "register", log.info)
+    run_in_workspace("register", command, workspace.folder, on_line=log.info)
     client, name = mlflow_server.connect(), workspace.params.tracking.registered_model
     model = workspace.folder / EXPORTED_MODEL / ONNX_FILE
     version = find_registered(client, name, file_sha256(model))
@@ -187,41 +189,29 @@ def show_results(workspace: Workspace, version: int) -> None:
     show_links(run.info.experiment_id, run.info.run_id, name, version)
 
 
-@task(name="judged before?")
-@failed_state_on_error
-def is_judged(workspace: Workspace, version: int) -> bool:
-    """Whether this very decision was made before: the same two models, test set and rule."""
-    client, params = mlflow_server.connect(), workspace.params
-    name = params.tracking.registered_model
-    settle(client, name)
-    champion = find_aliases(client, name).get(CHAMPION)
-    if champion == version:
-        return True
-    fingerprint = open_test_set(workspace.folder / PREPARED).fingerprint
-    return any(
-        (row.version, row.champion, row.test_fingerprint, row.rule)
-        == (version, champion, fingerprint, ledger.fingerprint_rule(params.promotion))
-        for row in ledger.read_rows(client, name)
-    )
-
-
-def unchanged(workspace: Workspace, version: int) -> str:
-    """That there was nothing to decide, and who is champion."""
-    client, name = mlflow_server.connect(), workspace.params.tracking.registered_model
-    champion = find_aliases(client, name).get(CHAMPION)
-    state = "is champion" if champion == version else f"was refused against version {champion}"
-    return f"no new version: {name} version {version} {state} already"
-
-
-def challenge(workspace: Workspace, version: int, told: str, *, ask: bool) -> State[Any]:
-    """Judge the version against the champion, and act."""
-    client, params = mlflow_server.connect(), workspace.params
+def challenge(workspace: Workspace, version: int, stages_run: str, *, ask: bool) -> State[Any]:
+    """Judge the version against the champion, and act; not if that was decided before."""
+    params = workspace.params
+    registry = connect_registry(params.tracking.registered_model)
     test_set = open_test_set(workspace.folder / PREPARED)
-    name = params.tracking.registered_model
-    row = judge_in_flow(client, name, version, test_set, params.promotion, ask=ask)
-    message = f"{told}; {summarize_decision(name, row)}"
+    standing = settle(registry)
+    if was_decided(standing, version, test_set.fingerprint, params.promotion):
+        is_champion = standing.champion == version
+        state = "is champion" if is_champion else f"was refused against version {standing.champion}"
+        known = f"no new version: {registry.name} version {version} {state} already"
+        return Completed(name="Unchanged", message=f"{stages_run}; {known}")
+    entry = judge_and_carry_out(
+        registry,
+        version,
+        test_set,
+        params.promotion,
+        confirm=functools.partial(show_and_confirm, ask=ask),
+        flow_run=flow_run_url(),
+        standing=standing,
+    )
+    message = f"{stages_run}; {summarize_decision(registry.name, entry)}"
     get_run_logger().info("%s", message)
-    return Completed(name=row.action.capitalize(), message=message)
+    return Completed(name=entry.action.capitalize(), message=message)
 
 
 def main() -> None:

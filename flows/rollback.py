@@ -1,7 +1,7 @@
-"""``python -m flows.rollback [--to VERSION]``: the champion before, or any version, in one command.
+"""``python -m flows.rollback [--to VERSION]``: return to the previous champion, or any version.
 
 What was champion becomes ``previous``: a second rollback undoes the first. The version's files are
-checked before the alias moves, and a row of the ledger is written.
+checked before the alias moves, and an entry of the ledger is written.
 """
 
 import argparse
@@ -12,12 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.errors import run_flow_command
-from flows.promote import summarize_decision
 from flows.promotion.champion import set_champion, who
+from flows.promotion.report import summarize_decision
 from flows.promotion.versions import PREVIOUS
 from flows.ui.flow_run import failed_state_on_error, flow_run_url, who_runs
+from flows.ui.registry_lease import connect_registry
 from pipeline_steps.params import read_params
-from pipeline_steps.tracking import mlflow_server
 
 NO_REASON = "rolled back by hand"
 
@@ -26,17 +26,16 @@ NO_REASON = "rolled back by hand"
 @failed_state_on_error
 def rollback(to: str = PREVIOUS, reason: str = NO_REASON) -> State[Any]:
     """Make an earlier version (a number or an alias) the champion again."""
-    client, name = mlflow_server.connect(), read_params().tracking.registered_model
-    row = set_champion(
-        client,
-        name,
+    registry = connect_registry(read_params().tracking.registered_model)
+    entry = set_champion(
+        registry,
         to,
         action="rolled back",
         reason=reason,
         by=who_runs(),
         flow_run=flow_run_url(),
     )
-    return Completed(message=summarize_decision(name, row))
+    return Completed(message=summarize_decision(registry.name, entry))
 
 
 def main() -> None:
@@ -51,11 +50,11 @@ def main() -> None:
     )
     parser.add_argument("--reason", default=NO_REASON, help="goes into the ledger")
     arguments = parser.parse_args()
-    client, name = mlflow_server.connect(), read_params().tracking.registered_model
-    row = set_champion(
-        client, name, arguments.to, action="rolled back", reason=arguments.reason, by=who()
+    registry = connect_registry(read_params().tracking.registered_model)
+    entry = set_champion(
+        registry, arguments.to, action="rolled back", reason=arguments.reason, by=who()
     )
-    print(summarize_decision(name, row))
+    print(summarize_decision(registry.name, entry))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The data trigger: start a retraining when the source of pairs has changed, and only then.
 
-Beside the clock: this runs often and is cheap (``sources.source_version``). What was seen last is
-kept in a Prefect variable, so it's known on every machine.
+It runs hourly, apart from the weekly schedule, and is cheap (``download/source_version.py``). What
+was seen last is kept in a Prefect variable, so it's known on every machine.
 """
 
 from pathlib import Path
@@ -59,7 +59,7 @@ def start(deployment: str) -> str:
 
 
 def was_cancelled(flow_run: str | None) -> bool:
-    """Whether the run that a change started never ran, since another was under way."""
+    """Whether a started run was cancelled, e.g. since another one was running."""
     if flow_run is None:
         return False
     with get_client(sync_client=True) as client:

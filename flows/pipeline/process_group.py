@@ -1,4 +1,4 @@
-"""A command in a session of its own: its lines as they come, its whole process tree at the end."""
+"""A command in its own process group: its lines as they come; the whole group is ended."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 PROGRESS_INTERVAL_S = 15.0
-"""A progress bar redraws itself ten times a second; a log wants to know now and then."""
+"""A progress bar redraws itself ten times a second; a log keeps one line per interval."""
 END_GRACE_S = 4.0
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
@@ -56,24 +56,24 @@ def run_in_process_group(
 
 
 def end_all() -> None:
-    """End every running command with all it started: politely, then not. Seconds at most."""
+    """End every running command and its children: SIGTERM, after ``END_GRACE_S`` SIGKILL."""
     with _lock:
         processes = list(_running)
     _end(processes)
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         groups = [process.pid for process in processes if _group_lives(process.pid)]
         if not groups:
             break
         for group in groups:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, sign)
+                os.killpg(group, number)
         deadline_s = time.monotonic() + END_GRACE_S
         while time.monotonic() < deadline_s and any(map(_group_lives, groups)):
             for process in processes:
-                process.poll()  # reaps it: an unreaped leader keeps its group alive
+                process.poll()  # a leader that isn't reaped keeps its group alive
             time.sleep(0.05)
 
 

@@ -1,8 +1,7 @@
-"""A clone that retrainings run in, so that they never meet a person's edits.
+"""The clone that retrainings run in, so that a person's uncommitted edits don't affect them.
 
-It lives in ``.work/retrain/`` beside the repository's other working files and stays from run to
-run: its outputs and its trainer's checkpoints are what the next run goes on from. DVC's cache is
-the repository's own.
+It is ``.work/retrain/clone``, and is kept from run to run: the next run resumes from its outputs
+and checkpoints. DVC's cache is the repository's own.
 """
 
 import subprocess
@@ -22,7 +21,7 @@ from pipeline_steps.commands.dvc_lock import quarantine_truncated_lock
 from pipeline_steps.commands.overrides import apply_overrides
 from pipeline_steps.params import Params, load_yaml, read_params
 
-OURS = ("params.yaml", "dvc.lock")
+REWRITTEN = ("params.yaml", "dvc.lock")
 """Files that a retraining itself rewrites."""
 
 
@@ -118,7 +117,7 @@ def set_params(path: Path, repository: Path, overrides: Mapping[str, Any]) -> No
 def _require_unedited(folder: Path) -> None:
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no").splitlines()
     has_checkout = (folder / "params.yaml").exists()
-    edited = [line[2:].strip() for line in changes if line[2:].strip() not in OURS]
+    edited = [line[2:].strip() for line in changes if line[2:].strip() not in REWRITTEN]
     if edited and has_checkout:
         raise WorkspaceError(
             f"{folder}: someone edited {', '.join(edited[:3])} in the retrainings' clone; keep the"

@@ -1,1 +1,4 @@
-"""Champion against challenger: scored, decided, moved and written down. Knows no Prefect."""
+"""Champion against challenger: scores, the rule, the aliases, the ledger and their lock.
+
+Nothing of Prefect belongs here: a lease or a person's answer is passed in.
+"""

@@ -1,25 +1,25 @@
 """Who is champion: the aliases ``champion`` and ``previous``, moved together with the ledger.
 
-Every change is made under the registry's lock in one order: the ledger's row, as an intent; the
-aliases; the row is finished. Whatever a killed process left is settled by the next one, first
-thing, so that the ledger and the aliases tell one story.
+Every change is made under the registry's lock in one order: the ledger's entry, as an intent; the
+aliases; the entry is finished. What a killed process left undecided is completed or given up by
+the next one, first thing, so that the ledger and the aliases agree.
 """
 
 import getpass
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from flows.errors import PromotionError
 from flows.promotion import ledger
 from flows.promotion.checks import find_failures
-from flows.promotion.judgement import Judgement, TestSet, judge, refuse_unscored
-from flows.promotion.ledger import Action, Row
+from flows.promotion.judgement import Judgement, TestSet, refuse_unscored, score_and_decide
+from flows.promotion.ledger import Action, Entry
+from flows.promotion.registry_lock import Lease, Registry, registry_lock
 from flows.promotion.versions import CHAMPION, PREVIOUS, find_aliases, find_version, open_version
 from pipeline_steps.params import PromotionParams
-from pipeline_steps.tracking.registry_lock import registry_lock
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 MAX_JUDGEMENTS = 5
 
@@ -28,55 +28,123 @@ class ChampionMovedError(Exception):
     """Another champion was chosen while this one was being compared with."""
 
 
-def judge_version(
-    client: "MlflowClient", name: str, wanted: str | int, test_set: TestSet, rule: PromotionParams
-) -> Judgement:
-    """Compare a version (a number or an alias) with today's champion.
+@dataclass(frozen=True)
+class Standing:
+    """The ledger and the aliases, read one after the other."""
 
-    The champion itself is refused without being scored. Raises :class:`PromotionError` if there is
-    no such version.
+    entries: list[Entry]
+    """Oldest first."""
+    aliases: dict[str, int]
+
+    @property
+    def champion(self) -> int | None:
+        """The version that the alias names."""
+        return self.aliases.get(CHAMPION)
+
+    @property
+    def recorded_champion(self) -> int | None:
+        """The version that the ledger names."""
+        done = [entry for entry in self.entries if entry.state == "done"]
+        return done[-1].champion if done else None
+
+    @property
+    def intents(self) -> list[Entry]:
+        """Entries that are neither carried out nor given up."""
+        return [entry for entry in self.entries if entry.state == "intent"]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether ledger and aliases agree, and nothing is left to carry out."""
+        return not self.intents and self.champion == self.recorded_champion
+
+
+class Confirmation(NamedTuple):
+    """Who stands for a decision, and why not, if not."""
+
+    by: str
+    veto: str | None = None
+
+
+def read_standing(registry: Registry) -> Standing:
+    """The ledger and the aliases as they are."""
+    entries = ledger.read_entries(registry.client, registry.name)
+    return Standing(entries, find_aliases(registry.client, registry.name))
+
+
+def settle(registry: Registry) -> Standing:
+    """Make ledger and aliases agree, after a crash or an alias that was moved by other means.
+
+    Takes the registry's lock only if they don't.
     """
-    version = find_version(client, name, wanted)
-    settle(client, name)
-    champion = find_aliases(client, name).get(CHAMPION)
+    standing = read_standing(registry)
+    if standing.is_settled:
+        return standing
+    with registry_lock(registry) as lease:
+        return _settle(registry, lease)
+
+
+def was_decided(
+    standing: Standing, version: int, test_fingerprint: str, rule: PromotionParams
+) -> bool:
+    """Whether judging the version would repeat a decision: same models, test set and rule."""
+    wanted = (version, standing.champion, test_fingerprint, ledger.fingerprint_rule(rule))
+    return standing.champion == version or any(
+        (entry.version, entry.champion, entry.test_fingerprint, entry.rule) == wanted
+        for entry in standing.entries
+    )
+
+
+def judge_version(
+    registry: Registry,
+    wanted: str | int,
+    test_set: TestSet,
+    rule: PromotionParams,
+    standing: Standing | None = None,
+) -> Judgement:
+    """Compare a version (a number or an alias) with the champion; changes nothing.
+
+    ``standing`` is what :func:`settle` returned, if it's known. The champion itself is refused
+    without being scored. Raises :class:`PromotionError` if there is no such version.
+    """
+    version = find_version(registry.client, registry.name, wanted)
+    standing = standing or settle(registry)
+    champion = standing.champion
     if champion == version.number:
         return refuse_unscored(version, test_set, champion, rule, "it is the champion already")
-    return judge(
-        name,
+    return score_and_decide(
+        registry.name,
         version,
         champion=champion,
         test_set=test_set,
-        champion_test_set=_test_set_of(client, name, champion),
+        champion_test_set=_test_set_of(standing, champion),
         rule=rule,
     )
 
 
 def carry_out(
-    client: "MlflowClient",
-    name: str,
+    registry: Registry,
     judgement: Judgement,
     *,
     by: str,
     flow_run: str = "",
     refused_because: str | None = None,
-) -> Row:
+) -> Entry:
     """Move the aliases as decided, and write it down; ``refused_because`` is a person's veto.
 
     Raises :class:`ChampionMovedError` if the champion is no longer the one compared with.
     """
-    with registry_lock(client, name):
-        _settle(client, name)
-        aliases = find_aliases(client, name)
-        before = aliases.get(CHAMPION)
-        if before != judgement.champion:
+    with registry_lock(registry) as lease:
+        standing = read_standing(registry)
+        if not standing.is_settled or standing.champion != judgement.champion:
             raise ChampionMovedError
         promote = judgement.decision.promote and refused_because is None
-        row = Row(
+        before, number = standing.champion, judgement.version.number
+        entry = Entry(
             action="promoted" if promote else "refused",
-            version=judgement.version.number,
+            version=number,
             champion_before=before,
-            champion=judgement.version.number if promote else before,
-            previous=before if promote else aliases.get(PREVIOUS),
+            champion=number if promote else before,
+            previous=before if promote else standing.aliases.get(PREVIOUS),
             reason=refused_because or judgement.decision.reason,
             by=by,
             git_commit=judgement.version.tags.get("git_commit", "unknown"),
@@ -87,81 +155,72 @@ def carry_out(
             rule=ledger.fingerprint_rule(judgement.rule),
             flow_run=flow_run,
         )
-        row = ledger.append_intent(client, name, row)
-        _move_aliases(client, name, row)
         with judgement.artifacts() as folder:
-            ledger.finish(client, row, folder)
-    return row
+            return _record(registry, lease, entry, folder)
 
 
 def judge_and_carry_out(
-    client: "MlflowClient",
-    name: str,
+    registry: Registry,
     wanted: str | int,
     test_set: TestSet,
     rule: PromotionParams,
     *,
-    by: str,
+    confirm: Callable[[Judgement], Confirmation],
     flow_run: str = "",
-) -> tuple[Judgement, Row]:
-    """Judge and act, again if the champion moved meanwhile."""
+    standing: Standing | None = None,
+) -> Entry:
+    """Judge and act, again if the champion moved meanwhile.
+
+    ``confirm`` is called with each judgement before it's carried out. ``standing`` is what
+    :func:`settle` returned, if it's known.
+    """
     for _ in range(MAX_JUDGEMENTS):
-        judgement = judge_version(client, name, wanted, test_set, rule)
+        judgement = judge_version(registry, wanted, test_set, rule, standing)
+        by, veto = confirm(judgement)
         try:
-            return judgement, carry_out(client, name, judgement, by=by, flow_run=flow_run)
+            return carry_out(registry, judgement, by=by, flow_run=flow_run, refused_because=veto)
         except ChampionMovedError:
-            continue
+            standing = None
     raise PromotionError(
-        f"the champion of {name} changed {MAX_JUDGEMENTS} times while version {wanted} was being"
-        " compared with it; run again when the others are done"
+        f"the champion of {registry.name} changed {MAX_JUDGEMENTS} times while version {wanted} was"
+        " being compared with it; run again when the others are done"
     )
 
 
 def set_champion(
-    client: "MlflowClient",
-    name: str,
+    registry: Registry,
     wanted: str | int,
     *,
     action: Action,
     reason: str,
     by: str,
     flow_run: str = "",
-) -> Row:
+) -> Entry:
     """Make a version the champion on a person's word, if its files are whole and it works.
 
     What was champion becomes ``previous``, so the same command leads back. The champion itself is
     refused, in the ledger. Raises :class:`PromotionError` if there is no such version, or it
     doesn't work.
     """
-    with registry_lock(client, name):
-        _settle(client, name)
-        version = find_version(client, name, wanted)
-        aliases = find_aliases(client, name)
-        before = aliases.get(CHAMPION)
+    with registry_lock(registry) as lease:
+        standing = _settle(registry, lease)
+        version = find_version(registry.client, registry.name, wanted)
+        before = standing.champion
         moves = version.number != before
         if moves:
-            _require_working(name, version.number)
-        row = Row(
+            _require_working(registry.name, version.number)
+        entry = Entry(
             action=action if moves else "refused",
             version=version.number,
             champion_before=before,
             champion=version.number,
-            previous=before if moves else aliases.get(PREVIOUS),
+            previous=before if moves else standing.aliases.get(PREVIOUS),
             reason=reason if moves else f"it is the champion already ({reason})",
             by=by,
             git_commit=version.tags.get("git_commit", "unknown"),
             flow_run=flow_run,
         )
-        row = ledger.append_intent(client, name, row)
-        _move_aliases(client, name, row)
-        ledger.finish(client, row)
-    return row
-
-
-def settle(client: "MlflowClient", name: str) -> None:
-    """Make ledger and aliases tell one story, after a crash or a hand that moved an alias."""
-    with registry_lock(client, name):
-        _settle(client, name)
+        return _record(registry, lease, entry)
 
 
 def who() -> str:
@@ -169,63 +228,102 @@ def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def _settle(client: "MlflowClient", name: str) -> None:
+def _settle(registry: Registry, lease: Lease) -> Standing:
+    standing = read_standing(registry)
+    for entry in standing.intents:
+        _complete(registry, lease, entry, read_standing(registry))
+    standing = read_standing(registry)
+    if standing.is_settled:
+        return standing
+    found, recorded = standing.champion, standing.recorded_champion
+    moved = Entry(
+        action="moved outside",
+        version=found,
+        champion_before=recorded,
+        champion=found,
+        previous=recorded,
+        reason="the alias was moved by other means than promote and rollback",
+        by="unknown",
+    )
+    _record(registry, lease, moved)
+    return read_standing(registry)
+
+
+def _complete(registry: Registry, lease: Lease, intent: Entry, standing: Standing) -> None:
+    """Carry out what a dead process had decided; give it up if that makes no sense any more."""
     from mlflow.exceptions import MlflowException
 
-    for row in ledger.read_rows(client, name):
-        if row.state != "intent":
-            continue
-        try:
-            _move_aliases(client, name, row)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            ledger.give_up(client, row, str(error).splitlines()[0])
-        else:
-            ledger.finish(client, row)
-    told = _last_champion(client, name)
-    aliases = find_aliases(client, name)
-    found = aliases.get(CHAMPION)
-    if found != told:
-        row = Row(
-            action="moved outside",
-            version=found,
-            champion_before=told,
-            champion=found,
-            previous=told,
-            reason="the alias was moved by other means than promote and rollback",
-            by="unknown",
+    client = registry.client
+    # written late, by a process that slept past its lease
+    is_overtaken = any(
+        entry.state == "done" and entry.sequence >= intent.sequence for entry in standing.entries
+    )
+    if is_overtaken or intent.champion_before != standing.recorded_champion:
+        lease.require_held()
+        ledger.give_up(client, intent, "another decision was carried out before")
+        return
+    try:
+        _move_aliases(registry, lease, intent)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        ledger.give_up(client, intent, str(error).splitlines()[0])
+    else:
+        ledger.finish(client, intent)
+
+
+def _record(registry: Registry, lease: Lease, entry: Entry, artifacts: Path | None = None) -> Entry:
+    """Write the entry, move the aliases as it says, and finish it.
+
+    Raises :class:`PromotionError` before the aliases move if another process took over meanwhile;
+    that one has completed the entry, or the next one gives it up.
+    """
+    lease.require_held()
+    entry = ledger.append_intent(registry.client, registry.name, entry)
+    _require_newest_intent(registry, entry)
+    _move_aliases(registry, lease, entry)
+    ledger.finish(registry.client, entry, artifacts)
+    return entry
+
+
+def _require_newest_intent(registry: Registry, entry: Entry) -> None:
+    later = read_standing(registry).entries
+    newest = later[-1] if later else None
+    if newest is None or newest.row_id != entry.row_id or newest.state != "intent":
+        raise PromotionError(
+            f"another process took over the registry of {registry.name} before decision"
+            f" {entry.sequence} was carried out; see `python -m flows.history`"
         )
-        row = ledger.append_intent(client, name, row)
-        _move_aliases(client, name, row)
-        ledger.finish(client, row)
 
 
-def _move_aliases(client: "MlflowClient", name: str, row: Row) -> None:
-    """Set both aliases as a row says; doing it twice changes nothing."""
-    if row.version is not None:
-        tags = {"decision": row.action, "decision.row": str(row.sequence)}
-        for key, value in (tags | {"decision.reason": row.reason[: ledger.MAX_TAG_CHARS]}).items():
-            client.set_model_version_tag(name, str(row.version), key, value)
-    for alias, version in ((PREVIOUS, row.previous), (CHAMPION, row.champion)):
+def _move_aliases(registry: Registry, lease: Lease, entry: Entry) -> None:
+    """Set both aliases as an entry says; doing it twice changes nothing.
+
+    The lease is renewed right before each write. MLflow doesn't check it, so a process that is
+    suspended within one request, and past the lease, can still write.
+    """
+    client, name = registry.client, registry.name
+    lease.require_held()
+    if entry.version is not None:  # first: it fails if the version was deleted
+        tags = {"decision": entry.action, "decision.row": str(entry.sequence)}
+        tags["decision.reason"] = entry.reason[: ledger.MAX_TAG_CHARS]
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(entry.version), key, value)
+    for alias, version in ((PREVIOUS, entry.previous), (CHAMPION, entry.champion)):
         if find_aliases(client, name).get(alias) == version:
             continue
+        lease.require_held()
         if version is None:
             client.delete_registered_model_alias(name, alias)
         else:
             client.set_registered_model_alias(name, alias, str(version))
 
 
-def _last_champion(client: "MlflowClient", name: str) -> int | None:
-    carried_out = [row for row in ledger.read_rows(client, name) if row.state == "done"]
-    return carried_out[-1].champion if carried_out else None
-
-
-def _test_set_of(client: "MlflowClient", name: str, champion: int | None) -> str | None:
+def _test_set_of(standing: Standing, champion: int | None) -> str | None:
     """The fingerprint of the test set that a champion was last promoted on."""
-    for row in reversed(ledger.read_rows(client, name)):
-        if row.champion == champion and row.action == "promoted" and row.test_fingerprint:
-            return row.test_fingerprint
+    for entry in reversed(standing.entries):
+        if entry.champion == champion and entry.action == "promoted" and entry.test_fingerprint:
+            return entry.test_fingerprint
     return None
 
 

@@ -14,7 +14,7 @@ from colorizer.base.files import write_json, write_text
 from flows.errors import PromotionError
 from flows.promotion.checks import find_failures
 from flows.promotion.decision import Decision, Evidence, Scores, decide
-from flows.promotion.report import write_report
+from flows.promotion.report import render_report
 from flows.promotion.scoring import score_model, score_trivial_answers
 from flows.promotion.slices import find_slices
 from flows.promotion.versions import Version, open_version
@@ -64,10 +64,10 @@ class Judgement:
     @property
     def report(self) -> str:
         """The comparison as Markdown."""
-        return write_report(self)
+        return render_report(self)
 
     def per_picture(self) -> "pd.DataFrame":
-        """One row a test picture: ``challenger_<metric>``, ``champion_<metric>``, then slices."""
+        """One row per test picture: ``challenger_<metric>``, ``champion_<metric>``, then slices."""
         import pandas as pd
 
         models: dict[str, Scores] = {"challenger": self.evidence.challenger}
@@ -82,7 +82,7 @@ class Judgement:
 
     @contextmanager
     def artifacts(self) -> Iterator[Path]:
-        """A folder with the report, the table and the numbers, for as long as it's needed."""
+        """A temporary folder with the report, the table and the numbers; deleted at the end."""
         with tempfile.TemporaryDirectory(prefix="colorizer-judgement-") as temporary:
             folder = Path(temporary)
             write_text(folder / "report.md", self.report)
@@ -111,7 +111,7 @@ def open_test_set(prepared: Path) -> TestSet:
     return TestSet(pairs, prepared / "train_mean.npy", pairs.sha256())
 
 
-def judge(
+def score_and_decide(
     name: str,
     version: Version,
     *,

@@ -1,11 +1,12 @@
 """The ledger: every decision about the champion, in order, kept with the registry.
 
-MLflow remembers where an alias points, not where it pointed. So each decision is a run in the
-experiment ``<registered model> decisions``: its tags are the row, its metrics the intervals, its
-artifacts the comparison. One call makes the whole row, as RUNNING: the intent. Then the aliases
-move, then the row is FINISHED. A row that was left RUNNING is completed by whoever comes next.
+MLflow stores where an alias points, not where it pointed before. So each decision is an entry here:
+a run in the experiment ``<registered model> decisions``, whose tags are the entry's fields, whose
+metrics are the intervals, and whose artifacts are the comparison. One call writes the whole entry,
+as RUNNING: the intent. Then the aliases are moved, then the run is FINISHED. An intent that a
+killed process left is completed by the next one (``champion.settle``).
 
-Write only while holding :func:`pipeline_steps.tracking.registry_lock.registry_lock`.
+Write only while holding :func:`flows.promotion.registry_lock.registry_lock`.
 """
 
 import hashlib
@@ -33,13 +34,13 @@ _STATES: dict[str, State] = {"RUNNING": "intent", "FINISHED": "done", "FAILED": 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Entry:
     """One decision. Versions are numbers of the registered model; None where there is none."""
 
     sequence: int = 0
-    """1 is the first; given when the row is appended."""
+    """1 is the first; set by :func:`append_intent`."""
     when: str = ""
-    """UTC, ISO 8601; given when the row is appended."""
+    """UTC, ISO 8601; set by :func:`append_intent`."""
     action: Action
     version: int | None
     """The version that was judged, or rolled back to."""
@@ -65,9 +66,9 @@ class Row:
     flow_run: str = ""
     """URL or id of the Prefect flow run."""
     row_id: str = ""
-    """The MLflow run that is this row."""
+    """Id of the MLflow run that stores this entry; named as in the CSV."""
     state: State = "intent"
-    """``undone``: it couldn't be carried out, since its version was deleted meanwhile."""
+    """``undone``: it couldn't be carried out, e.g. since its version was deleted meanwhile."""
 
 
 def experiment_name(registered_model: str) -> str:
@@ -81,51 +82,51 @@ def fingerprint_rule(rule: PromotionParams) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def append_intent(client: "MlflowClient", registered_model: str, row: Row) -> Row:
-    """Write a row that is decided but not yet carried out; return it with its number and id."""
+def append_intent(client: "MlflowClient", registered_model: str, entry: Entry) -> Entry:
+    """Write what is decided but not yet carried out; return it with its number and id."""
     from mlflow.entities import RunStatus
 
-    rows = read_rows(client, registered_model)
-    sequence = 1 + max((known.sequence for known in rows), default=0)
+    entries = read_entries(client, registered_model)
+    sequence = 1 + max((known.sequence for known in entries), default=0)
     now_ms = time.time_ns() // 1_000_000
     when = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    row = Row(**{**_shallow(row), "sequence": sequence, "when": when})
+    entry = Entry(**{**_shallow(entry), "sequence": sequence, "when": when})
     run = client.create_run(
         runs.experiment_id(client, experiment_name(registered_model)),
         start_time=now_ms,
-        tags=_to_tags(row),
-        run_name=f"{sequence:04d} {row.action} v{row.version}",
+        tags=_to_tags(entry),
+        run_name=f"{sequence:04d} {entry.action} v{entry.version}",
     )
     assert run.info.status == RunStatus.to_string(RunStatus.RUNNING)
-    return Row(**{**_shallow(row), "row_id": run.info.run_id})
+    return Entry(**{**_shallow(entry), "row_id": run.info.run_id})
 
 
-def finish(client: "MlflowClient", row: Row, artifacts: Path | None = None) -> None:
-    """Log what a row's page shows beside its tags, and mark it as carried out."""
+def finish(client: "MlflowClient", entry: Entry, artifacts: Path | None = None) -> None:
+    """Log the metrics and artifacts of an entry, and mark it as carried out."""
     values = {
         f"improvement_{metric}_{bound}": value
-        for metric, interval in row.intervals.items()
+        for metric, interval in entry.intervals.items()
         for bound, value in interval._asdict().items()
     }
-    for model, by_metric in row.metrics.items():
+    for model, by_metric in entry.metrics.items():
         values |= {f"{model}_{metric}": value for metric, value in by_metric.items()}
     if values:
-        runs.log_metrics(client, row.row_id, values)
+        runs.log_metrics(client, entry.row_id, values)
     if artifacts is not None:
-        client.log_artifacts(row.row_id, str(artifacts))
-    client.set_terminated(row.row_id)
+        client.log_artifacts(entry.row_id, str(artifacts))
+    client.set_terminated(entry.row_id)
 
 
-def give_up(client: "MlflowClient", row: Row, reason: str) -> None:
-    """Mark a row as one that couldn't be carried out, and why."""
-    client.set_tag(row.row_id, f"{_PREFIX}undone", reason[:MAX_TAG_CHARS])
-    client.set_terminated(row.row_id, status="FAILED")
+def give_up(client: "MlflowClient", entry: Entry, reason: str) -> None:
+    """Mark an entry as one that can't be carried out, and why."""
+    client.set_tag(entry.row_id, f"{_PREFIX}undone", reason[:MAX_TAG_CHARS])
+    client.set_terminated(entry.row_id, status="FAILED")
 
 
-def read_rows(client: "MlflowClient", registered_model: str) -> list[Row]:
-    """All rows, oldest first, whatever their state."""
-    rows = (_to_row(run) for run in _runs(client, registered_model))
-    return sorted(rows, key=lambda row: (row.sequence, row.when))
+def read_entries(client: "MlflowClient", registered_model: str) -> list[Entry]:
+    """All entries, oldest first, whatever their state."""
+    entries = (_to_entry(run) for run in _runs(client, registered_model))
+    return sorted(entries, key=lambda entry: (entry.sequence, entry.when))
 
 
 def _runs(client: "MlflowClient", registered_model: str) -> Iterator["Run"]:
@@ -143,12 +144,12 @@ def _runs(client: "MlflowClient", registered_model: str) -> Iterator["Run"]:
             return
 
 
-def _shallow(row: Row) -> dict[str, Any]:
-    return {name.name: getattr(row, name.name) for name in fields(row)}
+def _shallow(entry: Entry) -> dict[str, Any]:
+    return {name.name: getattr(entry, name.name) for name in fields(entry)}
 
 
-def _to_tags(row: Row) -> dict[str, str]:
-    values = asdict(row) | {"intervals": {k: list(v) for k, v in row.intervals.items()}}
+def _to_tags(entry: Entry) -> dict[str, str]:
+    values = asdict(entry) | {"intervals": {k: list(v) for k, v in entry.intervals.items()}}
     del values["row_id"], values["state"]
     return {
         f"{_PREFIX}{key}": value[:MAX_TAG_CHARS] if isinstance(value, str) else json.dumps(value)
@@ -156,14 +157,14 @@ def _to_tags(row: Row) -> dict[str, str]:
     }
 
 
-def _to_row(run: "Run") -> Row:
+def _to_entry(run: "Run") -> Entry:
     values: dict[str, Any] = {}
-    for name in fields(Row):
+    for name in fields(Entry):
         text = run.data.tags.get(f"{_PREFIX}{name.name}")
         if text is not None:
             values[name.name] = text if name.type is str else _parse(text)
     values["intervals"] = {k: Interval(*v) for k, v in values.get("intervals", {}).items()}
-    return Row(**values, row_id=run.info.run_id, state=_STATES[run.info.status])
+    return Entry(**values, row_id=run.info.run_id, state=_STATES[run.info.status])
 
 
 def _parse(text: str) -> Any:

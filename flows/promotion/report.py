@@ -1,4 +1,4 @@
-"""The comparison report: what was measured and what was decided, for people (Markdown)."""
+"""A comparison and a decision as text: a report in Markdown, and one line."""
 
 from typing import TYPE_CHECKING
 
@@ -6,10 +6,21 @@ from pipeline_steps.scores.definitions import METRIC_TITLES
 
 if TYPE_CHECKING:
     from flows.promotion.judgement import Judgement
+    from flows.promotion.ledger import Entry
 
 
-def write_report(judgement: "Judgement") -> str:
-    """Render a judgement."""
+def summarize_decision(name: str, entry: "Entry") -> str:
+    """What a decision about the registered model did, on one line."""
+    if entry.action == "refused":
+        champion = entry.champion
+        stays = f"version {champion} stays champion" if champion else "there is no champion"
+        return f"refused: {name} version {entry.version}, {stays}: {entry.reason}"
+    before = f" (before: version {entry.champion_before})" if entry.champion_before else ""
+    return f"{entry.action}: {name} version {entry.champion} is champion{before}: {entry.reason}"
+
+
+def render_report(judgement: "Judgement") -> str:
+    """A judgement as Markdown."""
     against = (
         f"against the champion, version {judgement.champion}"
         if judgement.champion

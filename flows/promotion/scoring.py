@@ -1,4 +1,4 @@
-"""An exported model's scores on the test pairs, picture by picture: the ONNX file that people get.
+"""An exported model's scores on the test pairs, picture by picture, by its ONNX file.
 
 Shape legend: N pairs, K of a batch, S pixels square of the test pairs, M of the model.
 """

@@ -1,4 +1,4 @@
-"""Kinds of test pictures, told from the pictures alone: a mean can hide that one kind collapsed."""
+"""Kinds of test pictures, found by their pixels: a mean can hide that one kind collapsed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ LINE_LEVEL = 128
 
 def find_slices(pairs: PackedPairs) -> dict[str, npt.NDArray[np.bool_]]:
     """Name → N booleans: the lowest and the highest quarter of the pictures by three measures."""
-    measures = np.stack([_measure(row) for row in pairs.pixels])
+    measures = np.stack([_measure(pair) for pair in pairs.pixels])
     names = (("dark", "light"), ("grey", "colourful"), ("sparse", "dense"))
     slices = {}
     for (lowest, highest), values in zip(names, measures.T, strict=True):
@@ -21,8 +21,8 @@ def find_slices(pairs: PackedPairs) -> dict[str, npt.NDArray[np.bool_]]:
     return slices
 
 
-def _measure(row: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Lightness, colourfulness and share of lines of one packed pair."""
-    colour = row[..., COLOUR].astype(np.float64)
+def _measure(pair: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Lightness, colourfulness (both 0..255) and share of lines (0..1) of one packed pair."""
+    colour = pair[..., COLOUR].astype(np.float64)
     chroma = colour.max(axis=-1) - colour.min(axis=-1)
-    return np.array([colour.mean(), chroma.mean(), (row[..., SKETCH] < LINE_LEVEL).mean()])
+    return np.array([colour.mean(), chroma.mean(), (pair[..., SKETCH] < LINE_LEVEL).mean()])

@@ -1,4 +1,4 @@
-"""Versions of the registered model: found by number or alias, brought here, opened and checked."""
+"""Versions of the registered model: found by number or alias, downloaded, verified and loaded."""
 
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ PREVIOUS = "previous"
 
 @dataclass(frozen=True)
 class Version:
-    """A version as the registry tells it."""
+    """A version as the registry has it."""
 
     number: int
     run_id: str
@@ -67,10 +67,10 @@ def find_aliases(client: "MlflowClient", name: str) -> dict[str, int]:
 
 @contextmanager
 def open_version(name: str, number: int) -> Iterator[Colorizer]:
-    """Bring a version's exported folder here, verify every checksum, and load it.
+    """Download a version's exported folder, verify every checksum, and load it.
 
-    Checksums lie beside the files, so the model and its config must be those that the version's
-    tags tell, too. Raises :class:`PromotionError` if it is not whole, or another.
+    The checksums are stored beside the files, so the model and its config must match the
+    version's tags, too. Raises :class:`PromotionError` if a file is missing, damaged or another.
     """
     with tempfile.TemporaryDirectory(prefix="colorizer-version-") as temporary:
         folder = Path(temporary)
@@ -86,7 +86,7 @@ def open_version(name: str, number: int) -> Iterator[Colorizer]:
 
 
 def fetch_folder(name: str, number: int, folder: Path) -> None:
-    """Lay out a version's files in ``folder`` as export wrote them."""
+    """Download a version's files into ``folder``, laid out as export wrote them."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -94,8 +94,8 @@ def fetch_folder(name: str, number: int, folder: Path) -> None:
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise PromotionError(
-            f"{name} version {number}: its files can't be had ({reason}); look at the registry's"
-            " artifact store"
+            f"{name} version {number}: its files can't be downloaded ({reason}); check the"
+            " registry's artifact store"
         ) from None
 
 

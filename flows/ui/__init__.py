@@ -1,1 +1,4 @@
-"""What talks to Prefect: artifacts, automations, approval, flow runs, and its server."""
+"""What talks to Prefect: its client, server, artifacts, automations, approval, flow runs, lease.
+
+The flows themselves are the command files in ``flows``; what is decided is in ``promotion``.
+"""

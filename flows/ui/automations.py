@@ -1,24 +1,21 @@
-"""Tells the Prefect server at hand what to do about runs that die or fail.
+"""Sets up the Prefect server to mark dead flow runs as crashed and to report failed ones.
 
 ``python -m flows.ui.automations [--notify TYPE/NAME] [--silence SECONDS]`` sets up two automations
 of the server, and may be run again at any time:
 
 - A flow run whose heartbeats stop is marked as Crashed, since a process killed together with its
   worker can't say so itself: its run would stay Running, and block its deployment, for ever.
-- With ``--notify``, a failed or crashed retrain, promote, rollback or watch is told through a
+- With ``--notify``, a failed or crashed retrain, promote, rollback or watch is reported through a
   notification block of the server, such as ``slack-webhook/team`` or ``custom-webhook/ops``.
 
 Heartbeats come from the process of the flow, every ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` seconds:
-180 unless set, 30 at the least. A run that beats less often than ``--silence`` allows would be
-marked while it lives, so every flow run of the server needs that variable.
+180 unless set, 30 at the least. A run whose heartbeats come less often than ``--silence`` allows
+would be marked while it lives, so every flow run of the server needs that variable.
 """
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
-import httpx
 from prefect.automations import (
     AutomationCore,
     ChangeFlowRunState,
@@ -28,22 +25,21 @@ from prefect.automations import (
     ResourceSpecification,
     SendNotification,
 )
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import get_current_settings
+from prefect.exceptions import ObjectNotFound
 
-from colorizer.base.addresses import without_credentials
 from flows.errors import ServerError
+from flows.ui.prefect_client import connected
 from pipeline_steps.base.errors import run_main
 
 Labels = dict[str, str | list[str]]
 
 CRASH_AUTOMATION = "colorizer: mark silent flow runs as crashed"
-FAILURE_AUTOMATION = "colorizer: tell of failed flow runs"
+FAILURE_AUTOMATION = "colorizer: tell of failed flow runs"  # the key on servers set up before
 WATCHED_FLOWS = ("retrain", "promote", "rollback", "watch")
 SHORTEST_HEARTBEAT_S = 30  # Prefect takes no smaller PREFECT_FLOWS_HEARTBEAT_FREQUENCY
-# Paused and Suspended runs don't beat either, and are well
+# Paused and Suspended runs send no heartbeats either, and are well
 SIGNS_OF_LIFE = (
     "heartbeat",
     "Completed",
@@ -53,7 +49,7 @@ SIGNS_OF_LIFE = (
     "Crashed",
     "Paused",
     "Suspended",
-    # how our own flows call some of their completions
+    # names of completed states that our own flows return
     "Unchanged",
     "Triggered",
     "Promoted",
@@ -101,7 +97,7 @@ def ensure_crash_detection(silence_s: int = 90) -> None:
 
 
 def ensure_failure_notification(block: str) -> None:
-    """Have the server tell of failed runs of our flows through the block ``type/name``."""
+    """Have the server report failed runs of our flows through the block ``type/name``."""
     type_slug, _, name = block.partition("/")
     if not type_slug or not name:
         raise ServerError(f"--notify must be TYPE/NAME, such as slack-webhook/team, got {block!r}")
@@ -142,7 +138,7 @@ def failure_trigger() -> CompoundTrigger:
         "prefect.resource.role": "tag",
         "prefect.resource.id": [f"prefect.tag.{flow}" for flow in WATCHED_FLOWS],
     }
-    # a run both named and tagged would be told twice; within one list of names `!` means any-not
+    # a run both named and tagged would be reported twice; in one list of names `!` is any-not
     not_named: list[Labels] = [
         {"prefect.resource.role": "flow", "prefect.resource.name": f"!{flow}"}
         for flow in WATCHED_FLOWS
@@ -190,45 +186,14 @@ def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
         client.delete_automation(double.id)
 
 
-@contextmanager
-def connected() -> Iterator[SyncPrefectClient]:
-    """Give a client of the server at hand; tell in one line what is wrong with that server."""
-    url = get_current_settings().api.url
-    if not url:
-        # without an address the client would start a server of its own, gone a moment later
-        raise ServerError(
-            "no Prefect server is named: set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
-        )
-    shown = without_credentials(url)
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except httpx.TransportError as error:
-        raise ServerError(
-            f"no Prefect server answers at {shown}: start it, or mend PREFECT_API_URL"
-        ) from error
-    except PrefectHTTPStatusError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise ServerError(
-                f"the Prefect server at {shown} refuses us ({status}): set "
-                "PREFECT_API_AUTH_STRING to its user:password"
-            ) from error
-        hint = "does PREFECT_API_URL end in /api?" if status in (404, 405) else "see its log"
-        raise ServerError(
-            f"the Prefect server at {shown} answers {status} to "
-            f"{error.request.method} {error.request.url.path}: {hint}"
-        ) from error
-
-
 def main() -> None:
     """Set up what the command line asks for."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.ui.automations",
-        description="Have the Prefect server mark dead flow runs and tell of failed ones.",
+        description="Have the Prefect server mark dead flow runs and report failed ones.",
     )
     parser.add_argument(
-        "--notify", metavar="TYPE/NAME", help="notification block that is told of failed runs"
+        "--notify", metavar="TYPE/NAME", help="notification block that failed runs are sent to"
     )
     parser.add_argument(
         "--silence",

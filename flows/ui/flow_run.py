@@ -1,4 +1,4 @@
-"""What a flow run knows of itself, and how its failure is told: one line, no traceback."""
+"""Our flow runs: their names and pages, their errors as one line, their children at the end."""
 
 import functools
 import logging
@@ -28,7 +28,7 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
     """
 
     @functools.wraps(body)
-    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with mlflow_server.plain_errors():
                 return body(*args, **kwargs)
@@ -36,11 +36,11 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
             # to Prefect a returned state stands for the call's result
             return cast(T, Failed(message=str(error), data=error))
 
-    return told
+    return wrapped
 
 
 class AlreadyReported(logging.Filter):
-    """Drop what Prefect's engine logs of an error once its message stands in the failed state.
+    """Drop what Prefect's engine logs of an error whose message is in the failed state already.
 
     The engine raises the data of a returned state, and logs that with its traceback.
     """
@@ -55,7 +55,7 @@ for _logger in ("prefect.flow_runs", "prefect.engine"):
 
 
 def who_runs() -> str:
-    """For the ledger: the flow run's name, and who runs it where."""
+    """For the ledger: the flow run's name, and ``user@host``."""
     return f"flow run {runtime.flow_run.name} of {who()}"
 
 
@@ -66,10 +66,10 @@ def flow_run_url() -> str:
 
 @contextmanager
 def ending_stages() -> Iterator[None]:
-    """While inside: a cancelled run, or one whose worker was killed, takes its stages with it.
+    """End the running stages at the end, also when the run is cancelled or its worker is killed.
 
     Prefect's own handler turns SIGTERM into an exception here. It must stay installed: the runner
-    asks for it before it calls an end a cancellation.
+    checks for it before it reports a run as cancelled.
     """
     if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker or by serve()
         die_with_parent()

@@ -1,8 +1,8 @@
 """``python -m flows.ui.server``: Prefect's server, closed to web pages of other sites.
 
-``prefect server start`` answers whatever name it's asked by, and lets any page read the answer:
-what is open in a browser on this machine could start runs, which are code. This one runs the same
-server, and refuses a request by another name (DNS rebinding) or from another origin (RFC 6454).
+``prefect server start`` answers requests for any host name, and lets any web page read the answer:
+a page open in a browser on this machine could start runs, which are code. This is the same server,
+but it rejects a request for another host name (DNS rebinding) or from another origin (RFC 6454).
 """
 
 import argparse

@@ -31,7 +31,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("flows.promote",), "no test set to judge on"),
         (("flows.promote", "9", "--unjudged", "x"), "sketch-colorizer has no version 9"),
@@ -39,12 +39,12 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (("flows.retrain", "epochs"), "epochs: must be key=value"),
     ],
 )
-def test_what_is_missing_is_named(folder: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_what_is_missing_is_named(folder: Path, arguments: tuple[str, ...], message: str) -> None:
     failed = run(folder, *arguments)
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    assert told in line
+    assert message in line
 
 
 @pytest.mark.parametrize("command", ["flows.promote", "flows.rollback", "flows.history"])
@@ -71,7 +71,7 @@ def test_an_empty_ledger_says_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["promote", "rollback", "history", "retrain", "serve"])
-def test_help_tells(folder: Path, command: str) -> None:
+def test_help_names_the_command(folder: Path, command: str) -> None:
     done = run(folder, f"flows.{command}", "--help")
     assert done.returncode == 0
     assert f"python -m flows.{command}" in done.stdout

@@ -73,9 +73,9 @@ def test_a_persons_yes_promotes_and_is_written_down(monkeypatch: pytest.MonkeyPa
     assert state.name == "Promoted", state
     client = mlflow_server.connect()
     assert find_aliases(client, NAME)["champion"] == 1
-    (row,) = ledger.read_rows(client, NAME)
-    assert row.by.startswith("Ann, flow run ")
-    assert row.flow_run
+    (entry,) = ledger.read_entries(client, NAME)
+    assert entry.by.startswith("Ann, flow run ")
+    assert entry.flow_run
 
 
 @pytest.mark.usefixtures("registry")
@@ -95,9 +95,9 @@ def test_no_answer_in_time_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "POLL_S", 1)
     promote(version="1", ask=True, return_state=True)
     # Prefect itself ends such a run, as failed; the ledger has the refusal
-    (row,) = ledger.read_rows(mlflow_server.connect(), NAME)
-    assert row.action == "refused"
-    assert "nobody answered" in row.reason
+    (entry,) = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert entry.action == "refused"
+    assert "no answer within 2 s" in entry.reason
 
 
 @pytest.mark.usefixtures("registry")

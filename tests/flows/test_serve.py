@@ -1,42 +1,81 @@
-"""``make serve`` and ``prefect deploy`` read one file: prefect.yaml."""
+"""``make serve`` and ``prefect deploy`` deploy the same from one file: prefect.yaml."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import Flow, load_flow_from_entrypoint
 
-from flows.serve import to_deployment
+from flows.ui.deployments import to_deployment
 
 REPOSITORY = Path(__file__).parents[2]
-ENTRIES: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())[
-    "deployments"
-]
+ENTRIES: dict[str, dict[str, Any]] = {
+    entry["name"]: entry
+    for entry in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+}
 
 
-def test_all_that_people_start_is_deployed() -> None:
-    assert {entry["name"] for entry in ENTRIES} == {"retrain", "watch", "promote", "rollback"}
-
-
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: str(entry["name"]))
-def test_an_entry_is_served_as_it_would_be_deployed(
-    entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, RunnerDeployment]:
+    """What ``make serve`` serves, by name."""
     monkeypatch.chdir(REPOSITORY)
-    deployment = to_deployment(entry)
-    assert deployment.full_name == f"{entry['name']}/{entry['name']}"
+    return {name: to_deployment(entry) for name, entry in ENTRIES.items()}
+
+
+def crons(deployment: RunnerDeployment) -> list[tuple[str, str | None]]:
     schedules = [each.schedule for each in deployment.schedules or []]
-    told = [(each.cron, each.timezone) for each in schedules]  # type: ignore[union-attr]
-    assert told == [(each["cron"], each["timezone"]) for each in entry["schedules"]]
-    limit = entry.get("concurrency_limit")
-    assert deployment.concurrency_limit == (limit["limit"] if limit else None)
-    strategy = deployment.concurrency_options
-    assert (strategy.collision_strategy.value if strategy else None) == (
-        limit["collision_strategy"] if limit else None
-    )
+    assert all(isinstance(schedule, CronSchedule) for schedule in schedules)
+    return [(s.cron, s.timezone) for s in schedules if isinstance(s, CronSchedule)]
 
 
-def test_a_retraining_keeps_its_schedule_and_never_runs_twice() -> None:
-    (retrain,) = (entry for entry in ENTRIES if entry["name"] == "retrain")
-    assert retrain["schedules"][0]["timezone"]
-    assert retrain["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+def test_all_that_people_start_is_served(served: dict[str, RunnerDeployment]) -> None:
+    assert {deployment.full_name for deployment in served.values()} == {
+        "retrain/retrain",
+        "watch/watch",
+        "promote/promote",
+        "rollback/rollback",
+    }
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_is_served_as_prefect_deploy_would_deploy_it(
+    served: dict[str, RunnerDeployment], name: str
+) -> None:
+    entry, deployment = ENTRIES[name], served[name]
+    assert deployment.description == entry["description"]
+    assert deployment.parameters == entry.get("parameters", {})
+    assert crons(deployment) == [(each["cron"], each["timezone"]) for each in entry["schedules"]]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_served_run_is_that_flow_with_parameters_it_takes(
+    served: dict[str, RunnerDeployment], name: str
+) -> None:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(ENTRIES[name]["entrypoint"])
+    assert flow.name == served[name].flow_name
+    # raises if the flow doesn't take one of them
+    taken = flow.validate_parameters(dict(served[name].parameters or {}))
+    assert taken == served[name].parameters
+
+
+def test_a_scheduled_retraining_promotes_what_is_better_at_head(
+    served: dict[str, RunnerDeployment],
+) -> None:
+    assert served["retrain"].parameters == {"ref": "HEAD", "promote": "yes"}
+    assert crons(served["retrain"]) == [("0 3 * * 1", "Europe/Berlin")]
+    assert crons(served["watch"]) == [("17 * * * *", "Europe/Berlin")]
+    assert crons(served["promote"]) == crons(served["rollback"]) == []
+
+
+@pytest.mark.parametrize("name", ["retrain", "watch"])
+def test_a_second_run_beside_the_first_is_cancelled(
+    served: dict[str, RunnerDeployment], name: str
+) -> None:
+    options = served[name].concurrency_options
+    assert served[name].concurrency_limit == 1
+    assert options is not None
+    assert options.collision_strategy == ConcurrencyLimitStrategy.CANCEL_NEW

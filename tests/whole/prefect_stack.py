@@ -139,7 +139,7 @@ def wait_until(holds: Callable[[], bool], timeout_s: float, complaint: Callable[
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on right now."""
+    """A port of the loopback that is free right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -207,7 +207,7 @@ def prefect_server(
     auth: str | None = "admin:secret",
     port: int | None = None,
 ) -> Iterator[PrefectServer]:
-    """A Prefect server; home, log and (unless told otherwise) SQLite in ``folder``."""
+    """A Prefect server; home, log and (without ``database_url``) SQLite in ``folder``."""
     port = port or free_port()
     log_path = folder / "server.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -317,7 +317,7 @@ def end(process: subprocess.Popen[Any], options: int = signal.SIGTERM) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(END_S)
-    # psutil tells a process from another one that got its id since
+    # psutil distinguishes a process from a later one with the same id
     _, alive = psutil.wait_procs(family, 2)
     for member in alive:
         member.kill()

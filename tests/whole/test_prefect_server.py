@@ -197,7 +197,7 @@ def test_a_run_killed_with_its_worker_is_crashed_and_gives_its_place_back(
         assert server.wait_for_state(following, TERMINAL, START_S).type == "COMPLETED"
 
 
-def test_each_failure_is_told_once_with_its_reason(
+def test_each_failure_is_reported_once_with_its_reason(
     server: PrefectServer, receiver: Receiver
 ) -> None:
     expected = []
@@ -205,8 +205,10 @@ def test_each_failure_is_told_once_with_its_reason(
         run = server.start_run(f"{flow}/toys")
         server.wait_for_state(run, {"FAILED"}, START_S)
         expected.append((flow, reason, run))
-        # told in order: by the second message a double of the first one would have come
-        wait_until(lambda: len(receiver.received) >= len(expected), 30, lambda: "nothing was told")
+        # sent in order: by the second message a double of the first one would have come
+        wait_until(
+            lambda: len(receiver.received) >= len(expected), 30, lambda: "nothing was received"
+        )
     assert len(receiver.received) == 2
     for (path, body), (flow, reason, run) in zip(receiver.received, expected, strict=True):
         assert path == "/hook"
@@ -226,18 +228,18 @@ def test_setting_the_automations_up_again_doubles_none(server: PrefectServer) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "options", "told"),
+    ("changes", "options", "message"),
     [
         ({"PREFECT_API_URL": ""}, (), "no Prefect server is named: set PREFECT_API_URL"),
         ({"PREFECT_API_URL": "http://u:secret@127.0.0.1:9/api"}, (), "no Prefect server answers"),
-        ({"PREFECT_API_AUTH_STRING": "admin:wrong"}, (), "refuses us (401)"),
+        ({"PREFECT_API_AUTH_STRING": "admin:wrong"}, (), "rejected the request (401)"),
         ({}, ("--notify", "custom-webhook/none"), "has no block custom-webhook/none"),
         ({}, ("--notify", "ops"), "--notify must be TYPE/NAME"),
         ({}, ("--silence", "30"), "--silence must be > 30"),
     ],
 )
-def test_what_hinders_the_set_up_is_told_in_one_line(
-    server: PrefectServer, changes: dict[str, str], options: tuple[str, ...], told: str
+def test_what_prevents_the_set_up_is_one_line(
+    server: PrefectServer, changes: dict[str, str], options: tuple[str, ...], message: str
 ) -> None:
     asker = PrefectServer(server.url, server.environment | changes, server.log_path)
     # the silence stays as the other tests need it
@@ -246,5 +248,5 @@ def test_what_hinders_the_set_up_is_told_in_one_line(
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    assert told in line
+    assert message in line
     assert "secret" not in line

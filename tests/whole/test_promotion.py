@@ -45,27 +45,27 @@ def promote(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def assert_one_truth(rows: list[ledger.Row]) -> None:
-    """The ledger is whole, and the aliases are what its last row says."""
-    assert [row.sequence for row in rows] == list(range(1, len(rows) + 1))
-    assert {row.state for row in rows} <= {"done"}
-    for earlier, later in itertools.pairwise(rows):
+def assert_one_truth(entries: list[ledger.Entry]) -> None:
+    """The ledger is whole, and the aliases are what its last entry says."""
+    assert [entry.sequence for entry in entries] == list(range(1, len(entries) + 1))
+    assert {entry.state for entry in entries} <= {"done"}
+    for earlier, later in itertools.pairwise(entries):
         assert later.champion_before == earlier.champion
     aliases = find_aliases(mlflow_server.connect(), NAME)
-    assert aliases.get("champion") == (rows[-1].champion if rows else None)
-    assert aliases.get("previous") == (rows[-1].previous if rows else None)
+    assert aliases.get("champion") == (entries[-1].champion if entries else None)
+    assert aliases.get("previous") == (entries[-1].previous if entries else None)
 
 
-def test_many_promotions_at_once_leave_one_champion_and_a_row_each(registry: Path) -> None:
+def test_many_promotions_at_once_leave_one_champion_and_an_entry_each(registry: Path) -> None:
     processes = [
         promote(registry, str(1 + index % 2), "--unjudged", f"race {index}")
         for index in range(AT_ONCE)
     ]
     outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert {process.returncode for process in processes} <= {0, 3}, outputs
-    rows = ledger.read_rows(mlflow_server.connect(), NAME)
-    assert len(rows) == AT_ONCE
-    assert_one_truth(rows)
+    entries = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert len(entries) == AT_ONCE
+    assert_one_truth(entries)
 
 
 def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
@@ -73,10 +73,10 @@ def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
     for process in processes:
         output = process.communicate(timeout=600)[0]
         assert process.returncode in (0, 3), output
-    rows = ledger.read_rows(mlflow_server.connect(), NAME)
-    assert len(rows) == 4
-    assert rows[-1].champion == 2
-    assert_one_truth(rows)
+    entries = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert len(entries) == 4
+    assert entries[-1].champion == 2
+    assert_one_truth(entries)
 
 
 def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> None:
@@ -86,10 +86,11 @@ def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> No
     run_s = time.monotonic() - started_s
     moments = random.Random(1)
     outcomes: Counter[str] = Counter()
+    client = mlflow_server.connect()
     for kill in range(KILLS):
-        client = mlflow_server.connect()
-        before = len(ledger.read_rows(client, NAME))
-        process = promote(registry, str(1 + (kill + 1) % 2), "--unjudged", f"kill {kill}")
+        before = ledger.read_entries(client, NAME)
+        wanted = 1 + (kill + 1) % 2
+        process = promote(registry, str(wanted), "--unjudged", f"kill {kill}")
         if kill % 2:
             time.sleep(run_s * moments.uniform(0.5, 1.0))  # the first half is imports
         else:
@@ -97,21 +98,82 @@ def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> No
             time.sleep(LOCKED_S * moments.random())
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-        rows = ledger.read_rows(client, NAME)
-        outcomes[what_is_left(rows, before)] += 1
-        history = subprocess.run(
-            [sys.executable, "-m", "flows.history"],
-            cwd=registry,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        assert "(intent)" not in history.stdout
-        assert_one_truth(ledger.read_rows(client, NAME))
+        left = ledger.read_entries(client, NAME)
+        assert "(intent)" not in print_history(registry)  # completes what is left
+        after = ledger.read_entries(client, NAME)
+        assert_one_truth(after)
+        assert [entry.sequence for entry in after] == [entry.sequence for entry in left]
+        if len(left) == len(before):
+            outcomes["never was"] += 1
+            assert after[-1].champion == before[-1].champion
+        else:
+            outcomes["completed by the next" if left[-1].state == "intent" else "done"] += 1
+            assert after[-1].reason == f"unjudged: kill {kill}" or after[-1].action == "refused"
+            assert after[-1].champion == wanted
     print(f"killed {KILLS} times: {dict(outcomes)}")
-    assert sum(outcomes.values()) == KILLS
+    assert len(after) == 1 + outcomes["completed by the next"] + outcomes["done"]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "flows.promotion.champion._move_aliases",
+        "mlflow.MlflowClient.set_registered_model_alias",
+        "flows.promotion.ledger.finish",
+    ],
+)
+def test_killed_at_each_step_after_the_intent_it_is_completed_by_the_next(
+    registry: Path, moment: str
+) -> None:
+    process = promote(registry, "1", "--unjudged", "first")
+    assert process.wait(timeout=300) == 0
+    module, _, name = moment.rpartition(".")
+    killed = run_killed_at(registry, module, name, "2")
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    client = mlflow_server.connect()
+    assert [entry.state for entry in ledger.read_entries(client, NAME)] == ["done", "intent"]
+
+    history = print_history(registry)
+    assert "(intent)" not in history
+    entries = ledger.read_entries(client, NAME)
+    assert_one_truth(entries)
+    assert [entry.champion for entry in entries] == [1, 2]
+
+
+def run_killed_at(
+    folder: Path, owner: str, name: str, version: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command, and kill it by SIGKILL as it calls a function the first time."""
+    script = f"""
+import os, pkgutil, signal, sys
+from flows.errors import run_flow_command
+from flows.promote import main
+def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+setattr(pkgutil.resolve_name({owner!r}), {name!r}, die)
+sys.argv = ["promote", {version!r}, "--unjudged", "killed"]
+run_flow_command(main)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def print_history(folder: Path) -> str:
+    """What ``flows.history`` prints; it settles first."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.history"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
 
 
 def wait_for_lock(path: Path, process: "subprocess.Popen[str]") -> None:
@@ -123,9 +185,3 @@ def wait_for_lock(path: Path, process: "subprocess.Popen[str]") -> None:
             except BlockingIOError:
                 return
         time.sleep(0.01)
-
-
-def what_is_left(rows: list[ledger.Row], before: int) -> str:
-    if len(rows) == before:
-        return "never was"
-    return "completed by the next" if rows[-1].state == "intent" else "was done"

@@ -177,7 +177,9 @@ def test_unchanged_nothing_is_trained_registered_or_decided(station: Station, fi
     assert len(station.history()) == 1
 
 
-def test_a_bad_param_fails_at_once_and_is_told_in_one_line(station: Station, first: str) -> None:
+def test_a_bad_param_fails_at_once_and_is_reported_in_one_line(
+    station: Station, first: str
+) -> None:
     before = len(station.receiver.received)
     run = station.retrain(overrides={"train.batch_size": 0})
     state = station.finish(run)
@@ -188,11 +190,11 @@ def test_a_bad_param_fails_at_once_and_is_told_in_one_line(station: Station, fir
     assert "Traceback" not in station.log(run)
     assert "unexpected exception" not in station.log(run)
     received = station.receiver.received
-    wait_until(lambda: len(received) > before, 60, lambda: "nothing was told")
+    wait_until(lambda: len(received) > before, 60, lambda: "nothing was received")
     assert "Reason: train.batch_size: must be ≥ 1, got 0" in received[-1][1]["text"]
 
 
-def test_a_missing_ref_is_told(station: Station, first: str) -> None:
+def test_a_missing_ref_is_reported(station: Station, first: str) -> None:
     state = station.finish(station.retrain(ref="no-such-branch"))
     assert state.type == "FAILED"
     assert "has no git ref 'no-such-branch'" in state.message
@@ -219,7 +221,7 @@ def test_cancelled_killed_and_resumed(station: Station, first: str) -> None:
 
     station.start_worker()
     resumed = station.retrain(overrides=LONG, promote="no")
-    goes_on = "goes on from the newest checkpoint"
-    wait_until(lambda: goes_on in station.log(resumed), RUN_S, lambda: station.log(resumed))
+    resumes = "from the newest checkpoint in"
+    wait_until(lambda: resumes in station.log(resumed), RUN_S, lambda: station.log(resumed))
     station.server.cancel(resumed)
     assert station.finish(resumed).type == "CANCELLED"

@@ -37,7 +37,7 @@ def test_lines_come_while_the_command_runs(tmp_path: Path) -> None:
     assert run(script, tmp_path, answer) == 0
 
 
-def test_a_progress_bar_is_told_now_and_then_and_its_end_always() -> None:
+def test_a_progress_bar_gives_a_line_per_interval_and_its_end() -> None:
     now_s = 0.0
     lines: list[str] = []
     splitter = LineSplitter(lines.append, clock=lambda: now_s)

@@ -1,16 +1,14 @@
-"""Stages come from ``dvc.yaml`` alone; what happened to one is read from DVC's own words."""
+"""The stages come from ``dvc.yaml`` alone."""
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows.errors import StageError, WorkspaceError
-from flows.pipeline.stages import explain, read_outcome, read_stages, reproduce_stage
+from flows.errors import WorkspaceError
+from flows.pipeline.stages import read_stages
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -48,66 +46,3 @@ def test_a_broken_dvc_yaml_is_one_line(repository: Path) -> None:
     with pytest.raises(WorkspaceError) as caught:
         read_stages(repository)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("line", "outcome"),
-    [
-        ("Running stage 'train':", "ran"),
-        ("Stage 'train' is cached - skipping run, checking out outputs", "restored"),
-        ("Stage 'train' didn't change, skipping", "unchanged"),
-        ("Data and pipelines are up to date.", "unchanged"),
-    ],
-)
-def test_outcomes_are_read(line: str, outcome: str) -> None:
-    assert read_outcome("train", [line]) == outcome
-
-
-def test_a_stage_that_failed_gives_its_own_reason() -> None:
-    lines = [
-        "Running stage 'train':",
-        "error: train.batch_size: must be ≥ 1, got 0",
-        "ERROR: failed to reproduce 'train': failed to run: python -m x, exited with 1",
-    ]
-    error = explain("train", 255, lines)
-    assert str(error) == "train: train.batch_size: must be ≥ 1, got 0"
-    assert not error.may_pass
-
-
-@pytest.mark.slow
-def test_a_held_dvc_lock_may_pass(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    wait = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)\n"
-    (repository / "wait.py").write_text(wait)
-    stage = {"cmd": "python wait.py", "outs": ["never"]}
-    (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"hold": stage}}))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    holder = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro"],
-        cwd=repository,
-        env=os.environ | {"PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert holder.stdout is not None
-        assert any("Running stage" in line for line in iter(holder.stdout.readline, ""))
-        with pytest.raises(StageError, match="hold: ") as caught:
-            reproduce_stage("hold", repository, force=True, on_line=print)
-    finally:
-        (repository / "go").touch()
-        holder.communicate(timeout=60)
-    assert caught.value.may_pass
-
-
-def test_what_may_pass_by_itself_is_told_from_what_may_not() -> None:
-    temporary = [
-        "error: no MLflow server answers at http://x",
-        "ERROR: failed to reproduce 'train': failed to run: python -m x, exited with 75",
-    ]
-    assert explain("train", 255, temporary).may_pass
-    busy = ["ERROR: '/x/data' is busy, it is being blocked by:", "  (PID 7): dvc repro"]
-    assert explain("train", 1, busy).may_pass
-    assert not explain("train", -9, []).may_pass
-    assert "signal 9" in str(explain("train", -9, []))

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from flows.promote import find_prepared
 from flows.promotion import champion, ledger
 from flows.promotion.champion import (
     ChampionMovedError,
+    Confirmation,
     carry_out,
     judge_and_carry_out,
     judge_version,
@@ -26,7 +27,8 @@ from flows.promotion.champion import (
     settle,
 )
 from flows.promotion.judgement import TestSet, open_test_set
-from flows.promotion.ledger import Row
+from flows.promotion.ledger import Entry
+from flows.promotion.registry_lock import Registry
 from flows.promotion.versions import find_aliases, open_version
 from pipeline_steps.params import Params, PromotionParams
 from pipeline_steps.tracking import mlflow_server
@@ -74,19 +76,30 @@ def rule(params: Params) -> PromotionParams:
 
 def promote(
     client: "MlflowClient", version: int | str, test_set: TestSet, rule: PromotionParams
-) -> Row:
-    return judge_and_carry_out(client, NAME, version, test_set, rule, by="tester")[1]
+) -> Entry:
+    return judge_and_carry_out(
+        local(client), version, test_set, rule, confirm=lambda _: Confirmation("tester")
+    )
+
+
+def local(client: "MlflowClient") -> Registry:
+    """The registry at hand; it's on SQLite, so no lease is needed."""
+    return Registry(client, NAME, no_lease)
+
+
+def no_lease(name: str, timeout_s: float) -> Never:
+    raise AssertionError("an SQLite registry needs no lease")
 
 
 def test_the_first_good_model_becomes_champion(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     version = register(0.1)
-    row = promote(client, version, test_set, rule)
-    assert (row.action, row.champion, row.previous) == ("promoted", version, None)
+    entry = promote(client, version, test_set, rule)
+    assert (entry.action, entry.champion, entry.previous) == ("promoted", version, None)
     assert find_aliases(client, NAME) == {"champion": version}
-    assert row.test_fingerprint == test_set.fingerprint
-    assert row.git_commit == "c0ffee"
+    assert entry.test_fingerprint == test_set.fingerprint
+    assert entry.git_commit == "c0ffee"
     tags = client.get_model_version(NAME, str(version)).tags
     assert tags["decision"] == "promoted"
 
@@ -101,7 +114,7 @@ def test_a_better_one_replaces_it_and_a_worse_one_does_not(
     assert refused.action == "refused"
     assert "not better beyond doubt" in refused.reason
     assert find_aliases(client, NAME) == {"champion": better, "previous": first}
-    assert [row.sequence for row in ledger.read_rows(client, NAME)] == [1, 2, 3]
+    assert [entry.sequence for entry in ledger.read_entries(client, NAME)] == [1, 2, 3]
 
 
 def test_the_champion_itself_is_refused_and_written_down(
@@ -109,9 +122,9 @@ def test_the_champion_itself_is_refused_and_written_down(
 ) -> None:
     version = register(0.1)
     promote(client, version, test_set, rule)
-    row = promote(client, version, test_set, rule)
-    assert row.action == "refused"
-    assert row.reason == "it is the champion already"
+    entry = promote(client, version, test_set, rule)
+    assert entry.action == "refused"
+    assert entry.reason == "it is the champion already"
     assert find_aliases(client, NAME) == {"champion": version}
 
 
@@ -124,8 +137,8 @@ def test_rollback_restores_the_very_bytes_and_a_second_one_undoes_it(
     with open_version(NAME, find_aliases(client, NAME)["champion"]) as colorizer:
         before = colorizer.session.run(sketches).tobytes()
     promote(client, better, test_set, rule)
-    row = roll_back(client)
-    assert (row.action, row.champion, row.previous) == ("rolled back", first, better)
+    entry = roll_back(client)
+    assert (entry.action, entry.champion, entry.previous) == ("rolled back", first, better)
     with open_version(NAME, find_aliases(client, NAME)["champion"]) as colorizer:
         assert colorizer.session.run(sketches).tobytes() == before
     assert roll_back(client).champion == better
@@ -158,8 +171,8 @@ def swap_stored_file(client: "MlflowClient", number: int, file: str) -> None:
     (store / "extra_files" / CHECKSUMS_FILE).write_text(json.dumps(checksums))
 
 
-def roll_back(client: "MlflowClient", to: str | int = "previous") -> Row:
-    return set_champion(client, NAME, to, action="rolled back", reason="because", by="tester")
+def roll_back(client: "MlflowClient", to: str | int = "previous") -> Entry:
+    return set_champion(local(client), to, action="rolled back", reason="because", by="tester")
 
 
 def test_a_rollback_without_a_previous_names_what_there_is(
@@ -192,9 +205,9 @@ def test_a_damaged_challenger_is_refused_and_a_damaged_target_is_no_way_back(
     content = bytearray(stored.read_bytes())
     content[-1] ^= 1
     stored.write_bytes(content)
-    row = promote(client, damaged, test_set, rule)
-    assert row.action == "refused"
-    assert "differs from its checksum" in row.reason
+    entry = promote(client, damaged, test_set, rule)
+    assert entry.action == "refused"
+    assert "differs from its checksum" in entry.reason
     with pytest.raises(PromotionError, match="differs from its checksum"):
         roll_back(client, damaged)
     assert find_aliases(client, NAME)["champion"] == good
@@ -203,9 +216,9 @@ def test_a_damaged_challenger_is_refused_and_a_damaged_target_is_no_way_back(
 def test_a_model_out_of_range_is_refused(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
-    row = promote(client, register(0.1, bias=5.0), test_set, rule)
-    assert row.action == "refused"
-    assert "not in −1..1 for a black sketch" in row.reason
+    entry = promote(client, register(0.1, bias=5.0), test_set, rule)
+    assert entry.action == "refused"
+    assert "not in −1..1 for a black sketch" in entry.reason
 
 
 @pytest.mark.parametrize("moment", ["after the intent", "between the aliases", "before the end"])
@@ -240,11 +253,11 @@ def test_what_a_crash_left_is_completed_by_the_next(
             patch.setattr(ledger, "finish", crash)
         with pytest.raises(CrashError):
             promote(client, better, test_set, rule)
-    assert ledger.read_rows(client, NAME)[-1].state == "intent"
+    assert ledger.read_entries(client, NAME)[-1].state == "intent"
 
-    settle(client, NAME)
-    rows = ledger.read_rows(client, NAME)
-    assert [row.state for row in rows] == ["done", "done"]
+    settle(local(client))
+    entries = ledger.read_entries(client, NAME)
+    assert [entry.state for entry in entries] == ["done", "done"]
     assert find_aliases(client, NAME) == {"champion": better, "previous": first}
 
 
@@ -253,7 +266,7 @@ def test_an_intent_whose_version_was_deleted_is_given_up(
 ) -> None:
     first, gone = register(0.1), register(0.02)
     promote(client, first, test_set, rule)
-    row = Row(
+    entry = Entry(
         action="promoted",
         version=gone,
         champion_before=first,
@@ -262,10 +275,10 @@ def test_an_intent_whose_version_was_deleted_is_given_up(
         reason="r",
         by="b",
     )
-    ledger.append_intent(client, NAME, row)
+    ledger.append_intent(client, NAME, entry)
     client.delete_model_version(NAME, str(gone))
-    settle(client, NAME)
-    assert [row.state for row in ledger.read_rows(client, NAME)] == ["done", "undone"]
+    settle(local(client))
+    assert [entry.state for entry in ledger.read_entries(client, NAME)] == ["done", "undone"]
     assert find_aliases(client, NAME)["champion"] == first
 
 
@@ -275,9 +288,9 @@ def test_an_alias_moved_by_hand_is_found_and_written_down(
     first, other = register(0.1), register(0.02)
     promote(client, first, test_set, rule)
     client.set_registered_model_alias(NAME, "champion", str(other))
-    settle(client, NAME)
-    row = ledger.read_rows(client, NAME)[-1]
-    assert (row.action, row.champion_before, row.champion) == ("moved outside", first, other)
+    settle(local(client))
+    entry = ledger.read_entries(client, NAME)[-1]
+    assert (entry.action, entry.champion_before, entry.champion) == ("moved outside", first, other)
     assert find_aliases(client, NAME) == {"champion": other, "previous": first}
 
 
@@ -286,14 +299,14 @@ def test_a_decision_against_yesterdays_champion_is_not_carried_out(
 ) -> None:
     first, second, third = register(0.2), register(0.1), register(0.02)
     promote(client, first, test_set, rule)
-    stale = judge_version(client, NAME, third, test_set, rule)
+    stale = judge_version(local(client), third, test_set, rule)
     promote(client, second, test_set, rule)
     with pytest.raises(ChampionMovedError):
-        carry_out(client, NAME, stale, by="tester")
+        carry_out(local(client), stale, by="tester")
     assert find_aliases(client, NAME)["champion"] == second
 
 
-def test_a_changed_test_set_is_told(
+def test_a_changed_test_set_is_reported(
     client: "MlflowClient",
     register: Register,
     test_set: TestSet,
@@ -303,18 +316,18 @@ def test_a_changed_test_set_is_told(
     first, second = register(0.1), register(0.02)
     promote(client, first, test_set, rule)
     changed = open_test_set(write_test_set(in_folder / "changed", seed=2))
-    judgement = judge_version(client, NAME, second, changed, rule)
+    judgement = judge_version(local(client), second, changed, rule)
     assert judgement.test_set_changed
     assert "The test set has changed" in judgement.report
-    assert not judge_version(client, NAME, second, test_set, rule).test_set_changed
+    assert not judge_version(local(client), second, test_set, rule).test_set_changed
 
 
 def test_a_persons_veto_is_a_refusal_with_its_reason(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
-    judgement = judge_version(client, NAME, register(0.02), test_set, rule)
-    row = carry_out(client, NAME, judgement, by="ann", refused_because="not approved: too pink")
-    assert (row.action, row.by, row.reason) == ("refused", "ann", "not approved: too pink")
+    judgement = judge_version(local(client), register(0.02), test_set, rule)
+    entry = carry_out(local(client), judgement, by="ann", refused_because="not approved: too pink")
+    assert (entry.action, entry.by, entry.reason) == ("refused", "ann", "not approved: too pink")
     assert find_aliases(client, NAME) == {}
 
 
@@ -323,18 +336,18 @@ def test_history_is_a_table_and_a_csv_with_everything(
 ) -> None:
     promote(client, register(0.1), test_set, rule)
     promote(client, register(0.02), test_set, rule)
-    rows = ledger.read_rows(client, NAME)
-    table = format_table(rows).splitlines()
+    entries = ledger.read_entries(client, NAME)
+    table = format_table(entries).splitlines()
     assert table[0].split()[:4] == ["sequence", "when", "action", "version"]
     assert len(table) == 3
     file = io.StringIO()
-    write_csv(rows, file)
+    write_csv(entries, file)
     parsed = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert parsed[1]["champion"] == "2"
     assert '"l1"' in parsed[1]["intervals"]
-    run = client.get_run(rows[1].row_id)
+    run = client.get_run(entries[1].row_id)
     assert "improvement_l1_low" in run.data.metrics
-    artifacts = {item.path for item in client.list_artifacts(rows[1].row_id)}
+    artifacts = {item.path for item in client.list_artifacts(entries[1].row_id)}
     assert artifacts == {"report.md", "comparison.json", "per_picture.csv"}
 
 

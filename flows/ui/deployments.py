@@ -1,0 +1,36 @@
+"""Serves the deployments of ``prefect.yaml`` in this process, the same as ``prefect deploy``."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+
+from flows.ui.automations import ensure_crash_detection
+
+DEPLOYMENTS = Path("prefect.yaml")
+
+
+def serve_deployments() -> None:
+    """Serve every deployment of ``prefect.yaml``."""
+    ensure_crash_detection()
+    entries = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
+    serve(*map(to_deployment, entries), pause_on_shutdown=False)
+
+
+def to_deployment(entry: dict[str, Any]) -> RunnerDeployment:
+    """An entry of ``prefect.yaml`` as ``serve`` takes it."""
+    file, _, name = entry["entrypoint"].partition(":")
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    limit = entry.get("concurrency_limit")
+    return getattr(module, name).to_deployment(  # type: ignore[no-any-return]
+        name=entry["name"],
+        description=entry["description"],
+        parameters=entry.get("parameters"),
+        schedules=[Cron(each["cron"], timezone=each["timezone"]) for each in entry["schedules"]],
+        concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
+    )

@@ -1,0 +1,158 @@
+"""Two machines and one registry: a holder that was suspended past its lease changes nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flows.errors import PromotionError
+from flows.promotion import champion, ledger, registry_lock
+from flows.promotion.champion import read_standing, set_champion, settle
+from flows.promotion.registry_lock import Registry, is_shared
+from pipeline_steps.tracking import mlflow_server
+from tests.flows.tiny_model import make_registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NAME = "sketch-colorizer"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shared"),
+    [
+        ("sqlite:////srv/mlflow.db", False),
+        ("http://127.0.0.1:5000", False),
+        ("http://user:secret@localhost:5000", False),
+        ("http://[::1]:5000", False),
+        ("https://mlflow.example.com", True),
+        ("http://10.0.0.1:5000", True),
+        ("http://127.0.0.1.example.com", True),
+        ("postgresql://mlflow@db/mlflow", True),
+        ("databricks", True),
+    ],
+)
+def test_who_else_may_write_is_known_by_the_address(uri: str, shared: bool) -> None:
+    assert is_shared(uri) is shared
+
+
+class FakeLease:
+    """A lease that a test can expire; counts the checks."""
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self.checks = 0
+
+    def require_held(self) -> None:
+        self.checks += 1
+        if self.is_lost:
+            raise PromotionError("the lease expired")
+
+
+@pytest.fixture
+def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
+    """A registry of two versions, treated as one that several machines write to."""
+    make_registry(in_folder, NAME)
+    monkeypatch.setattr(registry_lock, "is_shared", lambda uri: True)
+    monkeypatch.setattr(registry_lock, "machine_lock", lambda client, timeout_s: nullcontext())
+    monkeypatch.setattr(champion, "_require_working", lambda name, number: None)
+    return mlflow_server.connect()
+
+
+def machine(client: "MlflowClient", lease: FakeLease) -> Registry:
+    @contextmanager
+    def open_lease(name: str, timeout_s: float) -> Iterator[FakeLease]:
+        yield lease
+
+    return Registry(client, NAME, open_lease)
+
+
+def promote(registry: Registry, version: int, by: str) -> ledger.Entry:
+    return set_champion(registry, version, action="promoted", reason="test", by=by)
+
+
+def test_the_lease_is_checked_before_each_write(client: "MlflowClient") -> None:
+    lease = FakeLease()
+    promote(machine(client, lease), 1, "a")
+    checks = lease.checks
+    promote(machine(client, lease), 2, "b")  # this one moves both aliases
+    assert checks >= 3
+    assert lease.checks - checks >= 4
+
+
+@pytest.mark.parametrize("moment", ["before the intent", "after the intent", "between the aliases"])
+def test_a_holder_that_slept_past_its_lease_leaves_one_story(
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    promote(machine(client, FakeLease()), 2, "settled")
+    lease = FakeLease()
+
+    def sleep() -> None:
+        """Another machine finds the lease expired, and decides something else."""
+        if not lease.is_lost:
+            lease.is_lost = True
+            promote(
+                machine(client, FakeLease()), 1 if moment == "before the intent" else 2, "awake"
+            )
+
+    if moment == "before the intent":
+        call_before(monkeypatch, client, "create_run", sleep)
+    elif moment == "after the intent":
+        call_before(monkeypatch, champion, "_move_aliases", sleep)
+    else:
+        call_after(monkeypatch, client, "set_registered_model_alias", sleep)
+    with pytest.raises(PromotionError, match=r"the lease expired|another process took over"):
+        promote(machine(client, lease), 1, "asleep")
+
+    standing = settle(machine(client, FakeLease()))
+    story = {entry.by: (entry.state, entry.champion) for entry in standing.entries}
+    if moment == "before the intent":  # written too late: given up
+        assert story == {"settled": ("done", 2), "awake": ("done", 1), "asleep": ("undone", 1)}
+        assert standing.aliases == {"champion": 1, "previous": 2}
+    else:  # the other machine completed it, then made its own decision
+        assert story == {"settled": ("done", 2), "asleep": ("done", 1), "awake": ("done", 2)}
+        assert standing.aliases == {"champion": 2, "previous": 1}
+
+
+def call_before(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, action: Callable[[], None]
+) -> None:
+    real = getattr(owner, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        action()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def call_after(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, action: Callable[[], None]
+) -> None:
+    real = getattr(owner, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = real(*args, **kwargs)
+        action()
+        return result
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_an_intent_that_another_completed_is_not_carried_out_again(
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the lease looks held: the ledger has a newer decision."""
+    promote(machine(client, FakeLease()), 2, "settled")
+    others = [2]
+
+    def decide() -> None:
+        if others:
+            promote(machine(client, FakeLease()), others.pop(), "awake")
+
+    call_before(monkeypatch, champion, "_require_newest_intent", decide)
+    with pytest.raises(PromotionError, match="another process took over"):
+        promote(machine(client, FakeLease()), 1, "asleep")
+    assert read_standing(machine(client, FakeLease())).aliases == {"champion": 2, "previous": 1}

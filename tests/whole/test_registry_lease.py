@@ -1,0 +1,147 @@
+"""Machines that share a registry take turns by a lease of a real Prefect server."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.promotion import ledger
+from flows.promotion.versions import find_aliases
+from pipeline_steps.tracking import mlflow_server
+from tests.flows.tiny_model import make_registry
+from tests.whole.prefect_stack import PrefectServer, free_port, prefect_server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+REPOSITORY = Path(__file__).parents[2]
+NAME = "sketch-colorizer"
+LEASE_S = 60
+"""The shortest that Prefect allows."""
+DRIVER = f"""
+import contextlib, os, signal, sys
+from flows.errors import run_flow_command
+from flows.promotion import champion, ledger, registry_lock
+from flows.promotion.champion import set_champion
+from flows.ui import registry_lease
+
+# this machine's file lock is another machine's: only the lease keeps the two apart
+registry_lock.is_shared = lambda uri: True
+registry_lock.machine_lock = lambda client, timeout_s: contextlib.nullcontext()
+registry_lease.LEASE_S = {LEASE_S}
+version, by, *stops = sys.argv[1:]
+if stops:
+    append = ledger.append_intent
+    def append_and_stop(*args):
+        entry = append(*args)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return entry
+    ledger.append_intent = append_and_stop
+def main():
+    registry = registry_lease.connect_registry("{NAME}")
+    set_champion(registry, version, action="promoted", reason="test", by=by)
+run_flow_command(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as running:
+        yield running
+
+
+@pytest.fixture
+def registry(in_folder: Path) -> Path:
+    return make_registry(in_folder, NAME)
+
+
+def promote(folder: Path, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_holder_stopped_past_its_lease_is_overtaken_and_writes_nothing(
+    registry: Path, server: PrefectServer
+) -> None:
+    asleep = promote(registry, server.environment, "1", "asleep", "stops")
+    _, status = os.waitpid(asleep.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    client = mlflow_server.connect()
+    (intent,) = ledger.read_entries(client, NAME)
+    assert (intent.by, intent.state) == ("asleep", "intent")
+
+    started_s = time.monotonic()
+    awake = promote(registry, server.environment, "2", "awake")
+    output = awake.communicate(timeout=300)[0]
+    assert awake.returncode == 0, output
+    assert time.monotonic() - started_s > LEASE_S / 2  # it waited for the lease to expire
+
+    asleep.send_signal(signal.SIGCONT)
+    output = asleep.communicate(timeout=60)[0]
+    assert asleep.returncode == 1
+    (line,) = output.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "python -m flows.history" in line
+    entries = ledger.read_entries(client, NAME)
+    assert [(e.by, e.state, e.champion) for e in entries] == [
+        ("asleep", "done", 1),  # completed by the other, which then decided anew
+        ("awake", "done", 2),
+    ]
+    assert find_aliases(client, NAME) == {"champion": 2, "previous": 1}
+
+
+def test_promotions_of_several_machines_take_turns(registry: Path, server: PrefectServer) -> None:
+    processes = [promote(registry, server.environment, str(1 + i % 2), f"m{i}") for i in range(3)]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    entries = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert [entry.sequence for entry in entries] == [1, 2, 3]
+    assert {entry.state for entry in entries} == {"done"}
+
+
+def test_without_a_prefect_server_a_shared_registry_is_refused(
+    registry: Path, server: PrefectServer
+) -> None:
+    bare = {k: v for k, v in server.environment.items() if k != "PREFECT_API_URL"}
+    refused = promote(registry, bare, "1", "nobody")
+    output = refused.communicate(timeout=120)[0]
+    assert refused.returncode == 1
+    (line,) = output.strip().splitlines()
+    assert line.startswith("error: several machines may write to the registry at ")
+    assert "set PREFECT_API_URL" in line
+    assert ledger.read_entries(mlflow_server.connect(), NAME) == []
+
+
+def test_a_lease_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    port = free_port()
+    lease = (
+        "import time; from flows.ui.registry_lease import hold_lease\n"
+        "with hold_lease('model', 60) as lease:\n"
+        "    print('held', flush=True); input(); lease.require_held(); print('still held')"
+    )
+    with prefect_server(tmp_path, port=port) as first:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", lease],
+            cwd=REPOSITORY,
+            env=first.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+    with prefect_server(tmp_path, port=port) as second:
+        output = holder.communicate("\n", timeout=60)[0]
+        assert "still held" in output
+        (limit,) = second.call("POST", "/v2/concurrency_limits/filter", {})
+        assert (limit["limit"], limit["active_slots"]) == (1, 0)
