@@ -1,4 +1,4 @@
-"""``python -m pipeline_steps deliver``: sends what trainings logged while MLflow was away.
+"""``python -m pipeline_steps deliver``: send what trainings logged while MLflow was down.
 
 Reads .work/train/*/outbox. Can be run again safely.
 """
@@ -15,4 +15,4 @@ def main() -> None:
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
         deliver_waiting(client, experiment, TRAIN_WORK, command="deliver")
-    print("deliver: nothing waits")
+    print("deliver: all entries are delivered")
