@@ -1,20 +1,23 @@
 """Is what is being trained still worth training? Asked before it is saved, and after each epoch."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.networks.generator import save_generator
-from pipeline_steps.params import TrainParams
 from pipeline_steps.train.collapse import find_collapse
 from pipeline_steps.train.state import Losses, TrainingState
+
+if TYPE_CHECKING:
+    from pipeline_steps.params import TrainParams
 
 BEST_FILE = "generator_best.safetensors"
 """In the work folder of a training that failed: the best generator it had come to."""
 
 
-def require_finite(state: TrainingState, params: TrainParams) -> None:
+def require_finite(state: TrainingState, params: "TrainParams") -> None:
     """Raise :class:`TrainingError` if a loss of the running epoch was NaN or infinite."""
     if torch.isfinite(state.loss_sums).all():
         return
@@ -49,7 +52,7 @@ def is_finite(state: TrainingState) -> bool:
     return bool(sound.all())
 
 
-def require_no_collapse(state: TrainingState, params: TrainParams, work_folder: Path) -> None:
+def require_no_collapse(state: TrainingState, params: "TrainParams", work_folder: Path) -> None:
     """Raise :class:`TrainingError` when the GAN has failed; the best generator so far is kept."""
     failure = find_collapse(state.history, gan_loss=params.gan_loss, epochs=params.collapse_epochs)
     if failure is None:

@@ -6,7 +6,7 @@ Shape legend: S = image size in pixels.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.networks.discriminator import Discriminator
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
-from pipeline_steps.params import TrainParams
 from pipeline_steps.train.checkpoint import (
     NUM_KEPT,
     Checkpoint,
@@ -28,6 +27,9 @@ from pipeline_steps.train.checkpoint import (
 )
 from pipeline_steps.train.compilation import choose_compile, compile_network
 from pipeline_steps.train.optimizer import MemoryOrderAdam
+
+if TYPE_CHECKING:
+    from pipeline_steps.params import TrainParams
 
 SELECTION_METRIC = "l1"
 
@@ -72,7 +74,7 @@ class TrainingState:
         return int(min(self.history, key=lambda row: row[f"val_{SELECTION_METRIC}"])["epoch"])
 
 
-def build_state(params: TrainParams, image_size: int, device: torch.device) -> TrainingState:
+def build_state(params: "TrainParams", image_size: int, device: torch.device) -> TrainingState:
     """Both networks, freshly drawn from the seed, and their optimizers."""
     torch.manual_seed(params.seed)
     architecture = GeneratorArchitecture(
@@ -101,7 +103,7 @@ def build_state(params: TrainParams, image_size: int, device: torch.device) -> T
 
 
 def compile_networks(
-    state: TrainingState, params: TrainParams, device: torch.device, *, run_images: int
+    state: TrainingState, params: "TrainParams", device: torch.device, *, run_images: int
 ) -> None:
     """Have training steps call compiled networks, where params say so or the run is long enough."""
     if choose_compile(params.compile, device, run_images):
@@ -109,7 +111,7 @@ def compile_networks(
         state.run_discriminator = compile_network(state.discriminator)
 
 
-def build_optimizer(network: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+def build_optimizer(network: torch.nn.Module, params: "TrainParams") -> torch.optim.Optimizer:
     """Adam over all of a network; the learning rate is set anew every epoch."""
     betas = (params.adam_beta1, params.adam_beta2)
     return MemoryOrderAdam(network.parameters(), lr=1.0, betas=betas)

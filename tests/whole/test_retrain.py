@@ -219,7 +219,7 @@ def test_cancelled_killed_and_resumed(station: Station, first: str) -> None:
 
     station.start_worker()
     resumed = station.retrain(overrides=LONG, promote="no")
-    goes_on = "goes on from the newest checkpoint"
+    goes_on = "resumes from the newest checkpoint"
     wait_until(lambda: goes_on in station.log(resumed), RUN_S, lambda: station.log(resumed))
     station.server.cancel(resumed)
     assert station.finish(resumed).type == "CANCELLED"
