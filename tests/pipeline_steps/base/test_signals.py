@@ -92,12 +92,13 @@ def test_the_first_of_several_signals_counts(tmp_path: Path) -> None:
     work = """
 class Stream:
     def flush(self):
+        sys.stdout = sys.__stdout__
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.1)
 
 def work():
-    print("working", flush=True)
     sys.stdout = Stream()
+    os.write(1, b"working\\n")
     time.sleep(60)
 """
     process = start(tmp_path, work)
