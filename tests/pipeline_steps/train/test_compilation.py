@@ -28,14 +28,14 @@ def test_it_is_as_asked_for() -> None:
     assert not choose_compile(False, CPU, 10**9)
 
 
-def test_a_processor_without_matrix_units_never_compiles_by_itself(
+def test_auto_never_compiles_without_matrix_units(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     assert not choose_compile("auto", CPU, 10**9)
 
 
-def test_a_machine_without_a_compiler_goes_on_with_one_warning(
+def test_a_machine_without_a_compiler_warns_once_and_does_not_compile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def compile_nothing(_: Any) -> Any:
