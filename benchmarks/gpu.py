@@ -36,6 +36,7 @@ from pipeline_steps.drawing.character import draw_pair
 from pipeline_steps.evaluate.stage import score_pairs
 from pipeline_steps.pairs.packed import PackedPairs, UInt8Array, pack, read_pairs, write_pairs
 from pipeline_steps.train import trainer
+from pipeline_steps.train.device import choose_autocast_dtype, choose_device
 from pipeline_steps.train.state import EpochRow, build_state
 
 KAGGLE_TRAIN_PAIRS, KAGGLE_TEST_PAIRS = 14_224, 3_545
@@ -49,7 +50,7 @@ def main() -> None:
     """Run all benchmarks; the training stops after the epochs that fit in the time."""
     arguments = parse_arguments()
     deadline_s = time.monotonic() + 60 * arguments.minutes
-    device = trainer.choose_device("auto")
+    device = choose_device("auto")
     print_machine(arguments.peer, device)
     for dtype in (torch.float64, torch.float32):
         check_equality(arguments.peer, device, dtype)
@@ -80,7 +81,7 @@ def show_profile(batch_size: int, device: torch.device) -> None:
     """Print the profile of an uncompiled step."""
     params = paper_params(batch_size=batch_size)
     state, pairs = build_ours(params, device), random_pairs(batch_size, device)
-    dtype = trainer.choose_autocast_dtype(params.precision, device)
+    dtype = choose_autocast_dtype(params.precision, device)
     trainer.update(state, pairs, params, dtype)
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":

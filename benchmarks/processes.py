@@ -20,6 +20,7 @@ from benchmarks.timing import ratios, spread
 from benchmarks.training_step import build_ours, paper_params, random_pairs
 from pipeline_steps.train import trainer
 from pipeline_steps.train.data_parallel import ProcessGroup, join_process_group
+from pipeline_steps.train.device import choose_autocast_dtype, make_deterministic
 from pipeline_steps.train.memory import keep_freed_memory
 
 ROUNDS = 3
@@ -73,11 +74,11 @@ def run_round(
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(layout.processes)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     params = paper_params(batch_size=batch_size)
-    trainer.make_deterministic()
+    make_deterministic()
     with join_process_group() as processes:
         state = build_ours(params, CPU)
         pairs = random_pairs(batch_size // processes.count, CPU)
-        dtype = trainer.choose_autocast_dtype(params.precision, CPU)
+        dtype = choose_autocast_dtype(params.precision, CPU)
 
         def step(processes: ProcessGroup = processes) -> None:
             trainer.update(state, pairs, params, dtype, processes=processes)
@@ -88,7 +89,7 @@ def run_round(
         for _ in range(steps):
             step()
         processes.wait()
-        if processes.leads:
+        if processes.is_main:
             results.put(steps * batch_size / (time.perf_counter() - start_s))
 
 

@@ -28,6 +28,12 @@ from benchmarks import peer
 from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
 from pipeline_steps.params import PARAMS_FILE, TrainParams, load_yaml
 from pipeline_steps.train import trainer
+from pipeline_steps.train.device import (
+    choose_autocast_dtype,
+    choose_device,
+    make_deterministic,
+)
+from pipeline_steps.train.learning_rate import set_learning_rate
 from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.state import TrainingState, build_state, compile_networks
 
@@ -67,7 +73,7 @@ SIDES = {
 def main() -> None:
     """Check that both implementations are equal, then time them."""
     arguments = parse_arguments()
-    device = trainer.choose_device("auto")
+    device = choose_device("auto")
     print_machine(arguments.peer, device)
     for dtype in TOLERANCE:
         check_equality(arguments.peer, device, dtype)
@@ -187,7 +193,7 @@ def build_ours(params: TrainParams, device: torch.device) -> TrainingState:
     """Build our networks and optimizers at the paper's learning rate."""
     state = build_state(params, IMAGE_SIZE, device)
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
-        trainer.set_learning_rate(optimizer, params.generator_lr)
+        set_learning_rate(optimizer, params.generator_lr)
     return state
 
 
@@ -208,16 +214,16 @@ def count_flops(device: torch.device) -> float:
 
 def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int], None]:
     """Build a side at a batch size; the returned function does a number of steps."""
-    device = trainer.choose_device("auto")
+    device = choose_device("auto")
     pairs = random_pairs(batch_size, device)
     if side.code == "peer":
         model = peer.build_peer(checkout, device)
         return repeat(lambda: peer.peer_step(model, pairs))
     params = paper_params(batch_size=batch_size, **side.changes)
-    trainer.make_deterministic()
+    make_deterministic()
     state = build_ours(params, device)
     compile_networks(state, params, device, run_images=0)
-    autocast_dtype = trainer.choose_autocast_dtype(params.precision, device)
+    autocast_dtype = choose_autocast_dtype(params.precision, device)
     return repeat(lambda: trainer.update(state, pairs, params, autocast_dtype))
 
 
@@ -235,7 +241,7 @@ def serve(connection: Connection, side: Side, checkout: Path) -> None:
     """Run a side's process: execute each received ``(what, number)`` and send back seconds."""
     if side.keeps_pages:
         keep_freed_memory()
-    device = trainer.choose_device("auto")
+    device = choose_device("auto")
     steps: Callable[[int], None] | None = None
     while True:
         what, number = connection.recv()

@@ -1,7 +1,7 @@
-"""``python -m pipeline_steps NAME``: the door of every stage and command.
+"""``python -m pipeline_steps NAME``: runs a stage or a command.
 
-What needs no torch and no MLflow is done here, before they are loaded, which takes seconds: signals
-are minded, params checked, and the MLflow server asked whether it's there.
+What needs neither torch nor MLflow is done before they are imported, which takes seconds: signal
+handlers are installed, params checked, and the MLflow server is probed.
 """
 
 import sys
@@ -25,14 +25,14 @@ USES_MLFLOW = ("train", "evaluate", "register", "deliver")
 
 
 def main() -> None:
-    """Run the command that is named."""
+    """Run the command named in ``sys.argv``."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in COMMANDS:
         print(f"usage: python -m pipeline_steps {{{','.join(COMMANDS)}}}", file=sys.stderr)
         sys.exit(2)
     sys.argv[:2] = [f"python -m pipeline_steps {name}"]
     if name in USES_MLFLOW:
-        # here, so that signals are minded before even these are loaded
+        # imported here, after the signal handlers are installed
         from pipeline_steps.params import read_params
         from pipeline_steps.tracking.mlflow_server import require_reachable
 

@@ -141,6 +141,8 @@ class TrainParams(Section):
     sample_pairs: Annotated[int, Between(1, 64)]
     checkpoint_interval_s: Annotated[float, Between(0.0, 86_400.0)]
     collapse_epochs: Annotated[int, Between(0, 1_000_000)]
+    keep_unfinished: Annotated[int, Between(0, 1_000_000)]
+    keep_unfinished_days: Annotated[float, Between(0.0, 100_000.0)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,20 +1,21 @@
-"""What can go wrong in a stage, as people are told it.
+"""The errors of the pipeline, and how a command reports them: one line and an exit code.
 
-PipelineError            one line: what was wrong, where, and what to do
-├── ParamError           params.yaml says something that can't be done
-├── SourceError          the source of pairs can't be had, or is not what it should be
-│   └── SourceUnreachableError     … and that may pass by itself
-├── DataError            the pairs, packed or raw, can't be used
-├── DiskSpaceError          the disk is full, or too full for what is to come
-├── TrainingError        the training can't start, go on, or be resumed
-├── ExportError          the exported generator is not the trained one
-└── TrackingError        the MLflow server at hand can't be used
-    └── TrackingUnreachableError   … and that may pass by itself
+PipelineError                      base; the message is one line: what was wrong, where, what to do
+├── ParamError                     params.yaml: unknown or missing key, bad value
+├── SourceError                    the source of pairs is missing or damaged
+│   └── SourceUnreachableError     the source doesn't answer; another try may succeed
+├── DataError                      pairs or weights are missing, damaged or ambiguous
+├── DiskSpaceError                 the disk has too little space
+├── TrainingError                  the training can't start, continue or be resumed
+├── ExportError                    the exported generator differs from the trained one
+└── TrackingError                  MLflow rejected the request, or its answer can't be used
+    └── TrackingUnreachableError   MLflow doesn't answer; another try may succeed
 """
 
 import errno
 import os
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,9 +25,9 @@ from pipeline_steps.base import signals
 from pipeline_steps.base.signals import die_with_parent
 
 TRY_LATER = 75
-"""Exit code of a failure that may pass by itself: EX_TEMPFAIL of sysexits.h."""
+"""Exit code of a failure after which another try may succeed: EX_TEMPFAIL of sysexits.h."""
 FULL_BYTES = 1 << 20
-"""A disk with less room than this is full."""
+"""A disk with less free space than this is full."""
 
 
 class PipelineError(Exception):
@@ -40,25 +41,25 @@ class ParamError(PipelineError):
 
 
 class SourceError(PipelineError):
-    """The source of pairs can't be reached, or what came is not what was promised."""
+    """The source of pairs is missing, or isn't what it should be."""
 
 
 class SourceUnreachableError(SourceError):
-    """The network or the host of the source is down, after all tries."""
+    """The source or the network is down, after all retries."""
 
     exit_code = TRY_LATER
 
 
 class DataError(PipelineError):
-    """The pairs can't be used: none sane, halves ambiguous, a packed file damaged."""
+    """Pairs or weights can't be used: none readable, halves ambiguous, a file damaged."""
 
 
 class DiskSpaceError(PipelineError):
-    """There is no room on the disk."""
+    """The disk has too little space."""
 
 
 class TrainingError(PipelineError):
-    """The training can't go on: a non-finite loss, a collapse, a checkpoint of another training."""
+    """The training can't continue: a non-finite loss, a collapse, another training's checkpoint."""
 
 
 class ExportError(PipelineError):
@@ -66,68 +67,62 @@ class ExportError(PipelineError):
 
 
 class TrackingError(PipelineError):
-    """The MLflow server can't be reached or refuses us."""
+    """The MLflow server can't be used: it rejected the request, or is set up wrongly."""
 
 
 class TrackingUnreachableError(TrackingError):
-    """No MLflow server answers."""
+    """The MLflow server doesn't answer."""
 
     exit_code = TRY_LATER
 
 
-def run_main(stage: Callable[[], None]) -> None:
-    """Run a stage's ``main`` as :func:`report_errors`; SIGINT exits with 130, SIGTERM with 143.
+def run_main(command: Callable[[], None]) -> None:
+    """Run a stage's or a command's ``main`` as :func:`report_errors`, as a process of its own.
 
-    A stage that DVC runs ends with it.
+    SIGINT exits with 130, SIGTERM with 143. A stage that DVC runs ends when DVC does.
     """
     if "DVC_STAGE" in os.environ:
         die_with_parent()
-    signals.listen()
-    try:
-        report_errors(stage)
-    except SystemExit as ended:
-        if signals.is_told() and isinstance(ended.code, int):
-            # Python's own end takes seconds after torch and MLflow, and who told us counts them;
-            # and what was broken off in the middle of a library can keep it from ever ending
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(ended.code)
-        raise
+    signals.exit_on_signals()
+    report_errors(command)
 
 
 def report_errors(command: Callable[[], None]) -> None:
     """Run a command; turn a failure into one line on stderr and an exit code.
 
     A :class:`PipelineError` exits with its ``exit_code``. ``COLORIZER_TRACEBACK=1`` shows the
-    traceback as well. Errors that are nobody's fault but ours stay loud.
+    traceback as well. An error that only a bug can explain is raised as it is.
     """
     warnings.formatwarning = _format_warning  # type: ignore[assignment]
     try:
         command()
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, SystemExit) and not signals.is_told():
-            raise
-        line, exit_code = _tell(error)
+    except (Exception, KeyboardInterrupt) as error:
+        line, exit_code = _describe(error)
         if line is None or (os.environ.get("COLORIZER_TRACEBACK") and isinstance(error, Exception)):
             raise
-        _end_progress_bars()
+        if signals.received():
+            signals.exit_now(line, exit_code)
+        signals.end_progress_bars()
         print(line, file=sys.stderr)
         sys.exit(exit_code)
 
 
-def _tell(error: BaseException) -> tuple[str | None, int]:
-    """The line that a person is told, and the exit code; no line for what is our own mistake."""
-    told = signals.arrive(error)
-    is_full = any(map(_is_disk_full, _causes(error)))
-    if isinstance(error, PipelineError) and not is_full:
-        return f"error: {error}", error.exit_code
-    if is_full:
+def _describe(error: BaseException) -> tuple[str | None, int]:
+    """The line to print for an error, and the exit code; no line for a bug."""
+    if any(map(_is_disk_full, _causes(error))):
         names = [cause.filename for cause in _causes(error) if isinstance(cause, OSError)]
         where = next((f"writing {name}" for name in names if name), f"working in {Path.cwd()}")
         return f"error: the disk is full ({where}): make room and run the same command again", 1
+    if isinstance(error, PipelineError):
+        return f"error: {error}", error.exit_code
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error}", 1
-    return (str(told), told.exit_code) if told else (None, 1)
+    if isinstance(error, KeyboardInterrupt) or signals.received():
+        # after a signal an unknown error is a consequence: another process of the group has exited
+        if not isinstance(error, signals.Interruption):
+            error = signals.Interruption(signals.received() or signal.SIGINT)
+        return str(error), error.exit_code
+    return None, 1
 
 
 def _is_disk_full(error: BaseException) -> bool:
@@ -148,13 +143,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _end_progress_bars() -> None:
-    """Let what comes next begin a line of its own."""
-    if "tqdm" in sys.modules:
-        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
-            bar.close()
-
-
 def _format_warning(message: Warning | str, *_: object) -> str:
-    """A warning as people are told it: which line of which file it came from is not theirs."""
+    """One line, without the source line that the warning came from."""
     return f"warning: {message}\n"

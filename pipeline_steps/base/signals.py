@@ -1,149 +1,154 @@
-"""Ctrl-C and pre-emption (SIGINT, SIGTERM): raised at once, or noted until nothing is lost by it.
+"""SIGINT and SIGTERM: a command exits at once; a training is saved first.
 
-The first signal counts. A machine that wants to be rid of us sends several: the terminal, make, DVC
-and torchrun each pass theirs on, and the later ones must not break off what the first has begun.
+Outside training everything survives a kill, so there is nothing to clean up: the handler prints one
+line and ends the process. It raises no exception, since a library may swallow that. A training has
+something to lose: from its first step on it only notes the signal, and asks for it between steps.
 
-An exception out of nowhere can fall into anybody's code. A library may swallow it (a bare
-``except``, a finalizer), and we would go on for hours: it's told again when it's gone without
-having arrived at the door. A library may trip over it, in the middle of an import, and fail with an
-error of its own: see :func:`arrive`.
+The first signal counts: the terminal, make, DVC and torchrun each pass theirs on, and the later
+ones are ignored.
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any, NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
-AGAIN_S = 0.05
-TOLD = "interrupted: run the same command again to go on"
+
+_received: int | None = None
+"""The first signal that came while signals were deferred."""
+_replaced_handlers: dict[int, Any] = {}
+"""Signal → its handler before :func:`defer`; empty while signals aren't deferred."""
 
 
 class Interruption(KeyboardInterrupt):
-    """We were told to stop. Its message is a single line meant for a person."""
+    """SIGINT or SIGTERM was received. Its message is a single line meant for a person."""
 
-    def __init__(self, number: int, kept: str = "") -> None:
-        super().__init__(TOLD.replace(":", f", {kept}:") if kept else TOLD)
+    def __init__(self, number: int, saved: str = "") -> None:
+        super().__init__(
+            f"interrupted{f', {saved}' if saved else ''}: run the same command again to resume"
+        )
         self.number = number
         self.exit_code = 128 + number
-        """As a shell has it: 130 for SIGINT, 143 for SIGTERM."""
-
-    def __del__(self) -> None:
-        _signals.drop()
+        """As in a shell: 130 for SIGINT, 143 for SIGTERM."""
 
 
-class _Signals:
-    """What this process was told, and whether it may be raised where it is told."""
-
-    def __init__(self) -> None:
-        self.told: int | None = None
-        self.is_deferred = False
-        self.is_lost = False
-        """It was raised, and somebody swallowed it."""
-        self.has_arrived = False
-
-    def take(self, number: int, _: FrameType | None) -> None:
-        """The handler of both signals."""
-        if (self.told is None or self.is_lost) and not self.has_arrived:
-            self.told = self.told or number
-            self.is_lost = False
-            if not self.is_deferred:
-                raise Interruption(self.told)
-
-    def drop(self) -> None:
-        """An interruption is no more; unless it has arrived, it's told again, a bit later."""
-        if self.told is not None and not self.has_arrived:
-            self.is_lost = True
-            threading.Timer(AGAIN_S, os.kill, (os.getpid(), self.told)).start()
-
-
-_signals = _Signals()
-
-
-def listen() -> None:
-    """Turn the first SIGINT or SIGTERM into an :class:`Interruption`, to this process's end."""
+def exit_on_signals() -> None:
+    """From now on the first SIGINT or SIGTERM ends this process."""
+    # the handler ends the process before its semaphores are freed; Python's resource tracker, a
+    # process of its own, frees them and would warn that it did
+    filters = (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
     for number in _SIGNALS:
-        signal.signal(number, _signals.take)
-    sys.unraisablehook = _keep_quiet
+        signal.signal(number, _exit)
 
 
-def _keep_quiet(swallowed: "sys.UnraisableHookArgs") -> None:
-    """Python prints what was raised in a finalizer; an interruption isn't news."""
-    if not isinstance(swallowed.exc_value, Interruption):
-        sys.__unraisablehook__(swallowed)
+def _exit(number: int, _: FrameType | None) -> None:
+    for later in _SIGNALS:
+        signal.signal(later, signal.SIG_IGN)
+    interruption = Interruption(number)
+    exit_now(str(interruption), interruption.exit_code)
 
 
-def arrive(error: BaseException) -> Interruption | None:
-    """The interruption that an error is, or may come from; None if nobody told us to stop.
+def exit_now(line: str, exit_code: int) -> NoReturn:
+    """Print a line on stderr and end this process and the workers that it started.
 
-    Broken off in the middle, a library fails with whatever it likes: once we were told, an error
-    that isn't known had better be taken for that. From here on nothing is told again.
+    Python's own way out takes seconds after torch and MLflow were loaded.
     """
-    _signals.has_arrived = _signals.told is not None
-    if isinstance(error, Interruption):
-        return error
-    is_told = isinstance(error, KeyboardInterrupt) or _signals.told is not None
-    return Interruption(_signals.told or signal.SIGINT) if is_told else None
+    for child in multiprocessing.active_children():
+        child.kill()
+    try:
+        # called from a handler: what was interrupted may be writing to the same streams
+        with suppress(Exception):
+            end_progress_bars()
+        with suppress(Exception):
+            sys.stdout.flush()
+        os.write(2, f"{line}\n".encode())
+    finally:
+        os._exit(exit_code)
+
+
+def end_progress_bars() -> None:
+    """Let what is printed next begin on a new line."""
+    if "tqdm" in sys.modules:
+        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+            bar.close()
 
 
 @contextmanager
 def deferrable() -> Iterator[None]:
-    """While inside, :func:`defer` has signals only noted; what was noted is raised at the end.
+    """Inside, :func:`defer` may be called. Raises :class:`Interruption` at the end if one is due.
 
-    Elsewhere than in the main thread nothing happens: signals don't come there.
+    Handlers are put back, unless a signal was received and the command is about to exit.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    is_listening = handlers[signal.SIGTERM] == _signals.take
-    listen()
+    global _received
     try:
         yield
-        raise_if_told()
+        raise_if_received()
     finally:
-        _signals.is_deferred = False
-        if not is_listening:
-            _signals.told, _signals.is_lost, _signals.has_arrived = None, False, False
-            for number, handler in handlers.items():
+        if _received is None or _exit not in _replaced_handlers.values():
+            _received = None
+            for number, handler in _replaced_handlers.items():
                 signal.signal(number, handler)
+        _replaced_handlers.clear()
 
 
 def defer() -> None:
-    """From here to the end of :func:`deferrable`, signals are noted: there is something to lose."""
-    _signals.is_deferred = True
+    """From here to the end of :func:`deferrable`, only note the first signal.
+
+    Nothing happens outside the main thread: signals don't arrive there.
+    """
+    if not _replaced_handlers and threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            _replaced_handlers[number] = signal.signal(number, _note)
 
 
-def is_told() -> bool:
-    """Whether a signal has come."""
-    return _signals.told is not None
+def _note(number: int, _: FrameType | None) -> None:
+    global _received
+    _received = _received or number
 
 
-def raise_if_told(kept: str = "") -> None:
-    """Raise :class:`Interruption` if a signal has come; ``kept`` says what was saved."""
-    if _signals.told is not None:
-        raise Interruption(_signals.told, kept)
+def received() -> int | None:
+    """The first signal received while signals were deferred; None if there was none."""
+    return _received
+
+
+def raise_if_received(saved: str = "") -> None:
+    """Raise :class:`Interruption` if a signal was received; ``saved`` says what was saved."""
+    if _received is not None:
+        raise Interruption(_received, saved)
 
 
 @contextmanager
 def kept_from_children() -> Iterator[None]:
-    """ProcessGroup started inside never get SIGINT: from their start on it is their parent's.
+    """Processes started inside never receive SIGINT: Ctrl-C is for their parent to handle.
 
-    What comes meanwhile reaches this process at the end.
+    A signal that comes meanwhile is handled at the end: a child whose parent exits while it is
+    being started prints a traceback.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {n: signal.signal(n, lambda number, _: came.append(number)) for n in _SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def die_with_parent() -> None:
-    """Get SIGTERM when the parent dies: what was started by a killed process doesn't run on."""
+    """Receive SIGTERM when the parent dies: what a killed process started doesn't run on."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

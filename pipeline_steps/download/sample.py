@@ -104,7 +104,9 @@ def _check(name: str, value: int, *, low: int, high: int) -> None:
 def _pool(num_pairs: int) -> Iterator[ProcessPoolExecutor]:
     # Spawned, because a fork of a process whose libraries run threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(_cores(), num_pairs), mp_context=context)
+    pool = ProcessPoolExecutor(
+        min(_cores(), num_pairs), mp_context=context, initializer=signals.die_with_parent
+    )
     try:
         yield pool
     except BrokenProcessPool:

@@ -1,4 +1,4 @@
-"""Generator and discriminator of pix2pix in plain torch.
+"""Generator and discriminator of pix2pix in plain torch: layers, weights, and their file.
 
-Belongs here: layers and weights. Training them is ``train``'s. No MLflow, DVC or Prefect.
+Not here: training them (``train``). Nothing here imports MLflow, DVC or Prefect.
 """

@@ -1,11 +1,12 @@
-"""The 4×4 convolutions of stride 2 of pix2pix, that step on a CPU without waste.
+"""The 4×4 convolutions of stride 2 of pix2pix, faster on a CPU for small maps.
 
 Shape legend: N pictures, C channels, h and w = size of the smaller map in pixels.
 
-Near its bottleneck the U-Net has maps of a few pixels and weights of millions. A convolution there
-is a matrix product whose cost is reading its weights once, and the CPU library's convolutions read
-and reorder them several times; so small maps are multiplied. Larger maps and other devices take
-torch's own convolutions. Both ways are the same sums, and the same weights under the same names.
+Near its bottleneck the U-Net has maps of a few pixels and millions of weights. A convolution there
+costs as much as reading its weights, and the CPU library's convolutions read and reorder them
+several times; so small maps are convolved by a matrix product, which reads them once. Larger maps
+and other devices use torch's convolutions. Both compute the same sums from the same weights, under
+the same names.
 """
 
 from typing import Any
@@ -55,7 +56,7 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
 
 def is_small(x: Tensor, rows: int) -> bool:
-    """Whether a map with this many pixels in the batch is one to multiply."""
+    """Whether a batch of maps with ``rows`` pixels in all is convolved by a matrix product."""
     return x.device.type == "cpu" and rows <= MAX_ROWS
 
 
@@ -69,7 +70,7 @@ class GatherPatches(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Add what each pixel gave to several patches."""
+        """Sum the gradients of a pixel over the patches that hold it."""
         return add_patches(gradient)
 
 
@@ -83,7 +84,7 @@ class AddPatches(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Gather: each patch had its share of a sum."""
+        """Gather: the adjoint of summing."""
         return gather_patches(gradient)
 
 
@@ -109,9 +110,9 @@ def add_patches(patches: Tensor) -> Tensor:
 
 
 def concatenate(first: Tensor, second: Tensor) -> Tensor:
-    """Join N×?×H×W maps in channels; gradients come back whole, laid out as the maps are.
+    """Concatenate N×?×H×W maps in channels; gradients are contiguous in the maps' own layout.
 
-    torch's own come back as strided views, on which batch normalization's backward pass on a CPU
+    Those of ``torch.cat`` are strided views, on which batch normalization's backward pass on a CPU
     is forty times slower.
     """
     if not torch.is_grad_enabled():
@@ -125,14 +126,14 @@ class Concatenation(Function):
 
     @staticmethod
     def forward(ctx: Any, *maps: Tensor) -> Tensor:
-        """Join, and keep what it takes to part again."""
+        """Concatenate; remember sizes and layouts for the backward pass."""
         ctx.sizes = [part.shape[1] for part in maps]
         ctx.formats = [memory_format_of(part) for part in maps]
         return torch.cat(maps, dim=1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        """Part into copies.
+        """Split into copies.
 
         The layout matters: given another than its input's, torch 2.15's instance normalization of a
         single picture computes a wrong gradient.
@@ -142,6 +143,6 @@ class Concatenation(Function):
 
 
 def memory_format_of(x: Tensor) -> torch.memory_format:
-    """How a map lies in memory: channels last or channels first."""
+    """The memory format of a map: channels last or contiguous."""
     last = x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format

@@ -7,7 +7,7 @@ from pipeline_steps.networks.generator import MAX_WIDTH_FACTOR, initialize, norm
 
 
 class Discriminator(nn.Module):
-    """Tells real pairs from generated ones by patches: of 70×70 pixels with 3 layers."""
+    """Classifies patches of pairs as real or generated: of 70×70 pixels with 3 layers."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Discriminator(nn.Module):
         self.apply(initialize)
 
     def forward(self, sketch: Tensor, colour: Tensor) -> Tensor:
-        """Judge pairs: N×1×S×S and N×3×S×S in −1..1 → logits N×1×P×P, one a patch, > 0 = real."""
+        """N×1×S×S sketches, N×3×S×S colours in −1..1 → logits N×1×P×P, one a patch, > 0 = real."""
         sketch = sketch.expand(-1, self.sketch_channels, -1, -1)
         logits: Tensor = self.layers(torch.cat([sketch, colour], dim=1))
         return logits

@@ -24,7 +24,7 @@ INIT_STD = 0.02  # all weights start from N(0, 0.02)
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorArchitecture:
-    """What it takes to rebuild a generator; stored with its weights."""
+    """The arguments that rebuild a generator; stored with its weights."""
 
     image_size: int
     """S in pixels, a power of two: the U-Net halves it down to 1×1."""
@@ -48,7 +48,7 @@ class GeneratorArchitecture:
 
 
 class Generator(nn.Module):
-    """Sketch → colour picture, by an encoder and a decoder of equal depth with skips between."""
+    """Sketch → colour picture: encoder and decoder of equal depth with skip connections."""
 
     def __init__(self, architecture: GeneratorArchitecture) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class Generator(nn.Module):
         self.apply(initialize)
 
     def _down_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
-        # neither the first layer nor the 1×1 bottleneck is normalized: the one sees raw pixels,
-        # the other has a single value a channel
+        # neither the first layer, which sees raw pixels, nor the 1×1 bottleneck, which has a single
+        # value a channel, is normalized
         normalized = 0 < level < depth - 1
         block = nn.Sequential()
         if level > 0:
@@ -96,7 +96,7 @@ class Generator(nn.Module):
 
     @property
     def noise_shapes(self) -> list[tuple[int, int, int]]:
-        """Channels, height and width of the maps that dropout acts on, from the innermost out."""
+        """Channels, height and width of the maps with dropout, from the innermost out."""
         architecture = self.architecture
         if not architecture.dropout:
             return []
@@ -108,8 +108,8 @@ class Generator(nn.Module):
     def forward(self, sketch: Tensor, *noise: Tensor) -> Tensor:
         """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1.
 
-        ``noise``: dropout masks of ``noise_shapes``, drawn by the caller; the paper draws its
-        colourings by them (section 2.1), in evaluation mode dropout itself draws none.
+        ``noise``: dropout masks of ``noise_shapes``, drawn by the caller: the paper's source of
+        varied colourings (section 2.1), which dropout itself is not in evaluation mode.
         """
         x = sketch.expand(-1, self.architecture.in_channels, -1, -1)
         skips: list[Tensor] = []
@@ -150,13 +150,13 @@ def initialize(module: nn.Module) -> None:
 def save_generator(
     path: Path, architecture: GeneratorArchitecture, weights: dict[str, Tensor]
 ) -> None:
-    """Write weights and architecture to one safetensors file, whole or not at all."""
+    """Write weights and architecture to one safetensors file, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    # one key: safetensors orders several at random, and equal weights must give equal bytes
+    # one key: safetensors writes several in random order, and equal weights must give equal bytes
     metadata = {"architecture": json.dumps(dataclasses.asdict(architecture), sort_keys=True)}
     data = save(tensors, metadata=metadata)
     with atomic_path(path) as partial:
-        partial.write_bytes(data)  # save_file would leave a temporary file of its own when killed
+        partial.write_bytes(data)  # save_file leaves a temporary file of its own when killed
 
 
 def load_generator(path: Path) -> Generator:

@@ -1,4 +1,4 @@
-"""Stage 3: packed pairs become a generator.
+"""The training loop, its losses, augmentation, checkpoints and log: stage ``train``.
 
-Belongs here: the training loop, its losses, checkpoints and log. The networks are ``networks``'s.
+Not here: the networks (``networks``), the metrics (``scores``), the packed format (``pairs``).
 """

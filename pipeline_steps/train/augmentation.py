@@ -12,7 +12,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """In which order an epoch takes the pairs, and what it does to each: row k is the k-th."""
+    """The order of an epoch's pairs, and the augmentation of each; index k is the k-th pair."""
 
     order: Tensor
     """N int64: indices of pairs."""
@@ -35,7 +35,7 @@ def plan_epoch(
 
 
 def jitter(pairs: Tensor, corners: Tensor, mirrored: Tensor, load_size: int) -> Tensor:
-    """Scale N×C×S×S pairs up to ``load_size``, crop S×S at ``corners``, mirror where said."""
+    """Scale N×C×S×S pairs up to ``load_size``, crop S×S at ``corners``, mirror if ``mirrored``."""
     size = pairs.shape[-1]
     if load_size != size:
         scaled = functional.interpolate(pairs, size=(load_size, load_size), mode="bilinear")
@@ -50,7 +50,7 @@ def jitter(pairs: Tensor, corners: Tensor, mirrored: Tensor, load_size: int) -> 
 
 
 def mix_seed(*parts: int) -> int:
-    """Fold whole numbers into one 63-bit seed: near inputs give far outputs (splitmix64)."""
+    """Hash integers to one 63-bit seed (splitmix64, Steele et al. 2014)."""
     mixed = 0
     for part in parts:
         mixed = (mixed + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF

@@ -1,4 +1,4 @@
-"""Pairs on their way to the device: resident on the GPU where they fit, else fetched ahead.
+"""Batches on the device: pairs are resident on the GPU where they fit, else prefetched.
 
 Shape legend: N pairs in a batch, S = image size in pixels, 4 channels = colour and sketch.
 """
@@ -14,8 +14,8 @@ from pipeline_steps.pairs.packed import PackedPairs
 from pipeline_steps.pairs.values import tensor_of
 
 RESIDENT_SHARE = 0.4
-"""Of the GPU's free memory, what a data set may fill; activations need the rest."""
-ROWS_PER_COPY = 1024
+"""The share of the GPU's free memory that pairs may fill; activations need the rest."""
+PAIRS_PER_COPY = 1024
 
 
 def fetch(pairs: PackedPairs, indices: Tensor, device: torch.device) -> Tensor:
@@ -24,23 +24,23 @@ def fetch(pairs: PackedPairs, indices: Tensor, device: torch.device) -> Tensor:
 
 
 def make_resident(pairs: PackedPairs, device: torch.device) -> Tensor | None:
-    """All pairs as N×S×S×4 uint8 on a GPU that has room for them; else None."""
+    """All pairs as N×S×S×4 uint8 on a GPU with enough free memory; else None."""
     if device.type != "cuda":
         return None
     free_bytes, _ = torch.cuda.mem_get_info(device)
     if pairs.pixels.nbytes > RESIDENT_SHARE * free_bytes:
         return None
     resident = torch.empty(pairs.pixels.shape, dtype=torch.uint8, device=device)
-    for start in range(0, len(pairs), ROWS_PER_COPY):
-        rows = slice(start, start + ROWS_PER_COPY)
-        resident[rows] = torch.from_numpy(pairs.pixels[rows].copy())
+    for start in range(0, len(pairs), PAIRS_PER_COPY):
+        part = slice(start, start + PAIRS_PER_COPY)
+        resident[part] = torch.from_numpy(pairs.pixels[part].copy())
     return resident
 
 
 def read_batches(
     pairs: PackedPairs, resident: Tensor | None, batches: Sequence[Tensor], device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield each batch of indices as :func:`fetch` does, never making the host wait for a GPU."""
+    """Yield each batch of indices as :func:`fetch` does; on a GPU without synchronizing."""
     if device.type != "cuda":
         yield from (fetch(pairs, indices, device) for indices in batches)
     elif resident is not None:
@@ -53,15 +53,15 @@ def read_batches(
 def read_ahead(
     pairs: PackedPairs, batches: Sequence[Tensor], device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield batches while a thread gathers the next one into pinned memory."""
+    """Yield batches while a thread reads the next one into pinned memory."""
 
     def gather(indices: Tensor) -> Tensor:
-        rows = torch.from_numpy(pairs.pixels[indices.numpy()])
-        return rows.pin_memory() if device.type == "cuda" else rows
+        pixels = torch.from_numpy(pairs.pixels[indices.numpy()])
+        return pixels.pin_memory() if device.type == "cuda" else pixels
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming = deque(thread.submit(gather, indices) for indices in batches[:1])
         for index in range(len(batches)):
-            rows = coming.popleft().result()
+            pixels = coming.popleft().result()
             coming.extend(thread.submit(gather, indices) for indices in batches[index + 1 :][:1])
-            yield tensor_of(rows.to(device, non_blocking=True))
+            yield tensor_of(pixels.to(device, non_blocking=True))

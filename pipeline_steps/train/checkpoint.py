@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors only (nothing is unpickled), self-checking names, the last two kept.
+"""Checkpoints: safetensors only (nothing is unpickled), named by their hash, the last two kept.
 
 A checkpoint is one file ``checkpoint-<seen images>-<sha256, 16 digits>.safetensors``. Its single
-metadata key ``checkpoint`` is JSON: the format's version and what the trainer put there.
+metadata key ``checkpoint`` is JSON: the format's version and the trainer's facts.
 """
 
 import hashlib
@@ -26,22 +26,22 @@ _NAME = re.compile(r"checkpoint-(\d{12})-([0-9a-f]{16})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
-    """All of a training at one moment."""
+    """A training's tensors and facts."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
-    """JSON values: counters, history, what the training was started with."""
+    """JSON values: counters, history, fingerprint."""
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder by their names, the newest first; nobody has looked inside."""
+    """The checkpoints in a folder by their names, the newest first; contents are not checked."""
     return sorted((path for path in folder.glob("*") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, seen_images: int) -> Path:
-    """Write a checkpoint, whole or not at all, then drop all but the last two.
+    """Write a checkpoint atomically, then drop all but the last two.
 
-    Raises :class:`DiskSpaceError` before it begins if the disk has no room.
+    Raises :class:`DiskSpaceError`, before writing, if it doesn't fit on the disk.
     """
     facts = {"version": FORMAT_VERSION, **checkpoint.facts}
     tensors = {
@@ -59,15 +59,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, seen_images: int) -
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read the newest sane checkpoint, or None where there is none.
+    """Read the newest valid checkpoint; None if there is none.
 
-    A damaged one is passed over with a warning that names it. Raises :class:`TrainingError` for
-    one of a newer format.
+    A damaged one is skipped with a warning that names it. Raises :class:`TrainingError` for one of
+    a newer format.
     """
     for path in list_checkpoints(folder):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest()[:16] != _digest_in(path):
-            warnings.warn(f"{path}: damaged checkpoint, passed over", stacklevel=2)
+            warnings.warn(f"{path}: damaged checkpoint, skipped", stacklevel=2)
             continue
         try:
             facts = json.loads(_metadata(data)["checkpoint"])
@@ -75,7 +75,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             tensors = load(data)
         except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warnings.warn(f"{path}: unreadable checkpoint ({reason}), passed over", stacklevel=2)
+            warnings.warn(f"{path}: unreadable checkpoint ({reason}), skipped", stacklevel=2)
             continue
         if version > FORMAT_VERSION:
             raise TrainingError(
@@ -99,7 +99,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, name: str) -> dict[str, 
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, name: str, tensors: dict[str, Tensor]
 ) -> None:
-    """Undo :func:`optimizer_tensors`; learning rates stay as the optimizer was built."""
+    """Inverse of :func:`optimizer_tensors`; learning rates stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors_under(tensors, name).items():
         index, slot = key.split(".")
@@ -109,12 +109,12 @@ def restore_optimizer(
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             if value.shape == parameter.shape:
-                # fused Adam walks memory: moments must be laid out as their parameter is
+                # fused Adam runs over memory: moments need their parameter's layout
                 slots[slot] = torch.empty_like(parameter).copy_(value)
 
 
 def tensors_under(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors named ``<name>.…``, that prefix removed."""
+    """The tensors named ``<name>.…``, without that prefix."""
     prefix = f"{name}."
     return {
         key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)

@@ -1,8 +1,8 @@
-"""Has the GAN failed? Told from the history, before more hours are spent on it.
+"""Detects a failed GAN from the history, so that a training is stopped early.
 
-Pix2pix has an L1 loss beside the adversarial one, so a discriminator that wins is no failure by
-itself: it is one when the generator gets worse under it. Nor is flat output by itself: a generator
-begins with it, and a slow one needs a while to leave it.
+Pix2pix has an L1 loss beside the adversarial one, so a discriminator whose loss is near 0 is a
+failure only if the generator gets worse as well. Nor is constant output always one: every generator
+starts with it, and a slowly learning one takes some epochs to leave it.
 """
 
 import math
@@ -13,21 +13,22 @@ import torch
 from pipeline_steps.train.losses import discriminator_loss
 
 MIN_VARIETY = 0.05
-"""Of the true pictures' variety, below which generated ones are all the same or all one colour."""
+"""Ratio of generated to true variety below which pictures are all the same, or of one colour."""
 WON_SHARE = 0.02
-"""Of the loss of a discriminator that guesses, below which it's never wrong."""
+"""Ratio of the discriminator's loss to that of guessing below which it is never wrong."""
 MAX_WORSENING = 1.1
-"""A val L1 this many times the best is worse by more than epochs differ anyway."""
+"""Ratio of val L1 to the best one above which it is worse by more than epochs usually differ."""
 _NO_SPREAD = 1e-6
 
 
 def find_collapse(
     history: Sequence[Mapping[str, float]], *, gan_loss: str, epochs: int
 ) -> str | None:
-    """Say what has failed in each of the last ``epochs`` epochs, and what to change; else None.
+    """What has failed in each of the last ``epochs`` epochs, and what to change; None if nothing.
 
-    What has become better than before them has not failed. ``epochs`` 0 asks for nothing. Rows
-    need ``epoch``, ``loss_discriminator``, ``val_l1`` and ``val_variety`` (:class:`VarietyMeter`).
+    A training whose val L1 has improved in these epochs has not failed. ``epochs`` 0 switches the
+    check off. Rows need ``epoch``, ``loss_discriminator``, ``val_l1`` and ``val_variety``
+    (:class:`VarietyMeter`).
     """
     if not epochs or len(history) <= epochs:
         return None
@@ -53,7 +54,7 @@ def find_collapse(
 
 
 def guessing_loss(gan_loss: str) -> float:
-    """The loss of a discriminator that can't tell: of the best constant answer."""
+    """The loss of the best constant answer of a discriminator."""
     undecided = torch.zeros(1)
     if gan_loss == "lsgan":
         undecided += 0.5
@@ -61,21 +62,21 @@ def guessing_loss(gan_loss: str) -> float:
 
 
 class VarietyMeter:
-    """How much generated pictures vary, of what the true ones do; fed batch by batch."""
+    """Ratio of the variety of generated pictures to that of true ones, batch by batch."""
 
     def __init__(self) -> None:
         self._generated = _Spread()
         self._truth = _Spread()
 
     def add(self, generated: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take K×3×S×S pictures in −1..1, and the true ones."""
+        """Add K×3×S×S generated pictures and the true ones, both float in −1..1."""
         self._generated.add(generated)
         self._truth.add(truth)
 
     def variety(self) -> float:
-        """The lesser ratio of two: within a picture, and from picture to picture.
+        """The smaller of two ratios of standard deviations: within and between pictures.
 
-        1 where the true pictures don't vary either. NaN if a picture held one.
+        1 where the true pictures don't vary either; NaN if a picture holds NaN.
         """
         ratios = [
             made / true if true > _NO_SPREAD else 1.0
@@ -85,7 +86,7 @@ class VarietyMeter:
 
 
 class _Spread:
-    """Sums from which standard deviations over pixels and over pictures follow."""
+    """Running sums for standard deviations over pixels and over pictures."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,5 +1,6 @@
-"""When ``torch.compile`` pays for its warm-up, and whether this machine can do it at all."""
+"""Whether ``torch.compile`` pays for its warm-up, and whether this machine can compile."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +9,15 @@ import torch
 from torch import nn
 
 MIN_IMAGES = {"cuda": 15_000, "cpu": 4_000}
-"""Images of a run from which compiling pays: the warm-up over what an image gains, by estimate."""
+"""Images of a run from which compiling pays: the warm-up over the gain of an image, estimated."""
 
 
 def choose_compile(wanted: bool | str, device: torch.device, run_images: int) -> bool:
-    """``auto`` compiles long runs where matrix work is so fast that the rest weighs.
+    """Whether to compile; ``auto`` compiles long runs on CUDA and on CPUs with AMX.
 
-    That is CUDA and CPUs with AMX; with AVX512 alone nine tenths of a step are convolutions, which
-    compiling leaves as they are, and it was measured to gain nothing. The choice hangs on the whole
-    run's length, so that a resumed run makes the same. A machine that can't compile goes on
-    without, with a warning.
+    With AVX512 alone convolutions, which compiling doesn't change, take nine tenths of a step, and
+    no gain was measured. The choice depends on the whole run's length, so that a resumed run makes
+    the same. Warns, and is False, where the machine can't compile.
     """
     if wanted == "auto":
         fast = device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
@@ -26,9 +26,9 @@ def choose_compile(wanted: bool | str, device: torch.device, run_images: int) ->
 
 
 def switch_off_pickles() -> None:
-    """Have torch keep compiled code, but no graphs: those it pickles, and would unpickle.
+    """Have torch cache compiled code, but no graphs: it would unpickle those.
 
-    A second start takes longer by it, a first one doesn't.
+    This makes a second start slower, not the first.
     """
     import torch._dynamo.config
     import torch._functorch.config
@@ -39,12 +39,23 @@ def switch_off_pickles() -> None:
     torch._dynamo.config.automatic_dynamic_local_pgo = False
 
 
+def silence_missing_cuda() -> None:
+    """Drop torch's message that a CUDA toolkit is installed but no GPU found.
+
+    torch logs it when it compiles for the first time, also for a CPU.
+    """
+    logging.getLogger("torch.utils.cpp_extension").addFilter(
+        lambda record: "No CUDA runtime is found" not in record.getMessage()
+    )
+
+
 def can_compile(device: torch.device) -> bool:
-    """Try it on a sum: False, with one warning, where that fails."""
+    """Compile a sum; False, with one warning, where that fails."""
     switch_off_pickles()
+    silence_missing_cuda()
     try:
         torch.compile(lambda x: x.sin() + 1.0)(torch.ones(8, device=device))
-    except Exception as error:  # whatever a compiler's absence shows as, in any version
+    except Exception as error:  # which one a missing compiler raises depends on torch's version
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(f"train.compile: this machine can't ({reason}); not compiled", stacklevel=2)
         return False

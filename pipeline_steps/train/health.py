@@ -1,20 +1,23 @@
-"""Is what is being trained still worth training? Asked before it is saved, and after each epoch."""
+"""Checks of a running training: finite losses and weights, no collapse."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.networks.generator import save_generator
-from pipeline_steps.params import TrainParams
 from pipeline_steps.train.collapse import find_collapse
 from pipeline_steps.train.state import Losses, TrainingState
 
+if TYPE_CHECKING:
+    from pipeline_steps.params import TrainParams
+
 BEST_FILE = "generator_best.safetensors"
-"""In the work folder of a training that failed: the best generator it had come to."""
+"""In the work folder of a collapsed training: its best generator."""
 
 
-def require_finite(state: TrainingState, params: TrainParams) -> None:
+def require_finite(state: TrainingState, params: "TrainParams") -> None:
     """Raise :class:`TrainingError` if a loss of the running epoch was NaN or infinite."""
     if torch.isfinite(state.loss_sums).all():
         return
@@ -26,8 +29,8 @@ def require_finite(state: TrainingState, params: TrainParams) -> None:
     ]
     raise TrainingError(
         f"train: {' and '.join(broken)} loss is not finite in epoch {state.epoch + 1}, step"
-        f" {state.step}; run again to go on from the last checkpoint, which is sound; if it comes"
-        f" back, lower train.generator_lr ({params.generator_lr:g}) or train.discriminator_lr"
+        f" {state.step}; run again to resume from the last checkpoint, which is valid; if it"
+        f" recurs, lower train.generator_lr ({params.generator_lr:g}) or train.discriminator_lr"
         f" ({params.discriminator_lr:g}), or set train.precision to float32"
     )
 
@@ -37,20 +40,20 @@ def require_finite_weights(state: TrainingState) -> None:
     if not is_finite(state):
         raise TrainingError(
             f"train: a weight is not finite after epoch {state.epoch + 1}, step {state.step}; run"
-            " again to go on from the last checkpoint, which is sound; if it comes back, lower"
+            " again to resume from the last checkpoint, which is valid; if it recurs, lower"
             " train.generator_lr or train.discriminator_lr"
         )
 
 
 def is_finite(state: TrainingState) -> bool:
-    """Whether all losses and weights are numbers."""
+    """Whether all losses and weights are finite."""
     weights = [*state.generator.parameters(), *state.discriminator.parameters()]
-    sound = torch.stack([torch.isfinite(tensor).all() for tensor in (state.loss_sums, *weights)])
-    return bool(sound.all())
+    finite = torch.stack([torch.isfinite(tensor).all() for tensor in (state.loss_sums, *weights)])
+    return bool(finite.all())
 
 
-def require_no_collapse(state: TrainingState, params: TrainParams, work_folder: Path) -> None:
-    """Raise :class:`TrainingError` when the GAN has failed; the best generator so far is kept."""
+def require_no_collapse(state: TrainingState, params: "TrainParams", work_folder: Path) -> None:
+    """Raise :class:`TrainingError` if the GAN has failed; the best generator so far is saved."""
     failure = find_collapse(state.history, gan_loss=params.gan_loss, epochs=params.collapse_epochs)
     if failure is None:
         return

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def discriminator_loss(kind: str, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """How badly real and generated pairs are told apart, halved as in the paper (section 3.3)."""
+    """The discriminator's loss on real and generated pairs, halved as in the paper, section 3.3."""
     if kind == "hinge":  # Lim & Ye 2017, arXiv:1705.02894
         real_loss = functional.relu(1.0 - real_logits).mean()
         fake_loss = functional.relu(1.0 + fake_logits).mean()
@@ -17,7 +17,7 @@ def discriminator_loss(kind: str, real_logits: Tensor, fake_logits: Tensor) -> T
 
 
 def adversarial_loss(kind: str, fake_logits: Tensor) -> Tensor:
-    """How badly the generator fools the discriminator (non-saturating form)."""
+    """The generator's adversarial loss, in its non-saturating form."""
     if kind == "hinge":
         return -fake_logits.mean()
     return _distance(kind, fake_logits, 1.0)

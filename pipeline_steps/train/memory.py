@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process, where a step would fault it in again. Linux (glibc) only."""
+"""Keeps freed memory in the process, so that a step doesn't fault it in again; glibc only."""
 
 import ctypes
 import sys
@@ -10,7 +10,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed pages: else each step gives back a gigabyte and faults it in again."""
+    """Have glibc keep freed pages: each step would return a gigabyte and fault it in again."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):

@@ -1,4 +1,4 @@
-"""All of a training at one moment: networks, optimizers, where it stands; saved and restored.
+"""The state of a training: networks, optimizers, counters; saved and restored.
 
 Shape legend: S = image size in pixels.
 """
@@ -6,7 +6,7 @@ Shape legend: S = image size in pixels.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.networks.discriminator import Discriminator
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
-from pipeline_steps.params import TrainParams
 from pipeline_steps.train.checkpoint import (
     NUM_KEPT,
     Checkpoint,
@@ -28,6 +27,9 @@ from pipeline_steps.train.checkpoint import (
 )
 from pipeline_steps.train.compilation import choose_compile, compile_network
 from pipeline_steps.train.optimizer import MemoryOrderAdam
+
+if TYPE_CHECKING:
+    from pipeline_steps.params import TrainParams
 
 SELECTION_METRIC = "l1"
 
@@ -45,7 +47,7 @@ class Losses(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Everything a training is at one moment; what a checkpoint holds."""
+    """All that a checkpoint holds."""
 
     generator: Generator
     discriminator: Discriminator
@@ -72,8 +74,8 @@ class TrainingState:
         return int(min(self.history, key=lambda row: row[f"val_{SELECTION_METRIC}"])["epoch"])
 
 
-def build_state(params: TrainParams, image_size: int, device: torch.device) -> TrainingState:
-    """Both networks, freshly drawn from the seed, and their optimizers."""
+def build_state(params: "TrainParams", image_size: int, device: torch.device) -> TrainingState:
+    """Both networks, initialized from the seed, and their optimizers."""
     torch.manual_seed(params.seed)
     architecture = GeneratorArchitecture(
         image_size=image_size,
@@ -101,16 +103,16 @@ def build_state(params: TrainParams, image_size: int, device: torch.device) -> T
 
 
 def compile_networks(
-    state: TrainingState, params: TrainParams, device: torch.device, *, run_images: int
+    state: TrainingState, params: "TrainParams", device: torch.device, *, run_images: int
 ) -> None:
-    """Have training steps call compiled networks, where params say so or the run is long enough."""
+    """Have training steps call compiled networks, where :func:`choose_compile` says so."""
     if choose_compile(params.compile, device, run_images):
         state.run_generator = compile_network(state.generator)
         state.run_discriminator = compile_network(state.discriminator)
 
 
-def build_optimizer(network: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
-    """Adam over all of a network; the learning rate is set anew every epoch."""
+def build_optimizer(network: torch.nn.Module, params: "TrainParams") -> torch.optim.Optimizer:
+    """Adam over all of a network; the learning rate is set every epoch."""
     betas = (params.adam_beta1, params.adam_beta2)
     return MemoryOrderAdam(network.parameters(), lr=1.0, betas=betas)
 
@@ -121,9 +123,9 @@ def snapshot(generator: Generator) -> dict[str, Tensor]:
 
 
 def require_space_for_checkpoints(state: TrainingState, work_folder: Path) -> None:
-    """Raise :class:`DiskSpaceError` if the checkpoints to come won't fit on the disk.
+    """Raise :class:`DiskSpaceError` if the training's checkpoints won't fit on the disk.
 
-    One holds weights and Adam's two moments of both networks, and the best generator's weights.
+    Each holds weights and Adam's two moments of both networks, and the best generator's weights.
     """
     generator, discriminator = (
         sum(weight.nbytes for weight in network.parameters())
@@ -152,16 +154,16 @@ def save(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
 
 
 def resume(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
-    """Bring ``state`` to the newest checkpoint in ``work_folder``, if there is one.
+    """Restore ``state`` from the newest checkpoint in ``work_folder``, if there is one.
 
-    Raises :class:`TrainingError` if it is of another training.
+    Raises :class:`TrainingError` if that is another training's.
     """
     checkpoint = load_checkpoint(work_folder)
     if checkpoint is None:
         return
     if checkpoint.facts.get("fingerprint") != fingerprint:
         raise TrainingError(
-            f"{work_folder}: holds the checkpoints of a training with other params, data or code;"
+            f"{work_folder}: holds checkpoints of a training with other params, data or code;"
             " move it away to train anew"
         )
     try:
@@ -170,7 +172,7 @@ def resume(state: TrainingState, work_folder: Path, fingerprint: str) -> None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(
             f"{work_folder}: its newest checkpoint doesn't fit this training ({reason}); delete it"
-            " to go on from the one before"
+            " to resume from the one before"
         ) from None
 
 

@@ -1,18 +1,57 @@
-"""Sample strips: how the colouring of a few fixed sketches comes along, a column an epoch."""
+"""Sample strips: how a few fixed sketches are coloured as the training goes, a column an epoch."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Tensor
 
 from colorizer.base.files import atomic_path
+from colorizer.base.pixels import to_pixel_range
 from pipeline_steps.base.errors import DataError
+from pipeline_steps.pairs.packed import COLOUR, SKETCH
 
 Picture = npt.NDArray[np.uint8]
 """H×W×3 ``uint8`` 0..255."""
 GAP_PX = 4
+
+
+class Samples:
+    """The coloured panel by epoch, kept as pictures so that a resumed training has them all.
+
+    ``panel``: K×4×S×S float in −1..1, the pairs whose sketches are coloured.
+    """
+
+    def __init__(self, folder: Path, panel: Tensor) -> None:
+        self.folder = folder
+        self.sketches = to_pictures(panel[:, SKETCH].expand(-1, 3, -1, -1))
+        self.truths = to_pictures(panel[:, COLOUR])
+
+    def add(self, epoch: int, coloured: Tensor) -> Picture:
+        """Keep an epoch's column (K×3×S×S in −1..1); return it beside sketch and truth."""
+        column = to_pictures(coloured)
+        save_picture(self.folder / f"epoch_{epoch:04d}.png", np.concatenate(column))
+        return draw_strips([self.sketches, self.truths, column])
+
+    def strips(self) -> Picture:
+        """Sketch, truth, then one column an epoch, oldest first."""
+        columns = [self.sketches, self.truths]
+        for path in sorted(self.folder.glob("epoch_*.png")):
+            try:
+                columns.append(np.split(read_picture(path), len(self.sketches)))
+            except (DataError, ValueError) as error:  # damaged, or of another size
+                warnings.warn(f"{error}; its column is left out", stacklevel=2)
+        return draw_strips(columns)
+
+
+def to_pictures(values: Tensor) -> list[Picture]:
+    """K×3×S×S float in −1..1 → K pictures S×S×3 ``uint8``."""
+    pixels = to_pixel_range(values).round().clamp(0, 255).to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).contiguous().numpy())
 
 
 def draw_strips(columns: Sequence[Sequence[Picture]]) -> Picture:

@@ -2,12 +2,11 @@
 
 Shape legend: N pairs in a batch, S = image size in pixels, channels first, values in −1..1.
 
-To resume, run the same training again with the same work folder: it goes on from the newest
-checkpoint, and on CPU ends with the same bytes as an unbroken run. All that is random is a function
-of the seed and of where the training stands, so nothing of it needs to be stored.
+To resume, run the same training again with the same work folder: it continues from the newest
+checkpoint, and on CPU ends with the same bytes as an uninterrupted one. Random draws are functions
+of the seed, the epoch and the step, so no generator's state needs to be stored.
 """
 
-import os
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,21 +22,18 @@ from tqdm import tqdm
 
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import TrainingError
-from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
-from pipeline_steps.params import TrainParams
-from pipeline_steps.scores import metrics
-from pipeline_steps.scores.definitions import METRICS
 from pipeline_steps.train.augmentation import jitter, mix_seed, plan_epoch
-from pipeline_steps.train.batches import fetch, make_resident, read_batches
-from pipeline_steps.train.collapse import VarietyMeter
+from pipeline_steps.train.batches import make_resident, read_batches
 from pipeline_steps.train.data_parallel import SINGLE_PROCESS, ProcessGroup
+from pipeline_steps.train.device import choose_autocast_dtype, choose_device, make_deterministic
 from pipeline_steps.train.health import (
     is_finite,
     require_finite,
     require_finite_weights,
     require_no_collapse,
 )
+from pipeline_steps.train.learning_rate import learning_rate_scale, set_learning_rate
 from pipeline_steps.train.losses import adversarial_loss, discriminator_loss, l1_loss
 from pipeline_steps.train.state import (
     EpochRow,
@@ -49,27 +46,29 @@ from pipeline_steps.train.state import (
     save,
     snapshot,
 )
+from pipeline_steps.train.validation import colour_sketches, recalibrate_batch_norm, validate
+
+if TYPE_CHECKING:
+    from pipeline_steps.params import TrainParams
 
 STEPS_BETWEEN_LOSS_CHECKS = 20  # reading a loss waits for the GPU
-VAL_BATCH_SIZE = 16
-RECALIBRATION_PAIRS = 128
-BATCH_NORM_MOMENTUM = 0.1
 
 
 @dataclass(frozen=True)
 class TrainingObserver:
-    """Whom the trainer tells; each is called outside the step, never twice for one epoch."""
+    """Callbacks of the trainer, called between steps, once for an epoch."""
 
     on_samples: Callable[[int, Tensor], None]
-    """(epoch, N×3×S×S float in −1..1 on CPU): the panel as the generator colours it now."""
+    """(epoch, K×3×S×S float in −1..1 on CPU): the coloured panel; epoch 0 is before training."""
     on_epoch: Callable[[EpochRow], None]
+    """The finished epoch's row of the history."""
 
 
 @signals.deferrable()
 def train(
     train_pairs: PackedPairs,
     val_pairs: PackedPairs,
-    params: TrainParams,
+    params: "TrainParams",
     *,
     panel_sketches: Tensor,
     work_folder: Path,
@@ -77,14 +76,16 @@ def train(
     observer: TrainingObserver,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainingState:
-    """Train a generator, or go on with one; return the finished state.
+    """Train a generator, or resume its training; return the finished state.
 
     ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
-    ``sample_every_epochs``. ``work_folder`` keeps the checkpoints; ``fingerprint`` says what they
-    were made from. With several ``processes`` each calls this and takes its share of every batch.
-    Raises :class:`TrainingError` on a non-finite loss, a collapse, a checkpoint of another
-    training, when memory runs out, and where the device asked for is not there; on SIGINT and
-    SIGTERM :class:`~pipeline_steps.base.signals.Interruption`, once a checkpoint is written.
+    ``sample_every_epochs``. Checkpoints are kept in ``work_folder``; ``fingerprint`` identifies
+    what they were made from. Each process of ``processes`` calls this and takes its share of every
+    batch.
+
+    Raises :class:`TrainingError` on a non-finite loss, a collapse, another training's checkpoint,
+    when memory runs out, or when ``params.device`` isn't there; after SIGINT or SIGTERM
+    :class:`~pipeline_steps.base.signals.Interruption`, once a checkpoint is written.
     """
     image_size = train_pairs.image_size
     device = choose_device(params.device)
@@ -92,7 +93,7 @@ def train(
     make_deterministic()
     state = build_state(params, image_size, device)
     resume(state, work_folder, fingerprint)
-    if processes.leads:
+    if processes.is_main:
         require_space_for_checkpoints(state, work_folder)
     steps_per_epoch = max(1, len(train_pairs) // params.batch_size)
     batch_size = min(params.batch_size, len(train_pairs))
@@ -101,7 +102,7 @@ def train(
             f"train.batch_size: {batch_size} pairs can't be shared by {processes.count} processes;"
             " set a multiple"
         )
-    processes.wait()  # the one that leads drops old checkpoints, others may still be reading
+    processes.wait()  # rank 0 drops old checkpoints; other ranks may still be reading them
     compile_networks(state, params, device, run_images=params.epochs * steps_per_epoch * batch_size)
     resident = make_resident(train_pairs, device)
     last_checkpoint_s = time.monotonic()
@@ -112,7 +113,7 @@ def train(
         unit="step",
         mininterval=0.5 if sys.stderr.isatty() else 15.0,
         dynamic_ncols=True,
-        disable=not processes.leads,
+        disable=not processes.is_main,
     )
 
     while state.epoch < params.epochs:
@@ -128,12 +129,12 @@ def train(
         set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
         set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
         epoch_start_s, epoch_start_images = time.monotonic(), state.seen_images
-        mine = [
+        shares = [
             share_of(slice(step * batch_size, (step + 1) * batch_size), processes)
             for step in range(steps_per_epoch)
         ]
         batches = read_batches(
-            train_pairs, resident, [plan.order[rows] for rows in mine[state.step :]], device
+            train_pairs, resident, [plan.order[share] for share in shares[state.step :]], device
         )
 
         # rare work: pictures before the first epoch
@@ -143,30 +144,30 @@ def train(
         while state.step < steps_per_epoch:
             # rare work: a checkpoint
             due_s = last_checkpoint_s + params.checkpoint_interval_s
-            if processes.leads and time.monotonic() >= due_s:
+            if processes.is_main and time.monotonic() >= due_s:
                 require_finite(state, params)
                 require_finite_weights(state)
                 save(state, work_folder, fingerprint)
                 last_checkpoint_s = time.monotonic()
 
             # one step -----------------------------------------------------------------------
-            rows, first = mine[state.step], processes.rank * params.accumulation_steps
+            share, first = shares[state.step], processes.rank * params.accumulation_steps
             seeds = [
                 mix_seed(params.seed, state.epoch, state.step, first + part)
                 for part in range(params.accumulation_steps)
             ]  # of dropout
             with explained_out_of_memory():
                 pairs = next(batches)
-                pairs = jitter(pairs, plan.corners[rows], plan.mirrored[rows], params.load_size)
+                pairs = jitter(pairs, plan.corners[share], plan.mirrored[share], params.load_size)
                 losses = update(state, pairs, params, autocast_dtype, seeds, processes)
             state.loss_sums += processes.average(torch.stack(losses))
             state.step += 1
             state.seen_images += batch_size
             # ---------------------------------------------------------------------------------
 
-            signals.defer()  # from now on there is something to lose
+            signals.defer()  # from here on there is progress to lose
             with saved_when_interrupted(state, work_folder, fingerprint, processes):
-                raise_if_told(state, processes)
+                raise_if_interrupted(state, processes)
             progress.update()
             if state.step % STEPS_BETWEEN_LOSS_CHECKS == 0:
                 require_finite(state, params)
@@ -201,7 +202,7 @@ def train(
         require_no_collapse(state, params, work_folder)
 
     progress.close()
-    if processes.leads:
+    if processes.is_main:
         save(state, work_folder, fingerprint)
     return state
 
@@ -209,15 +210,15 @@ def train(
 def update(
     state: TrainingState,
     pairs: Tensor,
-    params: TrainParams,
+    params: "TrainParams",
     autocast_dtype: torch.dtype | None,
     seeds: Sequence[int] = (0,),
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Losses:
     """One step of both networks on N×4×S×S pairs in −1..1: first D, then G against the new D.
 
-    The batch is taken in as many parts as there are ``seeds`` (of dropout), to save memory: with
-    several, generated pictures are made twice, and batch normalization sees a part at a time.
+    The batch is split into as many parts as there are ``seeds`` (of dropout), to save memory: with
+    several, pictures are generated twice, and batch normalization sees one part at a time.
     """
     parts = pairs.chunk(len(seeds))
     weights = [len(part) / len(pairs) for part in parts]
@@ -256,9 +257,9 @@ def update(
 
 
 def judge(state: TrainingState, pairs: Tensor, generated: Tensor, gan_loss: str) -> Tensor:
-    """The discriminator's loss on pairs and on what was generated from their sketches.
+    """The discriminator's loss on N×4×S×S pairs and the N×3×S×S generated from their sketches.
 
-    Two passes: in one, batch normalization would mix the statistics of real and generated.
+    Two passes: one would mix the batch-norm statistics of real and generated pictures.
     """
     sketch = pairs[:, SKETCH]
     real_logits = state.run_discriminator(sketch, pairs[:, COLOUR])
@@ -267,7 +268,7 @@ def judge(state: TrainingState, pairs: Tensor, generated: Tensor, gan_loss: str)
 
 
 def share_of(batch: slice, processes: ProcessGroup) -> slice:
-    """A process's rows of a global batch: consecutive, the same number for each."""
+    """This process's part of a global batch: consecutive, of equal size for each process."""
     size = (batch.stop - batch.start) // processes.count
     first = batch.start + size * processes.rank
     return slice(first, first + size)
@@ -285,20 +286,20 @@ def explained_out_of_memory() -> Iterator[None]:
         raise TrainingError(
             f"train: {'the GPU' if is_on_gpu else 'the machine'}'s memory ran out"
             f" ({str(error).splitlines()[0]}); raise train.accumulation_steps, or lower"
-            " train.batch_size; what was trained is kept up to the last checkpoint"
+            " train.batch_size; training is saved up to the last checkpoint"
         ) from None
 
 
-def raise_if_told(state: TrainingState, processes: ProcessGroup) -> None:
-    """Raise :class:`Interruption` if this process, or one it trains with, was told to stop.
+def raise_if_interrupted(state: TrainingState, processes: ProcessGroup) -> None:
+    """Raise :class:`Interruption` if a signal was received by any process of the group.
 
-    Several processes on GPUs ask each other only now and then: it waits for the GPUs.
+    On GPUs a group asks every ``STEPS_BETWEEN_LOSS_CHECKS`` steps only: asking waits for the GPUs.
     """
     device = state.loss_sums.device
     if processes.count > 1 and device.type == "cuda" and state.step % STEPS_BETWEEN_LOSS_CHECKS:
         return
-    if processes.any(signals.is_told(), device):
-        signals.raise_if_told()
+    if processes.any(signals.received() is not None, device):
+        signals.raise_if_received()
         raise signals.Interruption(signal.SIGTERM)
 
 
@@ -306,122 +307,12 @@ def raise_if_told(state: TrainingState, processes: ProcessGroup) -> None:
 def saved_when_interrupted(
     state: TrainingState, work_folder: Path, fingerprint: str, processes: ProcessGroup
 ) -> Iterator[None]:
-    """Write a checkpoint when what is inside is interrupted, between two steps or in validation."""
+    """Write a checkpoint when :class:`Interruption` is raised inside, and raise it again."""
     try:
         yield
-    except signals.Interruption as told:
-        kept = ""
-        if processes.leads and is_finite(state):
+    except signals.Interruption as interruption:
+        saved = ""
+        if processes.is_main and is_finite(state):
             save(state, work_folder, fingerprint)
-            kept = f"checkpoint kept at epoch {state.epoch + 1}, step {state.step}"
-        raise signals.Interruption(told.number, kept) from None
-
-
-@torch.inference_mode()
-def colour_sketches(generator: Generator, sketches: Tensor) -> Tensor:
-    """Colour K×1×S×S sketches in evaluation mode → K×3×S×S float32 on CPU, both in −1..1."""
-    device = next(generator.parameters()).device
-    generator.eval()
-    coloured = [
-        generator(batch.to(device)).float().cpu() for batch in sketches.split(VAL_BATCH_SIZE)
-    ]
-    generator.train()
-    return torch.cat(coloured)
-
-
-@torch.inference_mode()
-def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> None:
-    """Measure what batch normalization divides by anew, with today's weights and no dropout.
-
-    The running averages lag behind the weights and are made with dropout on, which costs a model
-    that is used without it much of its quality (Wu & Johnson 2021, arXiv:2105.07576, section 3).
-    Training itself never reads them. Pairs are taken evenly, the same ones each time.
-    """
-    norms = [module for module in generator.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    if not norms:
-        return
-    device = next(generator.parameters()).device
-    generator.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-        norm.train()
-    count = min(RECALIBRATION_PAIRS, len(train_pairs))
-    indices = torch.linspace(0, len(train_pairs) - 1, count).long()
-    for batch in indices.split(VAL_BATCH_SIZE):
-        signals.raise_if_told()
-        generator(fetch(train_pairs, batch, device)[:, SKETCH])
-    for norm in norms:
-        norm.momentum = BATCH_NORM_MOMENTUM
-    generator.train()
-
-
-@torch.inference_mode()
-def validate(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
-    """Mean metrics of the generator, in evaluation mode, over the val pairs: ``{"val_l1": …}``.
-
-    ``val_variety`` is :class:`VarietyMeter`'s. Raises :class:`Interruption` between batches.
-    """
-    device = next(generator.parameters()).device
-    sums = dict.fromkeys(METRICS, 0.0)
-    variety = VarietyMeter()
-    generator.eval()
-    for indices in torch.arange(len(val_pairs)).split(VAL_BATCH_SIZE):
-        signals.raise_if_told()
-        pairs = fetch(val_pairs, indices, device)
-        generated = generator(pairs[:, SKETCH])
-        for name, values in metrics.score(generated, pairs[:, COLOUR]).items():
-            sums[name] += values.sum().item()
-        variety.add(generated, pairs[:, COLOUR])
-    generator.train()
-    means = {f"val_{name}": total / len(val_pairs) for name, total in sums.items()}
-    return {**means, "val_variety": variety.variety()}
-
-
-def learning_rate_scale(epoch: int, params: TrainParams) -> float:
-    """Constant, then falling in a straight line to 0 over the last ``lr_decay_fraction``."""
-    decay_epochs = params.lr_decay_fraction * params.epochs
-    remaining = params.epochs - epoch
-    return min(1.0, remaining / (decay_epochs + 1.0)) if decay_epochs else 1.0
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the step size of every parameter."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-
-
-def choose_device(wanted: str) -> torch.device:
-    """``auto`` takes CUDA where there is one; asked for in vain, :class:`TrainingError`."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(
-            "train.device: cuda was asked for, but torch finds no CUDA device; set auto or cpu"
-        )
-    use_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_cuda else "cpu")
-
-
-def choose_autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """bfloat16 for the matrix work where asked for, or, with ``auto``, where it is native.
-
-    None is float32 throughout.
-    """
-    if precision == "bfloat16" or (precision == "auto" and has_native_bfloat16(device)):
-        return torch.bfloat16
-    return None
-
-
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware: most CUDA, AVX512-BF16, AMX."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def make_deterministic() -> None:
-    """Same seed, hardware and software, same bytes."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
+            saved = f"checkpoint saved at epoch {state.epoch + 1}, step {state.step}"
+        raise signals.Interruption(interruption.number, saved) from None

@@ -34,7 +34,7 @@ COMPARED = (
 
 @dataclass
 class Watched:
-    """A command under way, and when each phase of the pipeline began."""
+    """A running command, and when each phase of the pipeline began."""
 
     process: "subprocess.Popen[str]"
     began_s: dict[str, float] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Watched:
     lines: list[str] = field(default_factory=list)
 
     def read(self) -> None:
-        """Take the command's lines to its end; run in a thread."""
+        """Read the command's lines until it ends; run in a thread."""
         assert self.process.stdout is not None
         with self.process.stdout as output:
             for line in output:
@@ -116,7 +116,7 @@ def run_and_kill(
 
 
 def run_to_end(clone: Clone, command: Sequence[str]) -> Watched:
-    """Run a command to its end, which must be a good one."""
+    """Run a command that must succeed."""
     watched, reader = start(clone, command)
     watched.process.wait(LIMIT_S)
     reader.join(LIMIT_S)
@@ -125,7 +125,7 @@ def run_to_end(clone: Clone, command: Sequence[str]) -> Watched:
 
 
 def wait_for_session_end(session: int) -> None:
-    """What lost its parent must end by itself, within seconds."""
+    """Orphaned processes must exit within seconds."""
     deadline_s = time.monotonic() + 20
     while left := [p for p in psutil.process_iter() if _session(p.pid) == session]:
         assert time.monotonic() < deadline_s, f"still running: {[p.cmdline() for p in left]}"
@@ -140,7 +140,7 @@ def _session(pid: int) -> int | None:
 
 
 def hashes(clone: Clone) -> dict[str, str]:
-    """The sha256 of everything that must not depend on what was broken off."""
+    """The sha256 of every file that must not depend on interruptions."""
     return {file: clone.sha256(file) for file in COMPARED}
 
 

@@ -1,4 +1,4 @@
-"""The disk fills up: it's told in one line, old files stay whole, with room again it goes on."""
+"""The disk fills up: one line says so, old files stay whole, with free space it resumes."""
 
 import os
 import random
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
 ROUNDS = 4 if FULL else 1
 DISK_MB = 400
-# ours before work and in it; the system's, by DVC; SQLite's, by DVC
-TOLD = ("needs", "disk is full", "No space left", "disk I/O error")
+# the stage's before and during its work; the system's and SQLite's, printed by DVC
+MESSAGES = ("needs", "disk is full", "No space left", "disk I/O error")
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, *, free_bytes: int = 0) -> Path:
-    """Take all room but so much."""
+    """Fill the disk but for ``free_bytes``."""
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file:
-        while room := max(0, free(disk) - free_bytes):
+        while left := max(0, free(disk) - free_bytes):
             try:
-                file.write(b"\0" * min(room, 1 << 20))
+                file.write(b"\0" * min(left, 1 << 20))
             except OSError:
                 break
     return filler
@@ -79,7 +79,7 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Un
             if watched.process.returncode:
                 num_failed += 1
                 assert "Traceback" not in printed, printed
-                assert any(words in printed for words in TOLD), printed
+                assert any(words in printed for words in MESSAGES), printed
                 ours = [line for line in watched.lines if line.startswith("error: ")]
                 assert not any("I/O error" in line for line in ours), printed
         run_to_end(clone, REPRO)
@@ -88,7 +88,7 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Un
         clone.run("rm", "-rf", str(clone.folder))
     assert num_failed
     tell(
-        f"disk filled in mid-stage: {num_failed} failures in {ROUNDS} runs, all told;"
+        f"disk filled in mid-stage: {num_failed} failures in {ROUNDS} runs, all reported;"
         f" finished {ROUNDS}, hashes equal {ROUNDS}, runs with one version {ROUNDS}"
     )
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments: the same command goes on, and what comes out is what it would be."""
+"""kill -9 at random moments: the same command resumes, and ends with the same bytes."""
 
 import json
 import random
@@ -107,10 +107,10 @@ def test_training_alone(tmp_path: Path) -> None:
         "reports/train/history.csv"
     )
     assert not list(killed.folder.glob(".work/train/*/.checkpoint-*"))
-    # one training is one run, however often it was broken off
+    # one training is one run, however often it was killed
     run_id = killed.json("models/run.json")["run_id"]
-    told = killed.run(sys.executable, "-c", RUN_IN_MLFLOW, run_id).stdout
-    assert json.loads(told.splitlines()[-1]) == [1, list(range(1, epochs + 1))]
+    printed = killed.run(sys.executable, "-c", RUN_IN_MLFLOW, run_id).stdout
+    assert json.loads(printed.splitlines()[-1]) == [1, list(range(1, epochs + 1))]
     tell(
         f"kill -9, training, a checkpoint every step: {len(lost_s)} kills,"
         f" {num_half_written} met a half written checkpoint; finished, hashes equal; lost at most"

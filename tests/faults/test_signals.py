@@ -1,4 +1,4 @@
-"""Ctrl-C and pre-emption: the stage ends within seconds, without a traceback; nothing is lost."""
+"""SIGINT and SIGTERM: a stage exits within seconds, without a traceback; nothing is lost."""
 
 import os
 import random
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RUNS = 4 if FULL else 1
 LIMIT_S = 10.0
-"""What a pre-empted machine gives us; asked in full only, where nothing else is tested with it."""
+"""A preempted machine's notice; checked in full runs only, where no other test runs beside."""
 PAPER = {
     "generator_width": 64,
     "discriminator_width": 64,
@@ -39,7 +39,7 @@ PAPER = {
 
 
 @pytest.mark.parametrize("seed", [4, 5] if FULL else [4])
-def test_each_stage_stops_within_seconds_and_goes_on(
+def test_each_stage_exits_within_seconds_and_is_resumed(
     unbroken: Unbroken, tmp_path: Path, seed: int
 ) -> None:
     draw = random.Random(seed)
@@ -51,16 +51,16 @@ def test_each_stage_stops_within_seconds_and_goes_on(
             watched, reader = start(clone, REPRO)
             if not (watched.wait_for(phase) and watched.lives(draw.uniform(0.1, 4))):
                 continue
-            # the terminal tells the whole group; an orchestrator tells the process it started
-            tell_whom = os.killpg if number == signal.SIGINT else os.kill
-            tell_whom(watched.process.pid, number)
+            # a terminal signals the whole group; an orchestrator the process that it started
+            send = os.killpg if number == signal.SIGINT else os.kill
+            send(watched.process.pid, number)
             sent_s = time.monotonic()
             assert not watched.lives(60), "".join(watched.lines)
             wait_for_session_end(watched.process.pid)
             longest_s = max(longest_s, time.monotonic() - sent_s)
             num_sent += 1
             reader.join(60)
-            if not watched.process.returncode:  # told at its very end, DVC was done before
+            if not watched.process.returncode:  # signalled at its very end, when DVC was done
                 assert phase == PHASES[-1], "".join(watched.lines)
                 assert len(clone.versions()) == 1
             assert "Traceback" not in "".join(watched.lines), "".join(watched.lines)
@@ -76,7 +76,7 @@ def test_each_stage_stops_within_seconds_and_goes_on(
 
 
 @pytest.mark.parametrize("number", SIGNALS if FULL else SIGNALS[-1:])
-def test_a_training_keeps_its_last_step_and_says_so(
+def test_a_training_saves_its_last_step_and_says_so(
     unbroken: Unbroken, tmp_path: Path, number: signal.Signals
 ) -> None:
     clone = unbroken.clone.copy_to(tmp_path / "clone")
@@ -90,9 +90,8 @@ def test_a_training_keeps_its_last_step_and_says_so(
     watched.process.wait(60)
     reader.join(60)
     assert watched.process.returncode == 128 + number
-    told = [line for line in watched.lines if line.startswith("interrupted")]
-    assert len(told) == 1, watched.lines
-    assert re.match(r"interrupted, checkpoint kept at epoch \d+, step \d+: run", told[0])
+    (line,) = (line for line in watched.lines if line.startswith("interrupted"))
+    assert re.match(r"interrupted, checkpoint saved at epoch \d+, step \d+: run", line)
     assert "Traceback" not in "".join(watched.lines)
     clone.dvc("repro", "train")
     weights = "models/generator.safetensors"

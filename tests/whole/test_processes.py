@@ -28,7 +28,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
-def test_a_killed_process_is_restarted_and_the_training_goes_on(
+def test_a_killed_process_is_restarted_and_the_training_resumes(
     prepared: Clone, tmp_path: Path
 ) -> None:
     unbroken = prepared.copy_to(tmp_path / "unbroken")
@@ -47,14 +47,14 @@ def test_a_killed_process_is_restarted_and_the_training_goes_on(
         start_new_session=True,
     )
     try:
-        follower = wait_for_follower(process, killed.folder / ".work" / "train")
-        follower.kill()
+        rank_1 = wait_for_rank_1(process, killed.folder / ".work" / "train")
+        rank_1.kill()
         printed, _ = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, printed
-    assert "goes on from the newest checkpoint" in printed
+    assert "resumes from the newest checkpoint" in printed
     for file in ("models/generator.safetensors", "reports/train/history.csv"):
         assert killed.sha256(file) == unbroken.sha256(file)
 
@@ -62,8 +62,8 @@ def test_a_killed_process_is_restarted_and_the_training_goes_on(
     assert "Stage 'train' didn't change" in killed.dvc("repro", "evaluate")
 
 
-def wait_for_follower(process: subprocess.Popen[str], work: Path) -> psutil.Process:
-    """The process that doesn't lead, once there are checkpoints to go on from."""
+def wait_for_rank_1(process: subprocess.Popen[str], work: Path) -> psutil.Process:
+    """The process of rank 1, once there are two checkpoints."""
     deadline_s = time.monotonic() + 300
     while len(list(work.glob("*/checkpoint-*"))) < 2:
         assert time.monotonic() < deadline_s, "no checkpoint came"

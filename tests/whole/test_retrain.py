@@ -221,7 +221,7 @@ def test_cancelled_killed_and_resumed(station: Station, first: str) -> None:
 
     station.start_worker()
     resumed = station.retrain(overrides=LONG, promote="no")
-    resumes = "from the newest checkpoint in"
+    resumes = "resumes from the newest checkpoint"
     wait_until(lambda: resumes in station.log(resumed), RUN_S, lambda: station.log(resumed))
     station.server.cancel(resumed)
     assert station.finish(resumed).type == "CANCELLED"

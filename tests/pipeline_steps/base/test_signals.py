@@ -1,110 +1,225 @@
+"""A command exits at once on SIGINT and SIGTERM; a training, between two steps."""
+
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline_steps.base import signals
+from pipeline_steps.base.errors import report_errors
 from pipeline_steps.base.signals import Interruption
 
-STAGE = """
+LINE = "interrupted: run the same command again to resume\n"
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def start(folder: Path, code: str) -> "subprocess.Popen[str]":
+    """Run a script whose ``work`` is a command; return when it has printed its first line."""
+    script = folder / "script.py"
+    script.write_text(
+        f"""
 import os, signal, sys, time
+from pipeline_steps.base import signals
 from pipeline_steps.base.errors import run_main
-def work():
-    try:
-        print("working", flush=True)
-        time.sleep(60)
-    finally:
-        os.kill(os.getpid(), signal.SIGTERM)  # as make and DVC pass theirs on
-        print("cleaned up", flush=True)
-run_main(work)
+
+{code}
+
+if __name__ == "__main__":
+    run_main(work)
 """
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stage_ends_with_one_line_and_the_usual_code(number: signal.Signals, code: int) -> None:
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", STAGE],
+        [sys.executable, script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""},
+        start_new_session=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "working\n"
+    return process
+
+
+WAITS = {
+    "waiting": "time.sleep(60)",
+    "in code that swallows every exception": """
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass""",
+    "in a finalizer": """
+    class Finalized:
+        def __del__(self):
+            time.sleep(60)
+    Finalized()""",
+    "in code that turns every exception into its own": """
+    try:
+        time.sleep(60)
+    except BaseException:
+        raise ImportError("half imported") from None""",
+}
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_command_exits_with_one_line_and_the_usual_code(
+    number: signal.Signals, code: int, wait: str, tmp_path: Path
+) -> None:
+    work = f"""
+def work():
+    print("buffered")
+    os.write(1, b"working\\n")
+    {WAITS[wait]}
+"""
+    process = start(tmp_path, work)
     process.send_signal(number)
     printed, errors = process.communicate(timeout=30)
+    assert errors == LINE
     assert process.returncode == code
-    assert errors == "interrupted: run the same command again to go on\n"
-    assert printed == "cleaned up\n"
+    assert printed == "buffered\n"
 
 
-SWALLOWED = """
-import os, signal, time
-from pipeline_steps.base.errors import run_main
-def tell():
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(0.1)
-class Finalized:
-    def __del__(self):
-        tell()  # raised here, where Python drops it
+def test_the_first_of_several_signals_counts(tmp_path: Path) -> None:
+    # the second comes while the first one's handler runs, as make and DVC pass theirs on
+    work = """
+class Stream:
+    def flush(self):
+        sys.stdout = sys.__stdout__
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
 def work():
-    {}
+    sys.stdout = Stream()
+    os.write(1, b"working\\n")
     time.sleep(60)
-run_main(work)
 """
+    process = start(tmp_path, work)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert errors == LINE
+    assert process.returncode == 130
 
 
-def run_swallowing(swallow: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", SWALLOWED.format(swallow)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=30,
-    )
+def test_a_progress_bar_is_ended_first(tmp_path: Path) -> None:
+    work = """
+from tqdm import tqdm
+def work():
+    with tqdm(total=2, desc="train", mininterval=0) as bar:
+        bar.update()
+        print("working", flush=True)
+        time.sleep(60)
+"""
+    process = start(tmp_path, work)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert "train:" in errors
+    assert errors.splitlines()[-1] + "\n" == LINE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_end_with_their_parent_and_print_nothing(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    work = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+def work():
+    pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+    with signals.kept_from_children():
+        futures = [pool.submit(time.sleep, 0.1), pool.submit(time.sleep, 60)]
+    futures[0].result()
+    print("working", flush=True)
+    futures[1].result()
+"""
+    process = start(tmp_path, work)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3  # two workers, and Python's resource tracker
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert errors == LINE
+    assert process.returncode == 128 + number
+    _, left = psutil.wait_procs(children, timeout=10)
+    assert left == []
+
+
+def test_a_signal_waits_until_a_child_is_started(tmp_path: Path) -> None:
+    work = """
+import subprocess
+def work():
+    with signals.kept_from_children():
+        print("working", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        to_itself = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+        subprocess.run([sys.executable, "-c", to_itself])
+        print("started", flush=True)
+    time.sleep(60)
+"""
+    process = start(tmp_path, work)
+    printed, errors = process.communicate(timeout=30)
+    assert printed == "started\n"
+    assert errors == LINE  # and no KeyboardInterrupt of the child's
+    assert process.returncode == 143
+
+
+def test_an_interrupted_training_finishes_its_clean_up(tmp_path: Path) -> None:
+    work = """
+def work():
+    try:
+        with signals.deferrable():
+            signals.defer()
+            print("working", flush=True)
+            while signals.received() is None:
+                time.sleep(0.01)
+            signals.raise_if_received("checkpoint saved")
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        print("cleaned up", flush=True)
+"""
+    process = start(tmp_path, work)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=30)
+    assert printed == "cleaned up\n"
+    assert errors == "interrupted, checkpoint saved: run the same command again to resume\n"
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize(
-    "swallow",
+    ("error", "line", "code"),
     [
-        "Finalized()",
-        "try: tell()\n    except: pass",
-        "try: tell()\n    except BaseException as error: kept = error; del error, kept",
-        # a library that was broken off in the middle, and noticed later
-        "try: tell()\n    except: pass\n    raise RecursionError('numpy')",
-        "try: tell()\n    except BaseException: raise ImportError('half')",
-        "try: tell()\n    except BaseException: raise ImportError('half') from None",
-        "try: tell()\n    except BaseException: raise SystemExit(1)",
+        ("OSError(28, 'No space left on device', 'checkpoint')", "error: the disk is full", 1),
+        ("RuntimeError('Connection closed by peer')", LINE, 143),
     ],
 )
-def test_a_signal_that_falls_into_others_code_is_not_lost(swallow: str) -> None:
-    done = run_swallowing(swallow)
-    assert done.stderr == "interrupted: run the same command again to go on\n"
-    assert done.returncode == 143
-
-
-def test_known_errors_are_told_as_themselves_after_a_signal_too() -> None:
-    work = "raise OSError(28, 'No space left on device', 'checkpoint')"
-    swallow = f"try: tell()\n    except BaseException: {work}"
-    done = run_swallowing(swallow)
-    assert done.stderr.startswith("error: the disk is full (writing checkpoint)")
-    assert done.returncode == 1
-
-
-@contextmanager
-def deferring() -> Iterator[None]:
+def test_an_error_after_a_signal_is_reported_if_it_is_known(
+    error: str, line: str, code: int, tmp_path: Path
+) -> None:
+    work = f"""
+def work():
     with signals.deferrable():
         signals.defer()
-        yield
+        print("working", flush=True)
+        while signals.received() is None:
+            time.sleep(0.01)
+        raise {error}
+"""
+    process = start(tmp_path, work)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert errors.startswith(line)
+    assert errors.count("\n") == 1
+    assert process.returncode == code
 
 
-def tell(number: int) -> None:
+def send(number: int) -> None:
     os.kill(os.getpid(), number)
     time.sleep(0.01)
 
@@ -114,24 +229,28 @@ def test_a_deferred_signal_is_raised_where_it_is_asked_for(number: signal.Signal
     before = signal.getsignal(number)
 
     def work() -> None:
-        with deferring():
-            tell(number)
-            signals.raise_if_told("epoch 3 kept")
-            pytest.fail("went on")
+        with signals.deferrable():
+            signals.defer()
+            send(number)
+            send(signal.SIGTERM)
+            signals.raise_if_received("epoch 3 saved")
+            pytest.fail("continued")
 
-    with pytest.raises(Interruption, match="interrupted, epoch 3 kept: run"):
+    with pytest.raises(Interruption, match="interrupted, epoch 3 saved: run") as raised:
         work()
+    assert raised.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
-    assert not signals.is_told()
+    assert signals.received() is None
 
 
-def test_what_was_noted_and_never_asked_for_is_raised_at_the_end() -> None:
+def test_a_deferred_signal_that_is_never_asked_for_is_raised_at_the_end() -> None:
     reached = False
 
     def work() -> None:
         nonlocal reached
-        with deferring():
-            tell(signal.SIGTERM)
+        with signals.deferrable():
+            signals.defer()
+            send(signal.SIGTERM)
             reached = True
 
     with pytest.raises(Interruption):
@@ -139,25 +258,32 @@ def test_what_was_noted_and_never_asked_for_is_raised_at_the_end() -> None:
     assert reached
 
 
-def test_before_there_is_something_to_lose_a_signal_is_raised_at_once() -> None:
-    def work() -> None:
-        with signals.deferrable():
-            tell(signal.SIGTERM)
-            pytest.fail("went on")
-
-    with pytest.raises(Interruption):
-        work()
+def test_before_signals_are_deferred_nothing_changes() -> None:
+    with pytest.raises(KeyboardInterrupt) as raised, signals.deferrable():
+        send(signal.SIGINT)
+    assert not isinstance(raised.value, Interruption)
 
 
-def test_in_other_threads_nothing_happens() -> None:
+def test_in_other_threads_nothing_changes() -> None:
     before = signal.getsignal(signal.SIGTERM)
     during: list[object] = []
 
     def work() -> None:
-        with signals.deferrable():
+        with signals.deferrable(), signals.kept_from_children():
+            signals.defer()
             during.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert during == [before]
+
+
+def test_ctrl_c_in_a_command_of_the_flows_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as raised:
+        report_errors(command)
+    assert raised.value.code == 130
+    assert capsys.readouterr().err == LINE

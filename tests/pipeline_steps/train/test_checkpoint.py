@@ -39,7 +39,7 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
-def test_a_damaged_one_is_passed_over_by_name(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_one_is_skipped_with_its_name(tmp_path: Path, damage: str) -> None:
     save(tmp_path, 1.0, 1)
     path = save(tmp_path, 2.0, 2)
     content = bytearray(path.read_bytes())
@@ -53,7 +53,7 @@ def test_a_damaged_one_is_passed_over_by_name(tmp_path: Path, damage: str) -> No
 
 
 @pytest.mark.parametrize("facts", ["[]", "{}", '{"version": "x"}', "null", "no JSON"])
-def test_one_with_crafted_facts_is_passed_over(tmp_path: Path, facts: str) -> None:
+def test_one_with_crafted_facts_is_skipped(tmp_path: Path, facts: str) -> None:
     save(tmp_path, 1.0, 1)
     data = safetensors_bytes({"x": torch.zeros(1)}, metadata={"checkpoint": facts})
     digest = hashlib.sha256(data).hexdigest()[:16]
@@ -78,7 +78,7 @@ def test_an_empty_folder_has_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
 
 
-def test_an_optimizer_goes_on_as_if_unbroken() -> None:
+def test_a_restored_optimizer_makes_the_same_steps() -> None:
     def build() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
         torch.manual_seed(0)
         layer = torch.nn.Linear(3, 2)

@@ -20,25 +20,25 @@ def find(rows: list[dict[str, float]], **changes: Any) -> str | None:
     return find_collapse(rows, **{"gan_loss": "bce", "epochs": 3, **changes})
 
 
-def test_a_healthy_training_goes_on() -> None:
+def test_a_healthy_training_is_not_stopped() -> None:
     assert find(history(20)) is None
 
 
-def test_constant_output_is_told_when_it_has_lasted() -> None:
+def test_constant_output_is_a_failure_when_it_has_lasted() -> None:
     assert find(history(2, variety=0.01)) is None
-    told = find(history(3, variety=0.01))
-    assert told is not None
-    assert "nearly constant for 3 epochs" in told
-    assert "train.generator_lr" in told
+    failure = find(history(3, variety=0.01))
+    assert failure is not None
+    assert "nearly constant for 3 epochs" in failure
+    assert "train.generator_lr" in failure
 
 
 def test_a_discriminator_that_wins_is_a_failure_only_if_the_generator_suffers() -> None:
     assert find(history(5, d_loss=0.001)) is None
-    told = find(history(5, d_loss=0.001, val_l1=0.3))
-    assert told is not None
-    assert "discriminator has won" in told
-    assert "from 0.200 in epoch 1 to 0.300" in told
-    assert "train.discriminator_lr" in told
+    failure = find(history(5, d_loss=0.001, val_l1=0.3))
+    assert failure is not None
+    assert "discriminator has won" in failure
+    assert "from 0.200 in epoch 1 to 0.300" in failure
+    assert "train.discriminator_lr" in failure
     # worse under an honest fight is overfitting, not a collapse
     assert find(history(5, d_loss=0.4, val_l1=0.3)) is None
 
@@ -56,7 +56,7 @@ def test_a_slow_start_is_no_collapse() -> None:
     assert find(rows) is None
 
 
-def test_no_epochs_asks_for_nothing() -> None:
+def test_0_epochs_switch_the_check_off() -> None:
     assert find(history(50, variety=0.0), epochs=0) is None
 
 
@@ -74,7 +74,7 @@ def measure(generated: torch.Tensor, truth: torch.Tensor) -> float:
     return meter.variety()
 
 
-def test_variety_tells_equal_and_flat_pictures_from_real_ones() -> None:
+def test_equal_and_flat_pictures_have_no_variety() -> None:
     torch.manual_seed(0)
     truth = torch.rand(8, 3, 16, 16) * 2 - 1
     assert measure(truth, truth) == pytest.approx(1.0)
@@ -85,7 +85,7 @@ def test_variety_tells_equal_and_flat_pictures_from_real_ones() -> None:
     assert math.isnan(measure(torch.full_like(truth, math.nan), truth))
 
 
-def test_a_single_true_picture_asks_for_no_variety_between_pictures() -> None:
+def test_a_single_true_picture_needs_no_variety_between_pictures() -> None:
     torch.manual_seed(0)
     truth = torch.rand(1, 3, 16, 16)
     assert measure(truth, truth) == pytest.approx(1.0)

@@ -1,10 +1,11 @@
+import logging
 from typing import Any
 
 import pytest
 import torch
 
 from pipeline_steps.train import compilation
-from pipeline_steps.train.compilation import MIN_IMAGES, choose_compile
+from pipeline_steps.train.compilation import MIN_IMAGES, choose_compile, silence_missing_cuda
 
 CPU = torch.device("cpu")
 
@@ -27,14 +28,14 @@ def test_it_is_as_asked_for() -> None:
     assert not choose_compile(False, CPU, 10**9)
 
 
-def test_a_processor_without_matrix_units_never_compiles_by_itself(
+def test_auto_never_compiles_without_matrix_units(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     assert not choose_compile("auto", CPU, 10**9)
 
 
-def test_a_machine_without_a_compiler_goes_on_with_one_warning(
+def test_a_machine_without_a_compiler_warns_once_and_does_not_compile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def compile_nothing(_: Any) -> Any:
@@ -43,3 +44,13 @@ def test_a_machine_without_a_compiler_goes_on_with_one_warning(
     monkeypatch.setattr(torch, "compile", compile_nothing)
     with pytest.warns(UserWarning, match=r"train\.compile.*No working C\+\+ compiler found\)"):
         assert not choose_compile(True, CPU, 1)
+
+
+def test_of_torchs_messages_only_the_one_about_a_missing_gpu_is_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    silence_missing_cuda()
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    logger.warning("No CUDA runtime is found, using CUDA_HOME='%s'", "/usr/local/cuda")
+    logger.warning("another")
+    assert [record.getMessage() for record in caplog.records] == ["another"]

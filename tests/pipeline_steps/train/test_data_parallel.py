@@ -86,4 +86,4 @@ def test_a_batch_that_cannot_be_shared_is_refused(
 def test_one_process_is_alone() -> None:
     with join_process_group() as processes:
         assert processes is SINGLE_PROCESS
-        assert processes.leads
+        assert processes.is_main

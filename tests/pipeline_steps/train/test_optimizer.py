@@ -14,20 +14,20 @@ def network() -> nn.Sequential:
 
 
 def test_it_makes_the_steps_of_adam() -> None:
-    ours, theirs = network(), network()
+    fused, plain = network(), network()
     adams = (
-        MemoryOrderAdam(ours.parameters(), lr=0.01, betas=(0.5, 0.999)),
-        torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.5, 0.999)),
+        MemoryOrderAdam(fused.parameters(), lr=0.01, betas=(0.5, 0.999)),
+        torch.optim.Adam(plain.parameters(), lr=0.01, betas=(0.5, 0.999)),
     )
     pictures = torch.rand(2, 3, 8, 8)
-    for layers, adam in zip((ours, theirs), adams, strict=True):
+    for layers, adam in zip((fused, plain), adams, strict=True):
         for _ in range(3):
             adam.zero_grad()
             layers(pictures).square().mean().backward()
             adam.step()
-    for weight, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+    for weight, wanted in zip(fused.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(weight, wanted, atol=1e-5)
-    assert not torch.equal(next(ours.parameters()), next(network().parameters()))
+    assert not torch.equal(next(fused.parameters()), next(network().parameters()))
 
 
 def test_it_copies_no_weight() -> None:
@@ -38,7 +38,7 @@ def test_it_copies_no_weight() -> None:
         assert view.data_ptr() == weight.data_ptr()
 
 
-def test_gradients_are_forgotten() -> None:
+def test_gradients_are_dropped() -> None:
     layers = network()
     adam = MemoryOrderAdam(layers.parameters(), lr=0.01, betas=(0.5, 0.999))
     layers(torch.rand(1, 3, 8, 8)).sum().backward()

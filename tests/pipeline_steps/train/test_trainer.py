@@ -1,8 +1,10 @@
 import dataclasses
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -19,19 +21,12 @@ from pipeline_steps.train import trainer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.checkpoint import Checkpoint, save_checkpoint
 from pipeline_steps.train.state import EpochRow, Losses, TrainingState, build_state
-from pipeline_steps.train.trainer import (
-    TrainingObserver,
-    choose_autocast_dtype,
-    choose_device,
-    learning_rate_scale,
-    recalibrate_batch_norm,
-    train,
-    update,
-)
+from pipeline_steps.train.trainer import TrainingObserver, train, update
+from pipeline_steps.train.validation import recalibrate_batch_norm, validate
 
 
 class StopError(Exception):
-    """Raised from within a training to break it off."""
+    """Raised from within a training to interrupt it."""
 
 
 class Recorder:
@@ -104,13 +99,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
 
 
 @pytest.mark.parametrize("normalization", ["batch", "instance"])
-def test_a_broken_off_training_ends_as_an_unbroken_one(
+def test_an_interrupted_training_ends_with_the_same_bytes(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
     normalization: Literal["batch", "instance"],
 ) -> None:
-    # a checkpoint before every step, so that the break falls in the middle of an epoch
+    # a checkpoint before every step, so that it is interrupted in the middle of an epoch
     eager = dataclasses.replace(
         small, epochs=3, checkpoint_interval_s=0.0, normalization=normalization
     )
@@ -125,21 +120,21 @@ def test_a_broken_off_training_ends_as_an_unbroken_one(
 
     assert same(weights_of(unbroken), weights_of(resumed))
     assert same([*unbroken.best_weights.values()], [*resumed.best_weights.values()])
-    # the last checkpoint lies before the last step of epoch 2, so that epoch is closed again
+    # the last checkpoint is from before the last step of epoch 2, so epoch 2 ends again
     assert [row["epoch"] for row in resumed_recorder.rows] == [2, 3]
     for row, expected in zip(resumed.history, unbroken.history, strict=True):
         row.pop("images_per_s"), expected.pop("images_per_s")
         assert list(row.items()) == list(expected.items())
 
 
-def test_told_to_stop_it_keeps_all_it_has_learned(
+def test_a_signal_loses_no_step(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
     longer = dataclasses.replace(small, epochs=3)
     unbroken = run(pairs, longer, tmp_path / "unbroken")
-    with pytest.raises(Interruption, match="checkpoint kept at epoch 2, step 1") as told:
+    with pytest.raises(Interruption, match="checkpoint saved at epoch 2, step 1") as raised:
         run(pairs, longer, tmp_path / "stopped", Recorder(signal_after_epoch=1))
-    assert told.value.exit_code == 143
+    assert raised.value.exit_code == 143
     recorder = Recorder()
     resumed = run(pairs, longer, tmp_path / "stopped", recorder)
     # one step after the signal, although the next checkpoint was an hour away
@@ -147,24 +142,24 @@ def test_told_to_stop_it_keeps_all_it_has_learned(
     assert same(weights_of(unbroken), weights_of(resumed))
 
 
-def test_told_to_stop_in_validation_it_validates_again(
+def test_a_validation_that_is_interrupted_is_repeated(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unbroken = run(pairs, small, tmp_path / "unbroken")
-    real, calls = trainer.validate, 0
+    real, calls = validate, 0
 
-    def told_in_the_second(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
+    def interrupted_in_the_second(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
         nonlocal calls
         calls += 1
         if calls == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return real(generator, val_pairs)
 
-    monkeypatch.setattr(trainer, "validate", told_in_the_second)
-    with pytest.raises(Interruption, match="checkpoint kept at epoch 2, step 4"):
+    monkeypatch.setattr(trainer, "validate", interrupted_in_the_second)
+    with pytest.raises(Interruption, match="checkpoint saved at epoch 2, step 4"):
         run(pairs, small, tmp_path / "stopped")
     resumed = run(pairs, small, tmp_path / "stopped")
     assert same(weights_of(unbroken), weights_of(resumed))
@@ -222,14 +217,14 @@ def test_a_collapse_stops_with_a_diagnosis_and_the_best_generator(
 
     monkeypatch.setattr(trainer, "update", dying)
     watched = dataclasses.replace(small, epochs=9, collapse_epochs=2)
-    with pytest.raises(TrainingError, match=r"after epoch 3: .*nearly constant for 2") as told:
+    with pytest.raises(TrainingError, match=r"after epoch 3: .*nearly constant for 2") as raised:
         run(pairs, watched, tmp_path)
     best = tmp_path / "generator_best.safetensors"
-    assert str(best) in str(told.value)
+    assert str(best) in str(raised.value)
     assert any(weight.abs().max() > 0 for weight in load_generator(best).parameters())
 
 
-def test_a_crafted_checkpoint_is_told_not_loaded(
+def test_a_crafted_checkpoint_is_refused(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
     facts = {"fingerprint": "f", "epoch": 1, "step": 0, "seen_images": 8, "history": []}
@@ -238,15 +233,28 @@ def test_a_crafted_checkpoint_is_told_not_loaded(
         run(pairs, small, tmp_path)
 
 
-def test_a_training_that_has_no_room_for_checkpoints_does_not_begin(
+def test_a_training_whose_checkpoints_do_not_fit_does_not_begin(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(disk_space, "SPARE_BYTES", 1 << 60)
+    """Room is needed for two kept checkpoints and a third that is being written."""
+    run(pairs, dataclasses.replace(small, epochs=1), tmp_path / "measured")
+    (checkpoint,) = (tmp_path / "measured").glob("checkpoint-*")
+    needed_bytes = 3 * checkpoint.stat().st_size
+    free_bytes = 0
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes + disk_space.SPARE_BYTES)
+    )
+    recorder = Recorder()
+    free_bytes = int(0.9 * needed_bytes)
     with pytest.raises(DiskSpaceError, match="checkpoints needs"):
-        run(pairs, small, tmp_path)
+        run(pairs, small, tmp_path / "full", recorder)
+    assert recorder.samples == []
+    free_bytes = 2 * needed_bytes
+    run(pairs, small, tmp_path / "full", recorder)
+    assert [row["epoch"] for row in recorder.rows] == [1, 2]
 
 
 def test_a_finished_training_is_not_trained_again(
@@ -267,13 +275,38 @@ def test_checkpoints_of_another_training_are_refused(
         run(pairs, small, tmp_path, fingerprint="other")
 
 
-def test_a_loss_that_is_not_finite_stops_with_what_to_do(
+def test_a_weight_that_is_not_finite_is_not_saved(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
-    exploding = dataclasses.replace(small, l1_weight=float("inf"))
-    with pytest.raises(TrainingError, match=r"not finite in epoch 1.*lower train\.generator_lr"):
+    # a checkpoint is due before every step; the second one would hold the weights
+    exploding = dataclasses.replace(small, l1_weight=float("inf"), checkpoint_interval_s=0.0)
+    with pytest.raises(TrainingError, match=r"weight is not finite after epoch 1, step 1; run"):
         run(pairs, exploding, tmp_path)
-    assert not list(tmp_path.glob("checkpoint-*"))
+    assert seen_images_of_checkpoints(tmp_path) == [0]
+
+
+def test_a_loss_that_is_not_finite_is_not_saved(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = trainer.update
+
+    def faulty(*arguments: Any) -> Losses:
+        return real(*arguments)._replace(l1=torch.tensor(float("nan")))
+
+    monkeypatch.setattr(trainer, "update", faulty)
+    eager = dataclasses.replace(small, checkpoint_interval_s=0.0)
+    with pytest.raises(
+        TrainingError, match=r"l1 loss is not finite in epoch 1, step 1;.*lower train\.generator_lr"
+    ):
+        run(pairs, eager, tmp_path)
+    assert seen_images_of_checkpoints(tmp_path) == [0]
+
+
+def seen_images_of_checkpoints(folder: Path) -> list[int]:
+    return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
 
 
 def test_memory_that_runs_out_says_what_to_do(
@@ -335,15 +368,33 @@ def test_fewer_pairs_than_a_batch_still_train(
     assert state.seen_images == 2
 
 
-def test_learning_rates_fall_to_nearly_nothing_at_the_end(small: TrainParams) -> None:
-    scales = [
-        learning_rate_scale(epoch, dataclasses.replace(small, epochs=10, lr_decay_fraction=0.5))
-        for epoch in range(10)
-    ]
-    assert scales[:5] == [1.0] * 5
-    assert scales[5:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
-    constant = dataclasses.replace(small, lr_decay_fraction=0.0)
-    assert learning_rate_scale(small.epochs - 1, constant) == 1.0
+def test_each_step_uses_the_learning_rate_of_its_epoch(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[tuple[int, float, float]] = []
+    real = trainer.update
+
+    def spy(state: TrainingState, *arguments: Any) -> Losses:
+        rates = [
+            optimizer.param_groups[0]["lr"]
+            for optimizer in (state.generator_optimizer, state.discriminator_optimizer)
+        ]
+        used.append((state.epoch, *rates))
+        return real(state, *arguments)
+
+    monkeypatch.setattr(trainer, "update", spy)
+    falling = dataclasses.replace(
+        small, epochs=3, lr_decay_fraction=1.0, generator_lr=0.4, discriminator_lr=0.04
+    )
+    state = run(pairs, falling, tmp_path)
+    expected = [(0, 0.3, 0.03), (1, 0.2, 0.02), (2, 0.1, 0.01)]
+    for epoch, generator_lr, discriminator_lr in expected:
+        of_epoch = [rates for number, *rates in used if number == epoch]
+        assert of_epoch == [pytest.approx([generator_lr, discriminator_lr])] * 4
+    assert [row["learning_rate"] for row in state.history] == pytest.approx([0.3, 0.2, 0.1])
 
 
 def test_recalibrated_statistics_are_those_of_the_data(
@@ -360,16 +411,3 @@ def test_recalibrated_statistics_are_those_of_the_data(
     assert first_norm.running_mean is not None
     assert torch.allclose(first_norm.running_mean, seen[0].mean(dim=(0, 2, 3)), atol=1e-5)
     assert generator.training
-
-
-def test_cuda_must_be_there_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto").type == "cpu"
-    with pytest.raises(TrainingError, match="finds no CUDA device"):
-        choose_device("cuda")
-
-
-def test_precision_is_as_asked_for() -> None:
-    cpu = torch.device("cpu")
-    assert choose_autocast_dtype("float32", cpu) is None
-    assert choose_autocast_dtype("bfloat16", cpu) is torch.bfloat16

@@ -1,0 +1,21 @@
+"""The learning rate by epoch."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from pipeline_steps.params import TrainParams
+
+
+def learning_rate_scale(epoch: int, params: "TrainParams") -> float:
+    """Factor of an epoch (from 0): 1, then linearly to 0 over the last ``lr_decay_fraction``."""
+    decay_epochs = params.lr_decay_fraction * params.epochs
+    remaining = params.epochs - epoch
+    return min(1.0, remaining / (decay_epochs + 1.0)) if decay_epochs else 1.0
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

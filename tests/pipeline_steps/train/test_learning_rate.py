@@ -1,0 +1,30 @@
+import dataclasses
+
+import pytest
+import torch
+
+from pipeline_steps.params import Params
+from pipeline_steps.train.learning_rate import learning_rate_scale, set_learning_rate
+
+
+def test_learning_rates_fall_to_nearly_nothing_at_the_end(params: Params) -> None:
+    small = params.train
+    scales = [
+        learning_rate_scale(epoch, dataclasses.replace(small, epochs=10, lr_decay_fraction=0.5))
+        for epoch in range(10)
+    ]
+    assert scales[:5] == [1.0] * 5
+    assert scales[5:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    constant = dataclasses.replace(small, lr_decay_fraction=0.0)
+    assert learning_rate_scale(small.epochs - 1, constant) == 1.0
+
+
+def test_a_set_learning_rate_is_the_step_of_every_parameter() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [{"params": [weight]} for weight in weights]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    set_learning_rate(optimizer, 0.25)
+    for weight in weights:
+        weight.grad = torch.ones(1)
+    optimizer.step()
+    assert [weight.item() for weight in weights] == [-0.25, -0.25]
