@@ -89,7 +89,7 @@ def test_what_waits_for_mlflow_is_kept(tmp_path: Path, is_finished: bool) -> Non
     if is_finished:
         mark_finished(waiting)
     assert open_current(tmp_path, days=0.0) == {waiting.name}
-    outbox.mark_delivered("server", "run", 1)
+    journal.mark_delivered("server", "run", 1)
     assert open_current(tmp_path, days=0.0) == set()
 
 
