@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.killing import REPRO, hashes, run_to_end
+from tests.faults.killing import REGISTER, REPRO, hashes, run_to_end
 from tests.whole.clone import Clone, make_small_clone
 
 PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": 0.3}}
@@ -36,4 +36,6 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
     durations_s = {
         phase: end_s - began_s for (phase, began_s), end_s in zip(began, ends_s, strict=True)
     }
+    registered = run_to_end(clone, REGISTER)
+    durations_s["register"] = registered.ended_s - registered.began_s["register"]
     return Unbroken(clone, durations_s, hashes(clone))

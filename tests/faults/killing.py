@@ -18,7 +18,12 @@ from tests.whole.clone import Clone
 
 LIMIT_S = 300.0
 Victim = Literal["all", "dvc", "stage"]
-_RUNNING = re.compile(r"Running stage '(\w+)'|^> python -m pipeline_steps (register)")
+_RUNNING = re.compile(r"Running stage '(\w+)'")
+PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
+# as `make repro`
+REPRO = ("sh", "-c", 'python -m pipeline_steps dvc_lock && exec dvc repro "$@"', "repro")
+REGISTER = (sys.executable, "-m", "pipeline_steps", "register")
+TRAIN = (sys.executable, "-m", "pipeline_steps", "train")
 COMPARED = (
     "data/prepared/train.npy",
     "models/generator.safetensors",
@@ -48,7 +53,7 @@ class Watched:
             for line in output:
                 self.lines.append(line)
                 if match := _RUNNING.search(line):
-                    self.began_s[match[1] or match[2]] = time.monotonic()
+                    self.began_s[match[1]] = time.monotonic()
         self.ended_s = time.monotonic()
 
     def wait_for(self, phase: str) -> bool:
@@ -96,16 +101,24 @@ def start(clone: Clone, command: Sequence[str]) -> tuple[Watched, threading.Thre
         start_new_session=True,
     )
     watched = Watched(process)
+    if command == REGISTER:
+        watched.began_s["register"] = time.monotonic()
     reader = threading.Thread(target=watched.read, daemon=True)
     reader.start()
     return watched, reader
 
 
-def run_and_kill(
-    clone: Clone, command: Sequence[str], *, phase: str, after_s: float, victim: Victim
-) -> bool:
+def start_for(phase: str, clone: Clone) -> tuple[Watched, threading.Thread]:
+    """Start the command that reaches a phase; registering needs all stages done before."""
+    if phase != "register":
+        return start(clone, REPRO)
+    run_to_end(clone, REPRO)
+    return start(clone, REGISTER)
+
+
+def run_and_kill(clone: Clone, *, phase: str, after_s: float, victim: Victim) -> bool:
     """Kill a command so many seconds into a phase; False if the phase was over before."""
-    watched, reader = start(clone, command)
+    watched, reader = start_for(phase, clone)
     is_killed = watched.wait_for(phase) and watched.lives(after_s)
     if is_killed:
         watched.kill(victim)
@@ -122,6 +135,12 @@ def run_to_end(clone: Clone, command: Sequence[str]) -> Watched:
     reader.join(LIMIT_S)
     assert watched.process.returncode == 0, "".join(watched.lines)
     return watched
+
+
+def finish(clone: Clone) -> None:
+    """Run every stage and register, which must succeed."""
+    run_to_end(clone, REPRO)
+    run_to_end(clone, REGISTER)
 
 
 def wait_for_session_end(session: int) -> None:
@@ -142,9 +161,3 @@ def _session(pid: int) -> int | None:
 def hashes(clone: Clone) -> dict[str, str]:
     """The sha256 of every file that must not depend on interruptions."""
     return {file: clone.sha256(file) for file in COMPARED}
-
-
-PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
-# as `make repro`
-REPRO = ("sh", "-c", 'python -m pipeline_steps dvc_lock && exec dvc repro "$@"', "repro")
-TRAIN = (sys.executable, "-m", "pipeline_steps", "train")

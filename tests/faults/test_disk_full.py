@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import PARAMS, Unbroken
-from tests.faults.killing import PHASES, REPRO, hashes, run_to_end, start
+from tests.faults.killing import PHASES, REPRO, finish, hashes, start, start_for
 from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone, make_small_clone
 
@@ -67,7 +67,7 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Un
     for number in range(ROUNDS):
         clone = unbroken.clone.copy_to(disk / f"run-{number}")
         for phase in PHASES:
-            watched, reader = start(clone, REPRO)
+            watched, reader = start_for(phase, clone)
             after_s = draw.uniform(0, unbroken.durations_s[phase])
             if not (watched.wait_for(phase) and watched.lives(after_s)):
                 continue
@@ -82,7 +82,7 @@ def test_the_disk_is_filled_in_the_middle_of_each_stage(disk: Path, unbroken: Un
                 assert any(words in printed for words in MESSAGES), printed
                 ours = [line for line in watched.lines if line.startswith("error: ")]
                 assert not any("I/O error" in line for line in ours), printed
-        run_to_end(clone, REPRO)
+        finish(clone)
         assert hashes(clone) == unbroken.hashes
         assert len(clone.versions()) == 1
         clone.run("rm", "-rf", str(clone.folder))

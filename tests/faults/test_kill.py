@@ -16,6 +16,7 @@ from tests.faults.killing import (
     REPRO,
     TRAIN,
     Victim,
+    finish,
     hashes,
     run_and_kill,
     run_to_end,
@@ -51,19 +52,19 @@ def test_the_whole_pipeline(unbroken: Unbroken, tmp_path: Path) -> None:
             victim: Victim = draw.choices(("all", "dvc", "stage"), weights=(4, 1, 1))[0]
             after_s = draw.uniform(0, unbroken.durations_s[phase])
             if num_kills < KILLS and run_and_kill(
-                clone, REPRO, phase=phase, after_s=after_s, victim=victim
+                clone, phase=phase, after_s=after_s, victim=victim
             ):
                 num_kills += 1
                 in_phase[phase] += 1
-        run_to_end(clone, REPRO)
+        finish(clone)
         assert hashes(clone) == unbroken.hashes, f"run {num_runs}"
         assert len(clone.versions()) == 1, f"run {num_runs}"
         assert not list(clone.folder.glob("**/.*.part*")), "temporary files are left"
         shutil.rmtree(clone.folder)
     kinds = ", ".join(f"{phase} {count}" for phase, count in in_phase.items())
     tell(
-        f"kill -9, dvc repro: {num_kills} kills ({kinds}) in {num_runs} runs; finished {num_runs},"
-        f" hashes equal {num_runs}, runs with one version {num_runs}"
+        f"kill -9, dvc repro and register: {num_kills} kills ({kinds}) in {num_runs} runs; finished"
+        f" {num_runs}, hashes equal {num_runs}, runs with one version {num_runs}"
     )
 
 

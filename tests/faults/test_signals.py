@@ -12,11 +12,11 @@ import pytest
 from tests.faults.conftest import Unbroken
 from tests.faults.killing import (
     PHASES,
-    REPRO,
     TRAIN,
+    finish,
     hashes,
-    run_to_end,
     start,
+    start_for,
     wait_for_session_end,
 )
 from tests.faults.report import FULL, tell
@@ -48,7 +48,7 @@ def test_each_stage_exits_within_seconds_and_is_resumed(
         clone = unbroken.clone.copy_to(tmp_path / f"run-{run}")
         for turn, phase in enumerate(PHASES, seed + run):
             number = SIGNALS[turn % 2]
-            watched, reader = start(clone, REPRO)
+            watched, reader = start_for(phase, clone)
             if not (watched.wait_for(phase) and watched.lives(draw.uniform(0.1, 4))):
                 continue
             # a terminal signals the whole group; an orchestrator the process that it started
@@ -64,14 +64,14 @@ def test_each_stage_exits_within_seconds_and_is_resumed(
                 assert phase == PHASES[-1], "".join(watched.lines)
                 assert len(clone.versions()) == 1
             assert "Traceback" not in "".join(watched.lines), "".join(watched.lines)
-        run_to_end(clone, REPRO)
+        finish(clone)
         assert hashes(clone) == unbroken.hashes
         assert len(clone.versions()) == 1
     assert num_sent
     assert longest_s < LIMIT_S or not FULL
     tell(
-        f"SIGINT and SIGTERM by turns to dvc repro: {num_sent} sent in {RUNS} runs, ended within"
-        f" {longest_s:.1f} s; finished {RUNS}, hashes equal {RUNS}"
+        f"SIGINT and SIGTERM by turns to dvc repro and register: {num_sent} sent in {RUNS} runs,"
+        f" ended within {longest_s:.1f} s; finished {RUNS}, hashes equal {RUNS}"
     )
 
 

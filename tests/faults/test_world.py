@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Unbroken
-from tests.faults.killing import REPRO, hashes, start
+from tests.faults.killing import REPRO, finish, hashes, start
 from tests.faults.report import FULL, tell
 from tests.whole.clone import Clone
 
@@ -32,6 +32,7 @@ def test_a_second_repro_is_refused_and_harms_nothing(
     first.process.wait(300)
     reader.join()
     assert first.process.returncode == 0, "".join(first.lines)
+    finish(clone)
     assert hashes(clone) == unbroken.hashes
     assert len(clone.versions()) == 1
     tell(f"second dvc repro during {phase}: refused, the first finished, hashes equal")
