@@ -38,7 +38,7 @@ from colorizer.model.folder import (
     WEIGHTS_FILE,
     compute_checksums,
 )
-from pipeline_steps.evaluate.stage import read_rows
+from pipeline_steps.evaluate.stage import read_halves
 from pipeline_steps.export.stage import export_onnx
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs
@@ -175,7 +175,7 @@ def open_session(path: Path, **settings: Any) -> Any:
 
 def score_variants(path: Path, test_pairs: PackedPairs, folder: Path) -> None:
     """Print size, speed and test metrics of a model with smaller weights."""
-    sketch, truth = read_rows(test_pairs, torch.arange(len(test_pairs)))
+    sketch, truth = read_halves(test_pairs, torch.arange(len(test_pairs)))
     variants = {
         "float32": path,
         "float16 weights": store_as(path, folder / "fp16.onnx", TensorProto.FLOAT16),

@@ -3,8 +3,8 @@
 Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
 Writes metrics/evaluation.json, reports/evaluate/{per_picture.csv,random.png,best.png,worst.png}
 
-A generator that doesn't beat copying the sketch, white paper and the mean training picture has
-learned nothing: published SSIM and PSNR of colorizers are about what copying scores.
+The baselines are the sketch itself, white paper and the mean training picture: published SSIM and
+PSNR of colorizers are about what copying the sketch scores.
 """
 
 from pathlib import Path
@@ -70,8 +70,8 @@ def main() -> None:
 
     with atomic_path(PER_PICTURE) as partial:
         table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    for path, rows in choose_rows(table, params).items():
-        save_rows(path, generator, test_pairs, rows)
+    for path, indices in choose_pairs(table, params).items():
+        draw_grid(path, generator, test_pairs, indices)
     write_json(EVALUATION_METRICS, evaluation)
     with mlflow_server.plain_errors():
         log_to_training_run(client, params, evaluation)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def read_ids(manifest: Path, split: str) -> list[str]:
-    """The ids of a split's pairs, in the order of their packed rows."""
+    """The ids of a split's pairs, in the order in which they are packed."""
     table = read_table(manifest, ("id", "split", "row"))
     rows = table[(table["split"] == split) & table["row"].notna()]
     return list(rows.sort_values("row")["id"])
@@ -92,8 +92,8 @@ def score_pairs(
     """Score the generator and the baselines: ``{answer: {metric: N float32}}``."""
     device = next(generator.parameters()).device
     collected: dict[str, dict[str, list[Tensor]]] = {}
-    for rows in torch.arange(len(pairs)).split(batch_size):
-        sketch, truth = (half.to(device) for half in read_rows(pairs, rows))
+    for indices in torch.arange(len(pairs)).split(batch_size):
+        sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
         answers = {
             GENERATOR: generator(sketch),
             "copy_sketch": sketch.expand_as(truth),
@@ -109,9 +109,9 @@ def score_pairs(
     }
 
 
-def read_rows(pairs: PackedPairs, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of a packed split → sketches K×1×S×S and truths K×3×S×S, float in −1..1."""
-    values = tensor_of(torch.from_numpy(pairs.pixels[rows.numpy()]))
+def read_halves(pairs: PackedPairs, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """K packed pairs → sketches K×1×S×S and truths K×3×S×S, float in −1..1."""
+    values = tensor_of(torch.from_numpy(pairs.pixels[indices.numpy()]))
     return values[:, SKETCH], values[:, COLOUR]
 
 
@@ -125,7 +125,7 @@ def summarize(scores: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
 
 
 def per_picture_table(ids: list[str], scores: dict[str, dict[str, Tensor]]) -> "pd.DataFrame":
-    """One row a test picture: id, row, then ``<answer>_<metric>``."""
+    """One row per test picture: id, row (its packed index), then ``<answer>_<metric>``."""
     import pandas as pd
 
     columns = {
@@ -136,8 +136,8 @@ def per_picture_table(ids: list[str], scores: dict[str, dict[str, Tensor]]) -> "
     return pd.DataFrame({"id": ids, "row": range(len(ids)), **columns})
 
 
-def choose_rows(table: "pd.DataFrame", params: Params) -> dict[Path, Tensor]:
-    """Which test pairs each grid shows: random by seed, best and worst by L1."""
+def choose_pairs(table: "pd.DataFrame", params: Params) -> dict[Path, Tensor]:
+    """The indices of the pairs that each grid shows: random by seed, best and worst by L1."""
     count = min(params.evaluate.grid_pairs, len(table))
     random = torch.Generator().manual_seed(params.evaluate.seed)
     by_l1 = torch.tensor(table.sort_values("generator_l1", kind="stable")["row"].to_numpy())
@@ -149,9 +149,9 @@ def choose_rows(table: "pd.DataFrame", params: Params) -> dict[Path, Tensor]:
 
 
 @torch.inference_mode()
-def save_rows(path: Path, generator: Generator, pairs: PackedPairs, rows: Tensor) -> None:
-    """Draw the grid of these test pairs."""
-    sketch, truth = read_rows(pairs, rows)
+def draw_grid(path: Path, generator: Generator, pairs: PackedPairs, indices: Tensor) -> None:
+    """Colour these test pairs and write their grid."""
+    sketch, truth = read_halves(pairs, indices)
     device = next(generator.parameters()).device
     save_grid(path, sketch, generator(sketch.to(device)).cpu(), truth)
 

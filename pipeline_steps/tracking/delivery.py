@@ -8,6 +8,7 @@ does so when it has appended its own (:func:`bring_up_to_date`).
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,8 @@ class Delivery:
             # it would fail later too, and must not hold up the rest
             self.rejected.append(f"{batch[0].key}: {mlflow_server.one_line(error)}")
         self.num_delivered += len(batch)
-        self.journal.mark_delivered(self.server, self.run_id, self.num_delivered)
+        with suppress(OSError):  # a full disk; what isn't marked is sent again, which is harmless
+            self.journal.mark_delivered(self.server, self.run_id, self.num_delivered)
         return True
 
 

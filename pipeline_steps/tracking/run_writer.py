@@ -16,12 +16,15 @@ MAX_BATCH_PARAMS = 100
 
 
 def next_batch(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """The first entry, or as many metrics from the first on as fit into one request."""
+    """The first entry, or as many metrics from the first on as fit into one request.
+
+    Metrics that depend on what the run has at that moment (``changed``) go alone.
+    """
     num_entries, num_metrics = 0, 0
     for entry in entries:
-        if entry.kind != "metrics":
+        if entry.kind != "metrics" or entry.send == "changed":
             break
-        num_metrics += len(entry.content["values"])
+        num_metrics += len(entry.content.get("values", ()))
         if num_entries and num_metrics > MAX_BATCH_METRICS:
             break
         num_entries += 1
@@ -109,8 +112,8 @@ class RunWriter:
 
     def _send_file(self, entry: Entry) -> None:
         file, folder = self.files / entry.content["file"], entry.content["folder"] or None
-        if not file.is_file():
-            raise ValueError(f"{file}: no such file")
+        if not file.is_file() or not file.resolve().is_relative_to(self.files.resolve()):
+            raise ValueError(f"{file}: no such file in the journal")
         if entry.send == "missing":
             artifacts = self.client.list_artifacts(self.run_id, folder)
             if any(Path(artifact.path).name == file.name for artifact in artifacts):

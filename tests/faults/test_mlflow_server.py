@@ -107,7 +107,7 @@ def epoch_interval_s(clone: Clone) -> float:
     times: list[float] = [
         e["content"]["time_ms"] for e in journal(clone) if e["key"].startswith("epoch ")
     ]
-    # while the run's first entries are sent, the courier's imports take their share of two cores
+    # while the run's first entries are sent, imports for their delivery use one of two cores
     later = times[len(times) // 4 :]
     return statistics.median(b - a for a, b in pairwise(later)) / 1000
 

@@ -242,15 +242,16 @@ def train(shell: Shell, clone: Clone) -> None:
         "MLFLOW_TRACKING_USERNAME": "someone",
         "MLFLOW_TRACKING_PASSWORD": CANARIES["MLflow's password in the environment"],
     }
+    stage = (sys.executable, "-m", "pipeline_steps", "register")
     try:
         wait_until(
             lambda: b"startup complete" in log_path.read_bytes(), 180, lambda: log_path.read_text()
         )
         shell.run(clone, "dvc", "repro", "evaluate", secrets=address)
         shell.run(clone, "dvc", "repro", secrets=pair)
+        shell.run(clone, *stage, secrets=pair)
     finally:
         end(server)
-    stage = (sys.executable, "-m", "pipeline_steps", "register")
     for secret in (address, pair):
         for more in QUIET_AND_LOUD:
             told = shell.run(clone, *stage, fails=True, secrets=secret | more)

@@ -6,7 +6,7 @@ import torch
 
 from pipeline_steps.base.paths import BEST_GRID, RANDOM_GRID, WORST_GRID
 from pipeline_steps.evaluate.stage import (
-    choose_rows,
+    choose_pairs,
     per_picture_table,
     score_pairs,
     summarize,
@@ -74,11 +74,11 @@ def test_grids_show_the_best_the_worst_and_a_fixed_random_choice(
     scores: dict[str, dict[str, torch.Tensor]], params: Params
 ) -> None:
     table = per_picture_table([f"id{k}" for k in range(7)], scores)
-    rows = choose_rows(table, params)
+    chosen = choose_pairs(table, params)
     l1 = scores["generator"]["l1"]
-    assert l1[rows[BEST_GRID][0]] == l1.min()
-    assert l1[rows[WORST_GRID][0]] == l1.max()
-    assert rows[RANDOM_GRID].tolist() == choose_rows(table, params)[RANDOM_GRID].tolist()
+    assert l1[chosen[BEST_GRID][0]] == l1.min()
+    assert l1[chosen[WORST_GRID][0]] == l1.max()
+    assert chosen[RANDOM_GRID].tolist() == choose_pairs(table, params)[RANDOM_GRID].tolist()
     assert list(table["id"]) == [f"id{k}" for k in range(7)]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,17 @@ from colorizer.base.errors import ModelFolderError, PictureError
 from colorizer.base.files import write_json
 from colorizer.model.folder import CHECKED_FILES, ModelFolder, compute_checksums, open_model_folder
 from pipeline_steps.base.errors import ExportError
+from pipeline_steps.base.paths import (
+    DATASET,
+    EVALUATION_METRICS,
+    EXPORTED_MODEL,
+    GENERATOR,
+    RANDOM_GRID,
+    TEST_PAIRS,
+    TRAINING_METRICS,
+)
 from pipeline_steps.export.model_card import write_card
-from pipeline_steps.export.stage import compare_with_torch, export_onnx, require_small
+from pipeline_steps.export.stage import compare_with_torch, export_onnx, main, require_small
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
 from pipeline_steps.pairs.packed import PackedPairs
 
@@ -106,6 +116,31 @@ def test_another_generator_is_noticed_on_real_sketches(
         require_small(compare_with_torch(model, other, pairs, num_pairs=2), 1e-4)
 
 
+def test_exporting_ends_by_printing_how_to_register(
+    in_folder: Path,
+    generator: Generator,
+    exported: Path,
+    make_pairs: Callable[..., PackedPairs],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = make_config(generator.architecture)
+    shutil.copy(Path(__file__).parents[3] / "params.yaml", in_folder)
+    TEST_PAIRS.parent.mkdir(parents=True)
+    make_pairs("test", 3).path.rename(TEST_PAIRS)
+    RANDOM_GRID.parent.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(RANDOM_GRID)
+    save_generator(GENERATOR, generator.architecture, generator.state_dict())
+    write_json(DATASET, config["data"])
+    write_json(TRAINING_METRICS, config["training"])
+    write_json(EVALUATION_METRICS, config["evaluation"])
+    main()
+    last = "register it: python -m pipeline_steps register (make repro does)"
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    open_model_folder(EXPORTED_MODEL)
+    made = (EXPORTED_MODEL / "generator.onnx").read_bytes()
+    assert made == (exported / "generator.onnx").read_bytes()
+
+
 def test_a_difference_that_is_nan_is_refused() -> None:
     with pytest.raises(ExportError):
         require_small(float("nan"), 1.0)
@@ -140,14 +175,14 @@ def test_a_broken_checksum_file_is_refused(copy_of: Path, content: str) -> None:
     ("content", "reason"),
     [(b"", "onnxruntime can't load it"), (b"no model", "not an ONNX model")],
 )
-def test_what_is_no_model_is_told(copy_of: Path, content: bytes, reason: str) -> None:
+def test_what_is_no_model_is_refused(copy_of: Path, content: bytes, reason: str) -> None:
     (copy_of / "generator.onnx").write_bytes(content)
     with pytest.raises(ModelFolderError, match=reason):
         Colorizer(ModelFolder(copy_of, {}))
 
 
 def sealed(folder: Path, config: object) -> Path:
-    """A folder with this config, as one would make it who means harm: the checksums are right."""
+    """A folder with this config and matching checksums, as an attacker would make it."""
     (folder / "config.json").write_text(json.dumps(config))
     write_json(folder / "checksums.json", compute_checksums(folder))
     return folder
@@ -157,7 +192,7 @@ def sealed(folder: Path, config: object) -> Path:
     "preprocessing",
     [None, 3, {}, *({"image_size": size} for size in (10**9, -32, 0, 32.5, "32", True, None))],
 )
-def test_a_config_that_asks_for_the_absurd_is_refused(copy_of: Path, preprocessing: object) -> None:
+def test_a_config_with_an_impossible_size_is_refused(copy_of: Path, preprocessing: object) -> None:
     config = json.loads((copy_of / "config.json").read_text()) | {"preprocessing": preprocessing}
     with pytest.raises(ModelFolderError, match=r"config\.json: preprocessing\.image_size must be"):
         Colorizer.load(sealed(copy_of, config))
@@ -218,7 +253,7 @@ def test_the_coloured_picture_has_the_sketchs_size(
     assert (coloured.size, coloured.mode) == (size, "RGB")
 
 
-def test_the_command_line_tells_what_is_wrong(exported: Path, tmp_path: Path) -> None:
+def test_the_command_line_reports_what_is_wrong(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(PictureError):
         Colorizer.load(exported)(tmp_path / "text.png")
@@ -255,7 +290,7 @@ def test_the_runtime_loads_no_torch(exported: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_card_tells_data_metrics_use_and_licence(exported: Path) -> None:
+def test_the_card_says_data_metrics_use_and_licence(exported: Path) -> None:
     card = (exported / "README.md").read_text()
     for part in ("Intended use", "Licence of the data: free", "| copy sketch | 0.100", "grid.png"):
         assert part in card

@@ -141,9 +141,7 @@ def test_machines_that_register_at_the_same_time_keep_the_lowest_version(
     assert capsys.readouterr().out == f"register: {NAME} is now version 1, alias candidate\n" * 2
 
 
-def test_another_model_becomes_another_version_beside_one_of_equal_name(
-    clone: Path, params: Params
-) -> None:
+def test_another_model_file_becomes_another_version(clone: Path, params: Params) -> None:
     command.main()
     torch.manual_seed(1)
     generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()

@@ -100,7 +100,7 @@ def test_the_mark_is_for_one_server_and_run(tmp_path: Path) -> None:
         assert journal.is_waiting()
 
 
-def test_metrics_go_in_batches_and_never_past_another_entry() -> None:
+def test_metrics_go_in_batches_and_never_past_another_kind_of_entry() -> None:
     entries = [
         Entry(key=str(n), kind="metrics", content=metrics(n, **{f"m{i}": 0.0 for i in range(400)}))
         for n in range(3)
@@ -110,6 +110,9 @@ def test_metrics_go_in_batches_and_never_past_another_entry() -> None:
     assert len(next_batch([entries[0], tags, entries[1]])) == 1
     assert next_batch([tags, tags]) == [tags]
     assert next_batch([]) == []
+    changed = Entry(key="c", kind="metrics", content=metrics(0, a=1.0), send="changed")
+    assert next_batch([entries[0], changed]) == [entries[0]]
+    assert next_batch([changed, entries[0]]) == [changed]
 
 
 def test_a_server_that_is_away_gets_all_in_order_when_it_is_back(
@@ -278,7 +281,34 @@ def trained(folder: Path) -> RunJournal:
     return journal
 
 
-def test_another_server_gets_all_and_is_told_where_it_came_from(
+def test_the_last_evaluation_counts_although_the_run_had_its_values_before(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    client, journal = connect_to("a"), trained(in_folder)
+    report = write_report(in_folder, "1")
+    run_entries.add_evaluation(journal, EVALUATION, report)
+    run_id = bring_up_to_date(client, "e", journal).run_id
+    training = TrainingRun(run_id=run_id, training="t1", tracking_uri="elsewhere", data={})
+    other = run_entries.open_journal(in_folder / "another clone", training)
+    for evaluation in (EVALUATION | {"generator": {"l1": 0.05}}, EVALUATION):
+        run_entries.add_evaluation(other, evaluation, report)
+    bring_up_to_date(client, "e", other)
+    assert read_values(client, run_id, "test_l1") == [0.1, 0.05, 0.1]
+
+
+def test_only_files_of_the_journal_are_sent(
+    in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
+) -> None:
+    client, journal = connect_to("a"), trained(in_folder)
+    (in_folder / "secret").write_text("word")
+    for key, file in (("outside", str(in_folder / "secret")), ("gone", "gone.png")):
+        journal.add(key, "file", {"file": file, "folder": ""})
+    delivery = bring_up_to_date(client, "e", journal)
+    assert [reason.split(":")[0] for reason in delivery.rejected] == ["outside", "gone"]
+    assert client.list_artifacts(delivery.run_id) == []
+
+
+def test_another_server_gets_all_and_where_it_came_from(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     first = connect_to("a")

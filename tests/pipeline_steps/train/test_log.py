@@ -8,12 +8,12 @@ import pytest
 
 from pipeline_steps.pairs.packed import PackedPairs
 from pipeline_steps.params import Params, flatten
-from pipeline_steps.tracking import mlflow_server
+from pipeline_steps.tracking import mlflow_server, runs
 from pipeline_steps.train.log import TrainingLog
 
 DATA = {"train": "a" * 64, "val": "b" * 64}
 
-# MLflow and what it brings warn of their own affairs
+# warnings of MLflow and its dependencies
 pytestmark = pytest.mark.filterwarnings("default")
 
 
@@ -38,7 +38,7 @@ def open_log(
     return open_log
 
 
-def break_off_after_one_epoch(log: TrainingLog, pairs: PackedPairs) -> None:
+def interrupt_after_one_epoch(log: TrainingLog, pairs: PackedPairs) -> None:
     with log:
         log.log_dataset(pairs, "training")
         log.log_epoch(row(1))
@@ -49,14 +49,15 @@ def steps(log: TrainingLog) -> list[int]:
     return [metric.step for metric in log.client.get_metric_history(log.run_id, "val_l1")]
 
 
-def test_a_training_that_goes_on_keeps_its_run_and_another_server_gets_it_all(
+def test_a_resumed_training_keeps_its_run_and_another_server_gets_it_all(
     open_log: Callable[[str], TrainingLog],
+    in_folder: Path,
     params: Params,
     make_pairs: Callable[..., PackedPairs],
 ) -> None:
     first = open_log("one")
     with pytest.raises(KeyboardInterrupt):
-        break_off_after_one_epoch(first, make_pairs("train", 2))
+        interrupt_after_one_epoch(first, make_pairs("train", 2))
     assert first.client.get_run(first.run_id).info.status == "KILLED"
 
     with open_log("one") as second:
@@ -79,3 +80,21 @@ def test_a_training_that_goes_on_keeps_its_run_and_another_server_gets_it_all(
         elsewhere.log_missing_epochs([row(1), row(2)])
     assert elsewhere.run_id != first.run_id
     assert steps(elsewhere) == [1, 2]
+    moved = elsewhere.client.get_run(elsewhere.run_id)
+    assert moved.data.tags[runs.ORIGIN_TAG] == f"sqlite:///{in_folder}/one.db run {first.run_id}"
+    assert moved.info.status == "FINISHED"
+
+
+def test_the_status_says_how_a_training_ended(open_log: Callable[[str], TrainingLog]) -> None:
+    with pytest.raises(ZeroDivisionError), open_log("one") as log:
+        raise ZeroDivisionError
+    assert log.client.get_run(log.run_id).info.status == "FAILED"
+    with open_log("one") as log:
+        pass
+    run = log.client.get_run(log.run_id)
+    assert run.info.status == "FINISHED"
+    ended = [entry for entry in log.journal.entries if entry.kind == "status"]
+    assert [entry.content["status"] for entry in ended] == [
+        *("RUNNING", "FAILED", "RUNNING", "FINISHED")
+    ]
+    assert run.info.end_time == ended[-1].content["time_ms"]
