@@ -57,9 +57,7 @@ def test_a_served_run_is_that_flow_with_parameters_it_takes(
 ) -> None:
     flow: Flow[..., Any] = load_flow_from_entrypoint(ENTRIES[name]["entrypoint"])
     assert flow.name == served[name].flow_name
-    # raises if the flow doesn't take one of them
-    taken = flow.validate_parameters(dict(served[name].parameters or {}))
-    assert taken == served[name].parameters
+    flow.validate_parameters(dict(served[name].parameters or {}))  # raises if one isn't taken
 
 
 def test_a_scheduled_retraining_promotes_what_is_better_at_head(

@@ -14,7 +14,7 @@ from flows.promotion import ledger
 from flows.promotion.versions import find_aliases
 from pipeline_steps.tracking import mlflow_server
 from tests.flows.tiny_model import make_registry
-from tests.whole.prefect_stack import PrefectServer, free_port, prefect_server
+from tests.whole.prefect_stack import PrefectServer, prefect_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -120,28 +120,3 @@ def test_without_a_prefect_server_a_shared_registry_is_refused(
     assert line.startswith("error: several machines may write to the registry at ")
     assert "set PREFECT_API_URL" in line
     assert ledger.read_entries(mlflow_server.connect(), NAME) == []
-
-
-def test_a_lease_survives_a_restart_of_the_server(tmp_path: Path) -> None:
-    port = free_port()
-    lease = (
-        "import time; from flows.ui.registry_lease import hold_lease\n"
-        "with hold_lease('model', 60) as lease:\n"
-        "    print('held', flush=True); input(); lease.require_held(); print('still held')"
-    )
-    with prefect_server(tmp_path, port=port) as first:
-        holder = subprocess.Popen(
-            [sys.executable, "-c", lease],
-            cwd=REPOSITORY,
-            env=first.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-    with prefect_server(tmp_path, port=port) as second:
-        output = holder.communicate("\n", timeout=60)[0]
-        assert "still held" in output
-        (limit,) = second.call("POST", "/v2/concurrency_limits/filter", {})
-        assert (limit["limit"], limit["active_slots"]) == (1, 0)
