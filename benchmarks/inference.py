@@ -53,7 +53,8 @@ IN_TORCH = """
 import sys, numpy, torch
 from pathlib import Path
 from PIL import Image
-from colorizer.pictures.decoding import fit_sketch, open_picture
+from colorizer.pictures.decoding import open_picture
+from colorizer.pictures.squares import fit_sketch
 from colorizer.base.pixels import to_model_range, to_pixel_range
 from pipeline_steps.networks.generator import load_generator
 folder, source, target = map(Path, sys.argv[1:])

@@ -1,19 +1,20 @@
-"""The runtime: an exported folder and a sketch in, a coloured picture out.
+"""The runtime: an exported folder and a sketch → a coloured picture. Knows no training.
 
 >>> from colorizer import Colorizer
 >>> Colorizer.load("models/colorizer")("sketch.png").save("coloured.png")  # doctest: +SKIP
 
-Needs numpy, onnxruntime and pillow. ``Colorizer`` is imported on first use, so that the stages
-that share only ``colorizer.base.pixels`` don't depend on all of the runtime.
+Needs numpy, onnxruntime and pillow. ``Colorizer`` and ``ColorizeOptions`` are imported on first
+use, so that importing ``colorizer.base`` alone doesn't import the rest of the runtime.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from colorizer.runtime import ColorizeOptions as ColorizeOptions
     from colorizer.runtime import Colorizer as Colorizer
 
-__all__ = ["Colorizer"]
+__all__ = ["ColorizeOptions", "Colorizer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""A folder of sketches → a folder of pictures: resumable, and one bad file never stops the rest.
+"""A folder of sketches → a folder of coloured pictures: resumable; a bad file is only reported.
 
-What is done stands in a journal in the output folder, a line a file; begun again with the same
-wishes, what stands there is not done again. Shards are disjoint parts of the same sorted list.
+A journal in the output folder records each result. The same command with the same options, model
+and sketches skips what is recorded there. Shards are disjoint parts of the same sorted list.
 """
 
 import csv
@@ -16,13 +16,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from colorizer.base.errors import ColorizerError, PictureError
-from colorizer.base.files import write_bytes
+from colorizer.base.files import remove_abandoned, write_bytes
 from colorizer.look.artwork import Part
+from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
-from colorizer.pictures.guard import PictureGuard
 from colorizer.runtime import ColorizeOptions, Colorizer
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -30,7 +30,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Part ``number`` of ``count``, from 1."""
+    """Part ``number`` of ``count``, counted from 1. Raises :class:`ValueError` for any other."""
 
     number: int = 1
     count: int = 1
@@ -41,13 +41,13 @@ class Shard:
 
     @property
     def suffix(self) -> str:
-        """For names of files that are this shard's own."""
+        """For the names of this shard's journal and report; empty for a single shard."""
         return "" if self.count == 1 else f"-{self.number}-of-{self.count}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One sketch, and where its picture goes; relative to the two folders."""
+    """One sketch and its picture: paths relative to the input and the output folder."""
 
     source: str
     target: str
@@ -55,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a job: a row of the report."""
+    """The result of one job: a row of the report."""
 
     source: str
     target: str
@@ -65,14 +65,15 @@ class Result:
     width: int = 0
     height: int = 0
     sha256: str = ""
-    """Of the picture's file."""
+    """Of the picture's file, in hexadecimal."""
     seconds: float = 0.0
 
 
 def find_jobs(sources: Path, suffix: str) -> list[Job]:
-    """Every file below a folder that is named as a picture, sorted; folders are kept.
+    """Every picture file below a folder by its suffix, sorted; the subfolders are kept.
 
-    Raises :class:`PictureError` if there is none.
+    Hidden files are left out: a killed writer's temporary files are hidden. Raises
+    :class:`PictureError` if there is no picture.
     """
     found = sorted(
         path.relative_to(sources).as_posix()
@@ -90,12 +91,12 @@ def find_jobs(sources: Path, suffix: str) -> list[Job]:
 
 
 def choose_shard(jobs: Sequence[Job], shard: Shard) -> list[Job]:
-    """Every ``count``-th job."""
+    """Every ``count``-th job, beginning at the shard's number."""
     return list(jobs[shard.number - 1 :: shard.count])
 
 
 class Journal:
-    """Results on disk, a JSON line each; those of other wishes, files or models don't count."""
+    """Results on disk, a JSON line each, with the key of their options and model."""
 
     def __init__(self, folder: Path, shard: Shard, key: str) -> None:
         self.path = folder / f".colorize{shard.suffix}.jsonl"
@@ -103,10 +104,10 @@ class Journal:
         self._lock = threading.Lock()
 
     def read(self, sources: Path, targets: Path) -> dict[str, Result]:
-        """What was done before and still stands, by source."""
+        """Source → result of earlier runs, if its key, sketch and picture are still the same."""
         last: dict[str, dict[str, Any]] = {}
         data = self.path.read_bytes() if self.path.exists() else b""
-        if data and not data.endswith(b"\n"):  # cut off while it was written
+        if data and not data.endswith(b"\n"):  # a killed writer's last line
             with self.path.open("ab") as file:
                 file.write(b"\n")
         for line in data.splitlines():
@@ -115,49 +116,68 @@ class Journal:
                 last[entry["result"]["source"]] = entry
             except (ValueError, TypeError, KeyError):
                 continue
-        results = (self._still_stands(entry, sources, targets) for entry in last.values())
+        results = (self._check(entry, sources, targets) for entry in last.values())
         return {result.source: result for result in results if result}
 
-    def _still_stands(self, entry: dict[str, Any], sources: Path, targets: Path) -> Result | None:
+    def _check(self, entry: dict[str, Any], sources: Path, targets: Path) -> Result | None:
         try:
             result = Result(**entry["result"])
-            if [entry["key"], entry["stamp"]] != [self.key, stamp(sources / result.source)]:
+            if [entry["key"], entry["stamp"]] != [
+                self.key,
+                size_and_mtime(sources / result.source),
+            ]:
                 return None
         except (TypeError, KeyError, OSError):
             return None
-        is_there = result.status == "failed" or (targets / result.target).is_file()
-        return result if is_there else None
+        is_valid = result.status == "failed" or (targets / result.target).is_file()
+        return result if is_valid else None
 
     def add(self, sources: Path, result: Result) -> None:
         """Append a result."""
-        entry = {"key": self.key, "stamp": _stamp_or_none(sources / result.source)}
+        try:
+            stamp = size_and_mtime(sources / result.source)
+        except OSError:
+            stamp = None
+        entry = {"key": self.key, "stamp": stamp}
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry | {"result": asdict(result)}) + "\n")
 
 
-def stamp(path: Path) -> list[int]:
-    """A file's size and time of change. Raises :class:`OSError`."""
+def size_and_mtime(path: Path) -> list[int]:
+    """A file's size in bytes and modification time in ns. Raises :class:`OSError`."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
-def _stamp_or_none(path: Path) -> list[int] | None:
-    try:
-        return stamp(path)
-    except OSError:
-        return None
-
-
 def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
-    """What a picture depends on, beside its sketch."""
+    """A hash of all that a picture depends on beside its sketch."""
     reference = hashlib.sha256(options.reference.tobytes()).hexdigest() if options.reference else ""
     parts = [model_sha256, options.clean, options.opaque, options.seed, options.palette, reference]
     parts += [options.line_strength, part]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+class BatchResults(NamedTuple):
+    """The results of a run."""
+
+    results: list[Result]
+    """One a job, in the jobs' order; with those of earlier runs."""
+    num_skipped: int
+    """Pictures that an earlier run had coloured."""
+
+    @property
+    def num_failed(self) -> int:
+        """Jobs that failed, in this or an earlier run."""
+        return sum(result.status == "failed" for result in self.results)
+
+    @property
+    def num_coloured(self) -> int:
+        """Pictures that this run coloured."""
+        return len(self.results) - self.num_skipped - self.num_failed
+
+
 class Batch:
-    """Colours jobs in threads; pictures are decoded in a guarded process beside each."""
+    """Colours jobs in threads, each with a decoder process of its own."""
 
     def __init__(
         self,
@@ -179,19 +199,26 @@ class Batch:
         journal: Journal,
         *,
         workers: int,
-        told: Callable[[Result], object],
-    ) -> list[Result]:
-        """Do what isn't done yet; ``told`` is called for every job, in no order."""
+        on_result: Callable[[Result], object],
+    ) -> BatchResults:
+        """Run the jobs that the journal doesn't record; a failed one isn't tried again.
+
+        ``on_result`` is called once per job, in any order. Temporary files that a killed run left
+        in the output folders are removed first.
+        """
+        for folder in {self.targets, *((self.targets / job.target).parent for job in jobs)}:
+            remove_abandoned(folder)
         before = journal.read(self.sources, self.targets)
         results = {job.source: before[job.source] for job in jobs if job.source in before}
+        num_skipped = sum(result.status == "done" for result in results.values())
         for result in results.values():
-            told(result)
+            on_result(result)
         waiting = [job for job in jobs if job.source not in before]
         for result in self._run_all(waiting, workers):
             journal.add(self.sources, result)
             results[result.source] = result
-            told(result)
-        return [results[job.source] for job in jobs]
+            on_result(result)
+        return BatchResults([results[job.source] for job in jobs], num_skipped)
 
     def _run_all(self, jobs: Sequence[Job], workers: int) -> Iterator[Result]:
         local = threading.local()
@@ -199,27 +226,26 @@ class Batch:
             lock = threading.Lock()
 
             def run(job: Job) -> Result:
-                if not hasattr(local, "guard"):
+                if not hasattr(local, "decoder"):
                     with lock:
-                        guard = PictureGuard(max_pixels=MAX_SKETCH_PIXELS)
-                        local.guard = stack.enter_context(guard)
-                return self._run_one(job, local.guard)
+                        decoder = DecoderProcess(max_pixels=MAX_SKETCH_PIXELS)
+                        local.decoder = stack.enter_context(decoder)
+                return self._run_one(job, local.decoder)
 
             try:
-                yield from _in_flight(pool, run, jobs, 2 * workers)
+                yield from _run_bounded(pool, run, jobs, 2 * workers)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _run_one(self, job: Job, guard: PictureGuard) -> Result:
+    def _run_one(self, job: Job, decoder: DecoderProcess) -> Result:
         start_s = time.monotonic()
         target = self.targets / job.target
         try:
-            artwork = self.colorizer.draw(self.sources / job.source, self.options, guard=guard)
+            artwork = self.colorizer.draw(self.sources / job.source, self.options, decoder=decoder)
             data = artwork.encode(target.suffix, self.part)
-            target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, data)
         except (ColorizerError, OSError, MemoryError) as error:
-            target.unlink(missing_ok=True)  # of an earlier run, with other wishes
+            target.unlink(missing_ok=True)  # of an earlier run with other options
             reason = str(error).removeprefix(f"{self.sources / job.source}: ") or "out of memory"
             return Result(source=job.source, target=job.target, status="failed", reason=reason)
         width, height = artwork.colour.size
@@ -234,10 +260,10 @@ class Batch:
         )
 
 
-def _in_flight(
+def _run_bounded(
     pool: ThreadPoolExecutor, run: Callable[[Job], Result], jobs: Sequence[Job], limit: int
 ) -> Iterator[Result]:
-    """Results as they come; no more than ``limit`` pictures are in memory."""
+    """Yield results as they finish, with at most ``limit`` jobs submitted at a time."""
     running: set[Future[Result]] = set()
     for job in jobs:
         running.add(pool.submit(run, job))
@@ -250,7 +276,7 @@ def _in_flight(
 
 
 def write_report(folder: Path, shard: Shard, results: Sequence[Result]) -> Path:
-    """Write ``report.csv`` and ``report.json``; return the former."""
+    """Write ``report.csv`` and ``report.json``; return the path of the former."""
     rows = [asdict(result) for result in results]
     table = io.StringIO()
     writer = csv.DictWriter(table, list(Result.__dataclass_fields__), lineterminator="\n")

@@ -2,11 +2,11 @@
 
 colorize sketch.png -o coloured.png
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
-colorize frames/ -o coloured/ --workers 4     a folder; run again, it goes on where it was
+colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
 colorize - -o - < sketch.png > coloured.png
 colorize studio                               the web page; its options: colorize studio --help
 
-exit codes: 0 all coloured; 1 nothing could be; 2 wrong usage; 3 some files of a folder could not
+exit codes: 0 all coloured; 1 error; 2 wrong usage; 3 some files of a folder failed
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         return run(arguments, parser)
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; to resume, run the same command again", file=sys.stderr)
         return 130
     except (ColorizerError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All options, for the command and for shell completion."""
+    """The parser, for the command and for shell completion."""
     parser = argparse.ArgumentParser(
         prog="colorize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,21 +63,27 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     look = parser.add_argument_group("look")
-    look.add_argument("--clean", action="store_true", help="make line art of a photo or scan first")
     look.add_argument(
-        "--opaque", action="store_true", help="lay transparent sketches on white paper"
+        "--clean", action="store_true", help="turn a photo or scan into line art first"
     )
-    look.add_argument("--seed", type=int, help="another colouring for every number ≥ 0")
-    look.add_argument("--palette", help="move the main colours to these: #ff8800,#2244aa")
+    look.add_argument(
+        "--opaque", action="store_true", help="composite transparent sketches on white"
+    )
+    look.add_argument("--seed", type=int, help="a variation for each number ≥ 0 (default: none)")
+    look.add_argument("--palette", help="replace the main colours by these: #ff8800,#2244aa")
     look.add_argument("--reference", type=Path, help="take hues and saturation from this picture")
     look.add_argument(
-        "--line-strength", type=float, default=1.0, metavar="0..2", help="0: none (default: 1)"
+        "--line-strength",
+        type=float,
+        default=1.0,
+        metavar="0..2",
+        help="0: no lines, 2: twice as dark (default: 1)",
     )
     look.add_argument(
         "--only",
         choices=("colour", "lines"),
         default="picture",
-        help="the colours without lines, or the lines without colours: what --clean found",
+        help="the colours without lines, or the lines alone, as --clean made them",
     )
     many = parser.add_argument_group("folders")
     many.add_argument("--layers", action="store_true", help="write .ora files instead of .png")
@@ -86,12 +92,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         default=len(os.sched_getaffinity(0)),
-        help="threads (default: one a core)",
+        help="threads (default: one per core)",
     )
     many.add_argument(
-        "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="part I of N"
+        "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="only part I of N"
     )
-    parser.add_argument("--json", action="store_true", help="say what was done as JSON")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     try:
         import shtab
     except ModuleNotFoundError:
@@ -110,36 +116,40 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    """Do what the arguments say. Raises :class:`ColorizerError` and :class:`OSError`."""
+    """Colour a file or a folder; return the exit code.
+
+    Raises :class:`ColorizerError`, :class:`OSError` and :class:`ValueError`.
+    """
     if arguments.workers < 1:
         parser.error("--workers must be ≥ 1")
     if arguments.input != "-" and Path(arguments.input).is_dir():
         if arguments.output == "-":
-            parser.error("a folder needs a folder: -o coloured/")
+            parser.error("an input folder needs an output folder: -o coloured/")
         return colour_folder(arguments)
     return colour_one(arguments)
 
 
 def colour_one(arguments: argparse.Namespace) -> int:
-    """Colour one sketch; 0."""
+    """Colour one sketch; return the exit code."""
     from colorizer.base.files import write_bytes
+    from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
-    from colorizer.pictures.guard import PictureGuard
     from colorizer.runtime import Colorizer
 
     suffix = ".png" if arguments.output == "-" else Path(arguments.output).suffix.lower()
-    # the guard's child starts while the model is being loaded
-    with PictureGuard(max_pixels=MAX_SKETCH_PIXELS) as guard:
-        colorizer = Colorizer.load(choose_model(arguments), guard=guard, device=arguments.device)
-        reference = guard.open(arguments.reference) if arguments.reference else None
+    # the decoder's child process starts while the model is loaded
+    with DecoderProcess(max_pixels=MAX_SKETCH_PIXELS) as decoder:
+        model = choose_model(arguments)
+        colorizer = Colorizer.load(model, decoder=decoder, device=arguments.device)
+        reference = decoder.open(arguments.reference) if arguments.reference else None
         options = make_options(arguments, reference)
         source = sys.stdin.buffer.read() if arguments.input == "-" else Path(arguments.input)
         artwork = colorizer.draw(source, options)
     data = artwork.encode(suffix, arguments.only)
     if artwork.hides_its_colours:
         print(
-            "note: the sketch's paper is transparent, and so are the colours on it; --opaque lays"
-            " it on white paper",
+            "note: the sketch's paper is transparent, and so are the colours on it; --opaque"
+            " composites it on white",
             file=sys.stderr,
         )
     if arguments.output == "-":
@@ -155,7 +165,7 @@ def colour_one(arguments: argparse.Namespace) -> int:
 
 
 def colour_folder(arguments: argparse.Namespace) -> int:
-    """Colour a folder; 0, or :data:`EXIT_SOME_FAILED`."""
+    """Colour a folder; return the exit code."""
     from tqdm import tqdm
 
     from colorizer.batch import (
@@ -167,7 +177,7 @@ def colour_folder(arguments: argparse.Namespace) -> int:
         options_key,
         write_report,
     )
-    from colorizer.pictures.guard import PictureGuard
+    from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.runtime import Colorizer
 
     sources, targets = Path(arguments.input), Path(arguments.output)
@@ -178,50 +188,53 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
     reference = None
     if arguments.reference:
-        with PictureGuard() as guard:
-            reference = guard.open(arguments.reference)
+        with DecoderProcess() as decoder:
+            reference = decoder.open(arguments.reference)
     options = make_options(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
     batch = Batch(colorizer, sources, targets, options, arguments.only)
     with tqdm(total=len(jobs), unit="picture", disable=arguments.json) as bar:
-        results = batch.run(
+        done = batch.run(
             jobs,
             Journal(targets, shard, key),
             workers=arguments.workers,
-            told=lambda _: bar.update(),
+            on_result=lambda _: bar.update(),
         )
-    report = write_report(targets, shard, results)
-    failed = [result for result in results if result.status == "failed"]
+    report = write_report(targets, shard, done.results)
     if arguments.json:
-        print(json.dumps([asdict(result) for result in results], ensure_ascii=False))
+        print(json.dumps([asdict(result) for result in done.results], ensure_ascii=False))
     else:
-        for result in failed:
-            print(f"{result.source}: {result.reason}", file=sys.stderr)
-        print(f"{len(results) - len(failed)} coloured, {len(failed)} not; {report}")
-    return EXIT_SOME_FAILED if failed else 0
+        for result in done.results:
+            if result.status == "failed":
+                print(f"{result.source}: {result.reason}", file=sys.stderr)
+        print(
+            f"{done.num_coloured} coloured, {done.num_skipped} skipped (done before),"
+            f" {done.num_failed} failed; {report}"
+        )
+    return EXIT_SOME_FAILED if done.num_failed else 0
 
 
 def choose_model(arguments: argparse.Namespace) -> str:
-    """The model that was asked for. Raises :class:`ModelFolderError` if none was, nor is here."""
+    """The requested or default model. Raises :class:`ModelFolderError` if there is neither."""
     wanted = arguments.model or os.environ.get("COLORIZER_MODEL")
     if wanted:
         return str(wanted)
     if not MODEL.is_dir():
         raise ModelFolderError(
-            f"no model: {MODEL} isn't here. `make repro` makes one; or name one with --model or"
-            " COLORIZER_MODEL, a folder or models:/sketch-colorizer@champion"
+            f"no model: {MODEL} doesn't exist. `make repro` makes one, or set --model or"
+            " COLORIZER_MODEL to a folder or models:/sketch-colorizer@champion"
         )
     return str(MODEL)
 
 
 def make_options(arguments: argparse.Namespace, reference: "Image | None") -> "ColorizeOptions":
-    """The look that was asked for. Raises :class:`PictureError` for a palette that is none."""
+    """The options from the arguments. Raises :class:`PictureError` for an invalid palette."""
     from colorizer.look.palette import parse_colours
     from colorizer.runtime import ColorizeOptions
 
     if arguments.palette:
-        parse_colours(arguments.palette)  # before any work
+        parse_colours(arguments.palette)  # report an error before any work
     return ColorizeOptions(
         clean=arguments.clean,
         opaque=arguments.opaque,

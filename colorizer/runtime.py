@@ -1,4 +1,4 @@
-"""Colouring with an exported generator: onnxruntime, numpy and pillow, nothing else."""
+"""Colouring sketches with an exported generator; needs onnxruntime, numpy and pillow only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,9 @@ import numpy as np
 from colorizer.base.errors import PictureError
 from colorizer.model.folder import ModelFolder, open_model_folder
 from colorizer.model.session import ModelSession
-from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, fit_sketch, open_with_alpha
-from colorizer.pictures.guard import PictureGuard
+from colorizer.pictures.decoder_process import DecoderProcess
+from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, open_with_alpha
+from colorizer.pictures.squares import fit_sketch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,20 +24,20 @@ MAX_LINE_STRENGTH = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeOptions:
-    """How a sketch is to be coloured."""
+    """Options of one colouring. Raises :class:`ValueError` for a value out of range."""
 
     clean: bool = False
-    """Make line art of a photo or scan first."""
+    """Turn a photo or scan into line art first."""
     opaque: bool = False
-    """Lay the sketch on white paper: colours show also where it was transparent."""
+    """Composite the sketch on white, so that colours show where it was transparent."""
     seed: int | None = None
-    """≥ 0: another colouring, by the generator's dropout noise; None: its plain one."""
+    """≥ 0: a variation by the generator's dropout noise. None: no noise."""
     palette: str | None = None
-    """Colours like ``#ff8800,#2244aa`` that the picture's main ones are moved to."""
+    """1 to 6 colours like ``#ff8800,#2244aa`` that replace the picture's main colours."""
     reference: "Image | None" = None
-    """A picture whose hues and saturation are taken over."""
+    """A picture whose hues and saturation the result takes on."""
     line_strength: float = 1.0
-    """0 (none) to 2."""
+    """0 (no lines) to 2 (twice as dark)."""
 
     def __post_init__(self) -> None:
         if self.seed is not None and self.seed < 0:
@@ -48,18 +49,18 @@ class ColorizeOptions:
 
 
 class Colorizer:
-    """A generator that is ready to colour sketches."""
+    """A loaded generator that colours sketches. Threads may share it."""
 
     def __init__(
         self,
         model: ModelFolder,
         *,
         threads: int | None = None,
-        guard: PictureGuard | None = None,
+        decoder: DecoderProcess | None = None,
         device: str = "cpu",
     ) -> None:
         self.model = model
-        self.guard = guard
+        self.decoder = decoder
         self.session = ModelSession(model, threads=threads, device=device)
 
     @classmethod
@@ -67,30 +68,34 @@ class Colorizer:
         cls,
         model: str | Path,
         *,
-        guard: PictureGuard | None = None,
+        decoder: DecoderProcess | None = None,
         threads: int | None = None,
         device: str = "cpu",
     ) -> Self:
         """Load an exported folder, or ``models:/name@alias`` from a registry, checksums verified.
 
-        With a ``guard`` pictures are decoded in its child process: hostile ones can't harm this
-        one. Raises :class:`ModelFolderError` if the folder is incomplete, damaged or of another
-        version, or the registry has none.
+        With a ``decoder``, pictures are decoded in its child process, which a hostile picture can
+        crash without harm to this one. ``threads`` is onnxruntime's (default: one per core),
+        ``device`` is ``cpu`` or ``cuda``.
+
+        Raises :class:`ModelFolderError` if the folder is incomplete, damaged or of another
+        version, or the registry has no such model; :class:`ValueError` for another ``device``.
         """
         if str(model).startswith("models:/"):
             from colorizer.model.registry import fetch_model
 
             model = fetch_model(str(model)).folder
         opened = open_model_folder(Path(model), skip_onnx_checksum=True)
-        return cls(opened, guard=guard, threads=threads, device=device)
+        return cls(opened, decoder=decoder, threads=threads, device=device)
 
     def __call__(
         self, picture: "str | Path | bytes", options: ColorizeOptions | None = None
     ) -> "Image":
         """Colour one sketch file (a path, or its bytes) → RGB, or RGBA if it has transparency.
 
-        The picture has exactly the sketch's size and alpha. Raises
-        :class:`~colorizer.base.errors.PictureError` if the file is not a sane picture.
+        The result has exactly the sketch's size and alpha. Raises
+        :class:`~colorizer.base.errors.PictureError` if the file is not a readable picture, and
+        :class:`~colorizer.base.errors.ModelFolderError` for a seed if the model has no noise.
         """
         return self.draw(picture, options).picture()
 
@@ -99,19 +104,20 @@ class Colorizer:
         picture: "str | Path | bytes",
         options: ColorizeOptions | None = None,
         *,
-        guard: PictureGuard | None = None,
+        decoder: DecoderProcess | None = None,
     ) -> "Artwork":
-        """Colour one sketch file; colours, lines and alpha stay apart.
+        """Colour one sketch file → colours, lines and alpha as separate layers.
 
-        Threads may share a colorizer, and bring a ``guard`` each. Raises as a call does.
+        ``decoder`` replaces the colorizer's own, for threads that have one each. Raises what
+        :meth:`__call__` raises.
         """
         from colorizer.pictures.sketch import to_sketch
 
         options = options or ColorizeOptions()
         source = Path(picture) if isinstance(picture, str) else picture
         try:
-            if guard := guard or self.guard:
-                decoded = guard.open_with_alpha(source)
+            if decoder := decoder or self.decoder:
+                decoded = decoder.open_with_alpha(source)
             else:
                 decoded = open_with_alpha(source, max_pixels=MAX_SKETCH_PIXELS)
         except PictureError as error:
@@ -122,7 +128,7 @@ class Colorizer:
         )
 
     def draw_sketch(self, sketch: "Sketch", options: ColorizeOptions) -> "Artwork":
-        """Colour line art. Raises :class:`PictureError` for a palette that is none."""
+        """Colour line art. Raises :class:`PictureError` for an invalid palette."""
         from colorizer.look import palette
         from colorizer.look.artwork import Artwork
         from colorizer.look.upscaling import spread_colours

@@ -12,8 +12,9 @@ from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import Image
 
+from colorizer.base.cielab import from_lab_picture, to_lab_picture
 from colorizer.base.errors import PictureError
 
 Float32Array = npt.NDArray[np.float32]
@@ -126,7 +127,7 @@ def _sample(picture: Image.Image) -> Image.Image:
 
 def _chroma(picture: Image.Image) -> Float32Array:
     """a and b of all pixels, N×2, about −128..127."""
-    lab = np.asarray(_apply(picture, _TO_LAB))
+    lab = np.asarray(to_lab_picture(picture))
     # Pillow keeps a and b as signed bytes
     chroma: Float32Array = lab[..., 1:].view(np.int8).reshape(-1, 2).astype(np.float32)
     return chroma
@@ -139,22 +140,11 @@ def _map_chroma(
     # band by band: the float copy of a large picture would be many times its size
     for top in range(0, picture.height, BAND_ROWS):
         box = (0, top, picture.width, min(top + BAND_ROWS, picture.height))
-        lab = _apply(picture.crop(box), _TO_LAB)
+        lab = to_lab_picture(picture.crop(box))
         values = np.array(lab)
         chroma = values[..., 1:].view(np.int8).reshape(-1, 2).astype(np.float32)
         moved = change(chroma).round().clip(-128, 127).astype(np.int8)
         values[..., 1:] = moved.view(np.uint8).reshape(*values.shape[:2], 2)
         band = Image.frombytes("LAB", lab.size, values.tobytes())
-        result.paste(_apply(band, _FROM_LAB), box)
+        result.paste(from_lab_picture(band), box)
     return result
-
-
-def _apply(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
-    changed = ImageCms.applyTransform(picture, transform)
-    assert changed is not None, "not in place"
-    return changed
-
-
-_RGB, _LAB = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-_TO_LAB = ImageCms.buildTransform(_RGB, _LAB, "RGB", "LAB")
-_FROM_LAB = ImageCms.buildTransform(_LAB, _RGB, "LAB", "RGB")

@@ -1,4 +1,4 @@
-"""The exported model: the format of its folder, the ONNX session, and the registry it comes from.
+"""The exported model: its folder's format, checks, the ONNX session, fetching from a registry.
 
-Belongs here: finding, checking, loading and running a model. Pictures and layers do not.
+Decoding pictures and what is done to colours afterwards don't belong here.
 """

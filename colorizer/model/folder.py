@@ -1,10 +1,10 @@
-"""The exported folder: the one home of its format, for who writes it and who loads it.
+"""The exported folder: its format, used by the stage that writes it and the runtime that loads it.
 
 generator.onnx          the model: sketch N×1×S×S → colour N×3×S×S, float32 in −1..1
 generator.safetensors   the same weights, for further training
-config.json             all preprocessing, and what the model was made from
-checksums.json          sha256 of every other file
-README.md, grid.png     the model card and what the model does on test pictures
+config.json             preprocessing, and the params, data and commit it was made from
+checksums.json          SHA-256 of every other file
+README.md, grid.png     the model card, and a grid of coloured test pictures
 """
 
 import hashlib
@@ -39,12 +39,12 @@ def noise_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder whose files were all found to be what was exported."""
+    """An exported folder whose checksums were verified."""
 
     folder: Path
     config: dict[str, Any]
     onnx_sha256: str | None = None
-    """What the model file must hash to when it's read; None while it's being made."""
+    """Checked when the model file is read; None while the folder is being exported."""
 
     @property
     def onnx_path(self) -> Path:
@@ -53,14 +53,14 @@ class ModelFolder:
 
     @property
     def image_size(self) -> int:
-        """S: height and width in pixels that the model takes and gives."""
+        """S: height and width in pixels of the model's input and output."""
         return int(self.config["preprocessing"]["image_size"])
 
     def read_onnx(self) -> bytes:
-        """Read the model file, once: what was checked is what is run.
+        """Read the model file and check these bytes, so that what was checked is what runs.
 
-        Raises :class:`ModelFolderError` if it differs from its checksum, is no ONNX model, or keeps
-        weights in other files.
+        Raises :class:`ModelFolderError` if it differs from its checksum, isn't an ONNX model, or
+        stores weights in other files.
         """
         try:
             data = self.onnx_path.read_bytes()
@@ -69,14 +69,14 @@ class ModelFolder:
         if self.onnx_sha256 and hashlib.sha256(data).hexdigest() != self.onnx_sha256:
             raise _differs(self.onnx_path)
         try:
-            is_alone = not has_external_data(data)
+            is_external = has_external_data(data)
         except ValueError as error:
             raise ModelFolderError(
                 f"{self.onnx_path}: not an ONNX model ({error}); export the folder again"
             ) from None
-        if not is_alone:
+        if is_external:
             raise ModelFolderError(
-                f"{self.onnx_path}: keeps weights in other files, which are never opened; export"
+                f"{self.onnx_path}: stores weights in other files, which are never opened; export"
                 " the model as one file"
             )
         return data
@@ -87,8 +87,8 @@ def open_model_folder(folder: Path, *, skip_onnx_checksum: bool = False) -> Mode
 
     ``skip_onnx_checksum`` leaves the model file to :meth:`ModelFolder.read_onnx`, which checks it.
 
-    Raises :class:`ModelFolderError` if a file is missing, differs from its checksum, or says what
-    it can't, or the folder was written by a newer version.
+    Raises :class:`ModelFolderError` if a file is missing, differs from its checksum or is
+    malformed, or the folder has a newer format.
     """
     checksums = _read_json(folder / CHECKSUMS_FILE)
     for name in CHECKED_FILES:
@@ -123,12 +123,12 @@ def _check_image_size(path: Path, config: dict[str, Any]) -> None:
 
 
 def compute_checksums(folder: Path) -> dict[str, str]:
-    """The sha256 of every file that is checked on loading."""
+    """File name → SHA-256, for every file that is checked on loading."""
     return {name: _sha256(folder / name) for name in CHECKED_FILES}
 
 
-def identify(folder: Path) -> str:
-    """The SHA-256 of a folder's checksums: equal for equal exports.
+def folder_fingerprint(folder: Path) -> str:
+    """The SHA-256 of a folder's ``checksums.json``: equal for equal exports.
 
     Raises :class:`ModelFolderError` if they can't be read.
     """

@@ -1,7 +1,7 @@
-"""Does an ONNX model keep all its weights in itself? Told without the onnx package.
+"""Whether an ONNX model stores tensors in other files; checked without the onnx package.
 
-A tensor may say that its data lie in another file, wherever that is (ONNX, docs/ExternalData.md). A
-folder from a stranger must not make us open files, so such a model is refused. Walks the protobuf
+A tensor may name any other file as the place of its data (ONNX, docs/ExternalData.md). A model from
+an untrusted source must not make us open files, so such a model is refused. Walks the protobuf
 messages (protobuf.dev/programming-guides/encoding) in which onnx.proto can hold a tensor.
 """
 
@@ -18,7 +18,7 @@ _HOLDS = {
     _SPARSE: {1: _TENSOR, 2: _TENSOR},
     _TENSOR: {},
 }
-"""Message → its fields that hold messages we look into, by field number of onnx.proto."""
+"""Message → its fields that hold messages to walk, by field number of onnx.proto."""
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 32
@@ -27,12 +27,12 @@ _MAX_DEPTH = 32
 def has_external_data(model: bytes) -> bool:
     """Whether a tensor of the model names another file.
 
-    Raises :class:`ValueError` if the bytes are no protobuf message, or nested absurdly.
+    Raises :class:`ValueError` if the bytes aren't a protobuf message, or nested over 32 deep.
     """
-    return _looks_outside(memoryview(model), _MODEL, 0)
+    return _has_external_tensor(memoryview(model), _MODEL, 0)
 
 
-def _looks_outside(message: memoryview, kind: int, depth: int) -> bool:
+def _has_external_tensor(message: memoryview, kind: int, depth: int) -> bool:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     for field, value in _fields(message):
@@ -42,7 +42,7 @@ def _looks_outside(message: memoryview, kind: int, depth: int) -> bool:
         if (
             inner is not None
             and isinstance(value, memoryview)
-            and _looks_outside(value, inner, depth + 1)
+            and _has_external_tensor(value, inner, depth + 1)
         ):
             return True
     return False
@@ -63,9 +63,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire_type in (_FIXED64, _FIXED32):
             num_bytes = 8 if wire_type == _FIXED64 else 4
         else:
-            raise ValueError(f"no protobuf message: wire type {wire_type}")
+            raise ValueError(f"not a protobuf message: wire type {wire_type}")
         if at + num_bytes > len(message):
-            raise ValueError("no protobuf message: it ends in the middle of a field")
+            raise ValueError("not a protobuf message: it ends in the middle of a field")
         yield field, message[at : at + num_bytes]
         at += num_bytes
 
@@ -74,10 +74,10 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):
-            raise ValueError("no protobuf message: it ends in the middle of a number")
+            raise ValueError("not a protobuf message: it ends in the middle of a number")
         byte = message[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("no protobuf message: a number without end")
+    raise ValueError("not a protobuf message: a number without end")

@@ -1,6 +1,6 @@
-"""Models from an MLflow registry: fetched once, checked, and kept for when the registry is away.
+"""Models from an MLflow registry: downloaded once, verified, and cached for offline use.
 
-Needs MLflow (or its small sibling, mlflow-skinny), which is imported only here.
+Needs MLflow or mlflow-skinny, which the runtime imports only here.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL_TAG = "model_sha256"
 CONFIG_TAG = "config_sha256"
-# a dead server is noticed in seconds, not minutes, and nothing is sent to anyone else
+# fail on a dead server in seconds, not minutes; send no telemetry
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -34,40 +34,41 @@ _ENVIRONMENT = {
 
 
 class FetchedModel(NamedTuple):
-    """A version's exported folder on this machine."""
+    """A version's exported folder in the cache."""
 
     folder: Path
     name: str
     version: int
     is_stale: bool
-    """The registry couldn't be asked: it's what the alias meant last time."""
+    """The registry was unreachable: this is what the address referred to when last fetched."""
 
 
 def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
-    """Bring ``models:/name@alias`` or ``models:/name/7`` here, unless it's here already.
+    """Download ``models:/name@alias`` or ``models:/name/7`` into the cache, unless it's there.
 
-    When the registry doesn't answer, what it said last is taken, with a line on stderr. Raises
-    :class:`ModelFolderError` if there is no such version, or it's not the one that was registered.
+    If the registry is unreachable, returns the version fetched last, with a warning on stderr.
+    Raises :class:`ModelFolderError` if there is no such version, its files aren't those that were
+    registered, or the registry is unreachable and nothing was fetched before.
     """
     name, alias, number = _parse(uri)
     cache = cache or cache_folder()
     _prepare_mlflow()
-    said = cache / f"{hashlib.sha256(f'{_server()} {uri}'.encode()).hexdigest()[:16]}.json"
+    record = cache / f"{hashlib.sha256(f'{_server()} {uri}'.encode()).hexdigest()[:16]}.json"
     try:
-        version = _find(name, alias, number)
-        folder = _bring(name, version, cache)
+        version = _find_version(name, alias, number)
+        folder = _download_to_cache(name, version, cache)
     except _UnreachableError as error:
-        known = _recall(said)
+        known = _read_record(record)
         if known is None:
             raise ModelFolderError(f"{uri}: {error}, and none was fetched before") from None
         print(
-            f"warning: {uri}: {error}; going on with version {known.version}, fetched before",
+            f"warning: {uri}: {error}; using version {known.version}, fetched before",
             file=sys.stderr,
         )
         return known
     found = FetchedModel(folder, name, int(version.version), is_stale=False)
-    record = {"folder": str(folder), "name": name, "version": found.version}
-    write_text(said, json.dumps(record))
+    facts = {"folder": str(folder), "name": name, "version": found.version}
+    write_text(record, json.dumps(facts))
     return found
 
 
@@ -79,9 +80,10 @@ def cache_folder() -> Path:
 
 
 def require_registered(what: str, folder: Path, tags: dict[str, str]) -> None:
-    """Make sure that a version's model and config are those that its tags tell.
+    """Compare a version's model and config with the SHA-256 in its tags.
 
-    Raises :class:`ModelFolderError` if someone changed them, checksums and all.
+    Raises :class:`ModelFolderError` if they differ: someone changed the files in the artifact
+    store. ``what`` names the version in the message.
     """
     for tag, file in ((MODEL_TAG, ONNX_FILE), (CONFIG_TAG, CONFIG_FILE)):
         found, registered = file_sha256(folder / file), tags.get(tag)
@@ -93,10 +95,10 @@ def require_registered(what: str, folder: Path, tags: dict[str, str]) -> None:
 
 
 def download_folder(name: str, number: int, folder: Path) -> None:
-    """Lay out a version's files in ``folder`` as export wrote them. Raises what MLflow raises."""
+    """Download a version's files into ``folder``, as exported. Raises what MLflow raises."""
     import mlflow
 
-    # given a folder, it copies; else a local store would hand out its own
+    # with dst_path MLflow copies; without, a local store returns its own folder
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         uri = f"models:/{name}/{number}"
         stored = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
@@ -106,7 +108,7 @@ def download_folder(name: str, number: int, folder: Path) -> None:
 
 
 class _UnreachableError(Exception):
-    pass
+    """No answer from the registry."""
 
 
 def _parse(uri: str) -> tuple[str, str | None, str | None]:
@@ -120,7 +122,7 @@ def _parse(uri: str) -> tuple[str, str | None, str | None]:
 
 
 def _prepare_mlflow() -> None:
-    """Load MLflow. Raises :class:`ModelFolderError` if it isn't installed, or has no registry."""
+    """Import MLflow. Raises :class:`ModelFolderError` if it isn't installed or has no registry."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     try:
@@ -133,19 +135,19 @@ def _prepare_mlflow() -> None:
     scheme, _, path = mlflow.get_registry_uri().partition(":///")
     if scheme != "sqlite":
         return
-    if not Path(path).exists():  # MLflow would make an empty one
+    if not Path(path).exists():  # MLflow would create an empty one
         raise ModelFolderError(
-            f"no registry: {path} isn't here; `make repro` makes one, or name a server in"
-            " MLFLOW_TRACKING_URI"
+            f"no registry: {path} doesn't exist; `make repro` creates one, or set"
+            " MLFLOW_TRACKING_URI to a server"
         )
     if importlib.util.find_spec("sqlalchemy") is None:
         raise ModelFolderError(
-            f"{path} can't be read by MLflow's small sibling: pip install mlflow, or set"
+            f"mlflow-skinny can't read {path}: pip install mlflow, or set"
             " MLFLOW_TRACKING_URI to a server"
         )
 
 
-def _find(name: str, alias: str | None, number: str | None) -> "ModelVersion":
+def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVersion":
     from mlflow import MlflowClient
 
     try:
@@ -166,33 +168,33 @@ def _find(name: str, alias: str | None, number: str | None) -> "ModelVersion":
         raise _unreachable() from None
 
 
-def _bring(name: str, version: "ModelVersion", cache: Path) -> Path:
+def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
     what = f"{name} version {version.version}"
     tags = dict(version.tags)
     key = tags.get(MODEL_TAG, "") + tags.get(CONFIG_TAG, "") or f"{_server()} {what}"
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:32]
-    if _is_whole(what, folder, tags):
+    if _is_valid(what, folder, tags):
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".part-") as temporary:
-        staging = Path(temporary) / "model"
-        staging.mkdir()
+        partial = Path(temporary) / "model"
+        partial.mkdir()
         try:
-            download_folder(name, int(version.version), staging)
+            download_folder(name, int(version.version), partial)
         except Exception:
             raise _unreachable() from None
-        open_model_folder(staging)
-        require_registered(what, staging, tags)
+        open_model_folder(partial)
+        require_registered(what, partial, tags)
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            staging.rename(folder)
-        except OSError:  # another process was quicker
-            if not _is_whole(what, folder, tags):
+            partial.rename(folder)
+        except OSError:  # another process created it meanwhile
+            if not _is_valid(what, folder, tags):
                 raise
     return folder
 
 
-def _is_whole(what: str, folder: Path, tags: dict[str, str]) -> bool:
+def _is_valid(what: str, folder: Path, tags: dict[str, str]) -> bool:
     try:
         open_model_folder(folder)
         require_registered(what, folder, tags)
@@ -201,22 +203,22 @@ def _is_whole(what: str, folder: Path, tags: dict[str, str]) -> bool:
     return True
 
 
-def _recall(said: Path) -> FetchedModel | None:
+def _read_record(record: Path) -> FetchedModel | None:
     try:
-        record: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))
-        folder = Path(record["folder"])
+        facts: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        folder = Path(facts["folder"])
         open_model_folder(folder)
-        return FetchedModel(folder, str(record["name"]), int(record["version"]), is_stale=True)
+        return FetchedModel(folder, str(facts["name"]), int(facts["version"]), is_stale=True)
     except (OSError, ValueError, KeyError, TypeError, ModelFolderError):
         return None
 
 
 def _server() -> str:
-    """The registry's address without user name and password."""
+    """The registry's address, without credentials."""
     import mlflow
 
     return without_credentials(mlflow.get_registry_uri())
 
 
 def _unreachable() -> _UnreachableError:
-    return _UnreachableError(f"the registry at {_server()} doesn't answer (MLFLOW_TRACKING_URI)")
+    return _UnreachableError(f"no answer from the registry at {_server()} (MLFLOW_TRACKING_URI)")

@@ -20,36 +20,41 @@ DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class ModelSession:
-    """A loaded generator. Threads may share it.
-
-    Raises :class:`ModelFolderError` if onnxruntime refuses the model file, or its shapes are not
-    those of its config; :class:`ValueError` for an unknown ``device``.
-    """
+    """A generator loaded in onnxruntime. Threads may share it."""
 
     def __init__(
         self, model: ModelFolder, *, threads: int | None = None, device: str = "cpu"
     ) -> None:
+        """Load the model file, after its checksum was verified.
+
+        ``threads``: default one per core; ``device``: ``cpu`` or ``cuda``. Raises
+        :class:`ModelFolderError` if onnxruntime can't load the model file or its shapes differ from
+        its config's, or the device isn't available; :class:`ValueError` for an unknown device.
+        """
         import onnxruntime
 
         self.model = model
         data = model.read_onnx()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-        options.log_severity_level = 3  # errors; it would warn of inputs that have a default
+        options.log_severity_level = 3  # errors only: it warns about inputs with a default value
         provider = _find_provider(device)
         try:
             self._session: Any = onnxruntime.InferenceSession(data, options, providers=[provider])
         except Exception as error:  # onnxruntime's own classes have no common base
             reason = str(error).splitlines()[0]
             raise ModelFolderError(
-                f"{model.onnx_path}: onnxruntime refuses it ({reason})"
+                f"{model.onnx_path}: onnxruntime can't load it ({reason})"
             ) from None
         self._check_shapes()
 
     def colour(
         self, sketches: Sequence[UInt8Array], noise: Sequence[Float32Array] | None = None
     ) -> UInt8Array:
-        """Colour N grey sketches (each S×S ``uint8``, 255 = paper) → N×S×S×3 ``uint8``."""
+        """Colour N grey sketches, each S×S ``uint8`` (255 = paper) → N×S×S×3 ``uint8``.
+
+        ``noise``: the masks of :meth:`draw_noise`; None: no dropout.
+        """
         values = to_model_range(np.stack(sketches)[:, None].astype(np.float32))
         pixels = to_pixel_range(self.run(values, noise))
         return pixels.round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
@@ -57,13 +62,13 @@ class ModelSession:
     def run(
         self, sketches: Float32Array, noise: Sequence[Float32Array] | None = None
     ) -> Float32Array:
-        """The model itself: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1."""
+        """Run the model: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1."""
         masks = {noise_name(number): mask for number, mask in enumerate(noise or ())}
         (coloured,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: sketches} | masks)
         return np.asarray(coloured, dtype=np.float32)
 
     def draw_noise(self, seeds: Sequence[int]) -> list[Float32Array]:
-        """Dropout masks of N seeds, N×C×H×W each: the same for a seed in any batch.
+        """Dropout masks of N seeds, one N×C×H×W float32 a layer; a mask depends on its seed only.
 
         Raises :class:`ModelFolderError` if the model has no such inputs.
         """
@@ -71,7 +76,7 @@ class ModelSession:
         shapes = noise.get("shapes")
         if not shapes:
             raise ModelFolderError(
-                f"{self.model.folder}: this model knows no variations: it was trained without"
+                f"{self.model.folder}: this model has no variations: it was trained without"
                 " dropout, or exported by an older version (`dvc repro export` exports it again)"
             )
         keep = np.float32(1.0 - float(noise["dropout"]))
@@ -82,7 +87,7 @@ class ModelSession:
         ]
 
     def _check_shapes(self) -> None:
-        """Make sure that the model takes and gives what the config says."""
+        """Check the names, types and shapes of inputs and outputs against the config."""
         size = self.model.image_size
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = [(value.name, value.type, value.shape[1:]) for value in (*inputs, *outputs)]
@@ -92,8 +97,8 @@ class ModelSession:
         ]
         if found != wanted:
             raise ModelFolderError(
-                f"{self.model.onnx_path}: doesn't take and give pictures of {size} px as its config"
-                " says; export the folder again"
+                f"{self.model.onnx_path}: its inputs and outputs aren't those of {size} px, as its"
+                " config says; export the folder again"
             )
 
 
@@ -105,6 +110,7 @@ def _find_provider(device: str) -> str:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device}")
     if wanted not in onnxruntime.get_available_providers():
         raise ModelFolderError(
-            f"this onnxruntime has no {device}; install onnxruntime-gpu, or use --device cpu"
+            f"this onnxruntime doesn't support {device}; install onnxruntime-gpu, or use"
+            " --device cpu"
         )
     return wanted

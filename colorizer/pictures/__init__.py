@@ -1,4 +1,4 @@
-"""Picture files in: decoded in a guarded process, cleaned up as line art, fitted to the model.
+"""A picture file → pixels: decoded within limits, cleaned up as line art, fitted to the model.
 
-Belongs here: whatever turns a stranger's file into pixels. Colouring does not.
+Colouring, and writing picture files, don't belong here.
 """

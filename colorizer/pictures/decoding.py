@@ -1,4 +1,4 @@
-"""Any sane picture file → upright 8-bit RGB, grey and squares: training and serving share this.
+"""A picture file of any common format → upright 8-bit RGB: training and serving share this.
 
 Shape legend: H×W pixels, 3 channels = red, green, blue. ``uint8`` 0..255, white paper = 255.
 """
@@ -24,7 +24,7 @@ UInt8Array = npt.NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 DEFAULT_MAX_PIXELS = 50_000_000
 MAX_SKETCH_PIXELS = 8192 * 8192
-"""Of a picture that is to be coloured."""
+"""The bound for a sketch that is to be coloured."""
 WHITE = 255
 
 _WARNINGS_LOCK = threading.Lock()
@@ -45,31 +45,19 @@ class Decoded(NamedTuple):
     """8-bit grey of the same size, 255 = opaque; None for a picture without transparency."""
 
 
-class Placement(NamedTuple):
-    """Where a picture lies in the white square it was fitted into, in pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def cut(self, square: UInt8Array) -> UInt8Array:
-        """Take the picture out of the square again: S×S[×3] → height×width[×3], a view."""
-        return square[self.top : self.top + self.height, self.left : self.left + self.width]
-
-
 def open_picture(
     file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Image.Image:
     """Decode a picture wholly, the right way up, as 8-bit RGB.
 
-    PNG, JPEG, WEBP, BMP, TIFF and GIF are taken. Deeper grey is scaled to 8 bits, transparency
-    lies on white, an animation gives its first frame, and EXIF orientation is applied. Colour
-    profiles and gamma are not applied. A PNG's checksums must be right. The size is read from the
-    header, before the pixels are; Pillow's own bound of 178 million pixels stands whatever
-    ``max_pixels`` says.
+    Accepts PNG, JPEG, WEBP, BMP, TIFF and GIF. Deeper grey is scaled to 8 bits, transparency is
+    composited on white, an animation gives its first frame, and EXIF orientation is applied.
+    Colour profiles and gamma are not applied. A PNG's checksums are verified. The size is checked
+    from the header, before pixels are read; Pillow's own bound of 178 million pixels applies
+    whatever ``max_pixels`` is.
 
-    Raises :class:`PictureError`, one line without the file's name, on anything else.
+    Raises :class:`PictureError`, one line without the file's name, for any other file, and
+    :class:`ValueError` if ``max_pixels`` is below 1.
     """
     return open_with_alpha(file, max_pixels=max_pixels).rgb
 
@@ -80,7 +68,7 @@ def open_with_alpha(
     """Decode a picture as :func:`open_picture` does, and keep its transparency beside it."""
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be ≥ 1, got {max_pixels}")
-    # the filters of warnings are the whole process's: one thread at a time may bend them
+    # warning filters are global: one thread at a time may change them
     with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -104,45 +92,6 @@ def _opened(file: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
             yield opened
     else:
         yield io.BytesIO(file) if isinstance(file, bytes) else file
-
-
-def to_grey(rgb: UInt8Array) -> UInt8Array:
-    """H×W×3 ``uint8`` → H×W ``uint8``: Rec. 601 luma, equal to Pillow's mode L."""
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise ValueError(f"need uint8 H×W×3, got {rgb.dtype} {rgb.shape}")
-    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))
-
-
-def fit_square(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
-    """Resize an RGB or L picture, aspect kept, to the middle of a white square.
-
-    Returns size×size×3 (RGB) or size×size (L) ``uint8``, and where the picture lies in it.
-    Shrinking averages without overshoot, so that lines get neither lost nor haloed.
-    """
-    if picture.mode not in ("RGB", "L"):
-        raise ValueError(f"need a picture of mode RGB or L, got {picture.mode}")
-    if size < 1:
-        raise ValueError(f"size must be ≥ 1, got {size}")
-    scale = size / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    placement = Placement((size - width) // 2, (size - height) // 2, width, height)
-    shape = (size, size, 3) if picture.mode == "RGB" else (size, size)
-    square = np.full(shape, WHITE, np.uint8)
-    placement.cut(square)[:] = np.asarray(_resize(picture, width, height))
-    return square, placement
-
-
-def fit_sketch(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
-    """Grey, then :func:`fit_square`: the sketch as the model is trained on it, size×size."""
-    return fit_square(picture.convert("L"), size)
-
-
-def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
-    if (width, height) == picture.size:
-        return picture
-    if max(width, height) < max(picture.size):
-        return picture.resize((width, height), Image.Resampling.HAMMING, reducing_gap=3.0)
-    return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _check_size(picture: Image.Image, max_pixels: int) -> None:
@@ -212,7 +161,7 @@ def _deep_grey_to_rgb(picture: ImageFile.ImageFile) -> Decoded:
 
 
 def _white_level(picture: Image.Image, values: npt.NDArray[np.generic]) -> float:
-    """Tell which sample value is white: by the format where it says so, else by the values."""
+    """The sample value that is white: by the format where it says so, else by the values."""
     if picture.mode.startswith("I;16"):
         bits = getattr(picture, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
         return float(2**bits - 1)
@@ -232,7 +181,7 @@ def _is_white_zero(picture: Image.Image) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"not a picture: no sane header of {', '.join(FORMATS)}"
+        return f"not a picture: no valid header of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
         return "too large: over 178 million pixels, the most that Pillow opens"
     if isinstance(error, MemoryError):

@@ -1,1 +1,4 @@
-"""The web studio: a page and an HTTP API that colour sketches with the models at hand."""
+"""The web studio: an HTTP API that colours sketches, and a page that uses it.
+
+Colouring itself doesn't belong here: the runtime does it.
+"""

@@ -1,9 +1,8 @@
-"""The models that answer: loaded, tried, and exchanged while requests run.
+"""The models that are served: loaded, tested, and replaced while requests run.
 
-A name is what people choose by: ``champion``, ``candidate``, ``previous``, or ``folder`` for an
-exported folder. What a name means is asked again every few seconds; a new model is loaded and
-tried beside the old one, and takes its place only if it works. Requests keep the one that they
-began with.
+Users choose a model by name: ``champion``, ``candidate``, ``previous``, or ``folder`` for an
+exported folder. Every few seconds each name is resolved again; a new model is loaded and tested
+beside the old one, and replaces it only if it works. A request keeps the model it started with.
 """
 
 import threading
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from colorizer.base.errors import ModelFolderError
-from colorizer.model.folder import CARD_FILE, GRID_FILE, identify
+from colorizer.model.folder import CARD_FILE, GRID_FILE, folder_fingerprint
 from colorizer.runtime import Colorizer
 
 ALIASES = ("champion", "candidate", "previous")
@@ -25,21 +24,21 @@ REFRESH_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A model that answers."""
+    """A model that is served."""
 
     name: str
     label: str
-    """As people are told it: ``sketch-colorizer version 7``."""
+    """For display: ``sketch-colorizer version 7``."""
     identity: str
-    """Changes with the model's files."""
+    """Fingerprint of the model's files."""
     colorizer: Colorizer
     card: str
     grid: bytes
     is_stale: bool
-    """The registry couldn't be asked whether it's still this one."""
+    """The registry was unreachable, so the alias may have moved."""
 
     def describe(self) -> dict[str, Any]:
-        """JSON of what people want to know of it."""
+        """The model's facts as JSON values, for ``GET /model``."""
         config = self.colorizer.model.config
         evaluation = config.get("evaluation") or {}
         return {
@@ -55,7 +54,7 @@ class Served:
 
 
 class Models:
-    """Name → model, kept fresh by a thread of its own."""
+    """Name → model, refreshed by a background thread."""
 
     def __init__(
         self,
@@ -67,50 +66,50 @@ class Models:
         self.sources = dict(sources)
         self.refresh_s = refresh_s
         self.threads = threads
-        self.complaints: dict[str, str] = {}
-        """Name → why its newest model is not the one that answers."""
+        self.load_errors: dict[str, str] = {}
+        """Name → why its newest model is not served."""
         self._served: dict[str, Served] = {}
-        self._over = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, daemon=True, name="models")
 
     @property
     def names(self) -> Sequence[str]:
-        """Those that answer now, the default first."""
+        """The names with a loaded model, the default first."""
         return tuple(name for name in self.sources if name in self._served)
 
     def get(self, name: str | None = None) -> Served | None:
-        """The model of this name, or the default one; None if there is none."""
+        """The model of this name, or the default; None if there is none."""
         names = self.names
         wanted = name or (names[0] if names else "")
         return self._served.get(wanted)
 
     def start(self) -> None:
-        """Load what there is, then go on looking."""
+        """Load the models, then start the background thread."""
         self.refresh()
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking."""
-        self._over.set()
+        """Stop the background thread."""
+        self._closed.set()
 
     def refresh(self) -> None:
-        """Look once at what every name means, and exchange what has changed."""
+        """Resolve every name once, and replace the models that changed."""
         for name, source in self.sources.items():
             try:
                 self._refresh_one(name, source)
-            except Exception as error:  # whatever is wrong with a new one, the old one goes on
-                self.complaints[name] = str(error).splitlines()[0] if str(error) else repr(error)
+            except Exception as error:  # a broken new model leaves the old one in place
+                self.load_errors[name] = str(error).splitlines()[0] if str(error) else repr(error)
             else:
-                self.complaints.pop(name, None)
+                self.load_errors.pop(name, None)
 
     def _refresh_one(self, name: str, source: str) -> None:
         folder, label, is_stale = resolve(source)
-        identity = identify(folder)
+        identity = folder_fingerprint(folder)
         known = self._served.get(name)
         if known and (known.identity, known.is_stale, known.label) == (identity, is_stale, label):
             return
         colorizer = Colorizer.load(folder, threads=self.threads)
-        try_out(colorizer)
+        check_output(colorizer)
         self._served[name] = Served(
             name=name,
             label=label,
@@ -122,12 +121,12 @@ class Models:
         )
 
     def _keep_fresh(self) -> None:
-        while not self._over.wait(self.refresh_s):
+        while not self._closed.wait(self.refresh_s):
             self.refresh()
 
 
 def resolve(source: str) -> tuple[Path, str, bool]:
-    """Folder, label and staleness of a source. Raises :class:`ModelFolderError` if it has none."""
+    """A source's folder, label and ``is_stale``. Raises :class:`ModelFolderError`."""
     if not source.startswith("models:/"):
         return Path(source), source, False
     from colorizer.model.registry import fetch_model
@@ -136,16 +135,18 @@ def resolve(source: str) -> tuple[Path, str, bool]:
     return found.folder, f"{found.name} version {found.version}", found.is_stale
 
 
-def try_out(colorizer: Colorizer) -> None:
-    """Colour a blank sketch. Raises :class:`ModelFolderError` if nothing sane comes of it."""
+def check_output(colorizer: Colorizer) -> None:
+    """Colour a blank sketch. Raises :class:`ModelFolderError` for values outside −1..1 or NaN."""
     size = colorizer.model.image_size
     values = colorizer.session.run(np.ones((1, 1, size, size), np.float32))
     if not np.isfinite(values).all() or np.abs(values).max() > 1.01:
-        raise ModelFolderError(f"{colorizer.model.folder}: gives values that are no colours")
+        raise ModelFolderError(
+            f"{colorizer.model.folder}: the output is not finite or outside −1..1"
+        )
 
 
 def choose_sources(model: str) -> dict[str, str]:
-    """What a model's address offers: a folder itself, an alias also its siblings."""
+    """Name → source to serve: a folder or version alone; an alias with the other aliases."""
     if not model.startswith("models:/") or "@" not in model:
         return {FOLDER: model}
     registered, _, alias = model.partition("@")

@@ -1,4 +1,4 @@
-"""A server on this machine that web pages of other sites can't use through its user's browser."""
+"""ASGI middleware against requests of other web sites through the user's browser."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any
@@ -13,9 +13,9 @@ App = Callable[[Message, Receive, Send], Coroutine[Any, Any, None]]
 
 
 def close_to_other_sites(app: App, names: Iterable[str]) -> App:
-    """Refuse requests and websockets by other host names (400) and from other origins (403).
+    """Refuse requests and websockets with another ``Host`` (400) or ``Origin`` (403).
 
-    The first is DNS rebinding, the second what RFC 6454 is for.
+    The first prevents DNS rebinding, the second cross-origin requests (RFC 6454).
     """
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -26,21 +26,21 @@ def close_to_other_sites(app: App, names: Iterable[str]) -> App:
 
 
 class OwnOriginMiddleware:
-    """ASGI middleware: an ``Origin`` must be one of ``names``, at the port that is asked."""
+    """ASGI middleware: an ``Origin`` must be one of ``names``, at the request's own port."""
 
     def __init__(self, app: App, names: Iterable[str]) -> None:
         self.app = app
         self.names = frozenset(names)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 403."""
+        """Forward a request, or respond with 403."""
         from starlette.responses import PlainTextResponse
 
         if scope["type"] not in ("http", "websocket") or self._is_own(scope):
             await self.app(scope, receive, send)
             return
-        answer = PlainTextResponse("Requests from other origins are refused", status_code=403)
-        await answer(scope, receive, send)
+        response = PlainTextResponse("Requests from other origins are refused", status_code=403)
+        await response(scope, receive, send)
 
     def _is_own(self, scope: Message) -> bool:
         from starlette.datastructures import Headers
@@ -52,5 +52,5 @@ class OwnOriginMiddleware:
                 (origin := urlsplit(text)).hostname in self.names and origin.port == host.port
                 for text in headers.getlist("origin")
             )
-        except ValueError:  # a port that is no number
+        except ValueError:  # an invalid port
             return False

@@ -11,18 +11,21 @@ DEFAULTS = Limits()
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of ``colorize studio``."""
+    """The parser of ``colorize studio``."""
     parser = argparse.ArgumentParser(prog="colorize studio", description=__doc__)
     parser.add_argument(
         "--model",
         default=os.environ.get("COLORIZER_MODEL") or "models/colorizer",
-        help="an exported folder, or models:/NAME@champion, which offers candidate and previous"
-        " beside it (default: $COLORIZER_MODEL, or models/colorizer)",
+        help="an exported folder, or models:/NAME@champion, which also serves candidate and"
+        " previous (default: $COLORIZER_MODEL, or models/colorizer)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to bind (default: 8000)")
     parser.add_argument(
-        "--name", action="append", default=[], help="another name that people reach it by"
+        "--name",
+        action="append",
+        default=[],
+        help="another host name that the server is reached by (repeatable)",
     )
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--max-waiting", type=int, default=DEFAULTS.max_waiting)
@@ -32,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped; 1 if a library is missing."""
+    """Serve until stopped. Returns the exit code: 1 if a library is missing."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
@@ -56,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in models.names:
         if served := models.get(name):
             print(f"studio: {name} is {served.label}", flush=True)
-    for name, reason in models.complaints.items():
+    for name, reason in models.load_errors.items():
         print(f"studio: no {name}: {reason}", file=sys.stderr, flush=True)
     limits = Limits(
         workers=options.workers,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from colorizer.base.cielab import RGB_WHITE, srgb_to_lab
 from pipeline_steps.pairs.packed import COLOUR, UInt8Array
 from pipeline_steps.prepare.pairing import Split
-from pipeline_steps.prepare.reading import Float64Array, rgb_to_lab
 
+Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
 HUE_BINS = 36
@@ -40,7 +41,8 @@ class ColourSums:
 def sum_colours(packed: UInt8Array) -> ColourSums:
     """Add up the colours of a packed pair (S×S×4)."""
     step = max(1, len(packed) // SAMPLED_PX)
-    lab = rgb_to_lab(packed[::step, ::step, COLOUR].reshape(-1, 3))
+    encoded = np.moveaxis(packed[None, ::step, ::step, COLOUR] / 255.0, -1, 1)
+    lab = srgb_to_lab(encoded, np, white=RGB_WHITE)[0].reshape(3, -1).T
     a, b = lab[:, 1], lab[:, 2]
     is_coloured = np.hypot(a, b) > MIN_HUE_CHROMA
     degrees = np.degrees(np.arctan2(b, a))[is_coloured] % 360.0

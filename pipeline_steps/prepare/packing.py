@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from colorizer.base.errors import PictureError
-from colorizer.pictures.decoding import fit_sketch, fit_square, open_picture
+from colorizer.pictures.decoding import open_picture
+from colorizer.pictures.squares import fit_sketch, fit_square
 from pipeline_steps.pairs.packed import UInt8Array, pack
 from pipeline_steps.prepare.checks import check_chroma, check_content, check_shapes
 from pipeline_steps.prepare.colour_statistics import ColourSums, sum_colours

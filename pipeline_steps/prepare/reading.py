@@ -12,16 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from colorizer.base.errors import PictureError
-from pipeline_steps.pairs.packed import UInt8Array
 from pipeline_steps.prepare.pairing import ListedPair, Member
 
 SketchSide = Literal["left", "right"]
-Float64Array = npt.NDArray[np.float64]
 Decode = Callable[[bytes], Image.Image]
 
 MAX_BYTES_PER_PIXEL = 8
@@ -116,27 +112,3 @@ def _split_picture(picture: Image.Image, sketch_side: SketchSide | None) -> Pict
     left = picture.crop((0, 0, width // 2, height))
     right = picture.crop((width // 2, 0, width, height))
     return PicturePair(left, right) if sketch_side == "right" else PicturePair(right, left)
-
-
-def rgb_to_lab(rgb: UInt8Array) -> Float64Array:
-    """…×3 sRGB ``uint8`` → CIELAB under D65: L* in 0..100, a* and b* about ±128."""
-    linear = _linear_light()[rgb]
-    ratios = linear @ _RGB_TO_XYZ.T / _RGB_TO_XYZ.sum(axis=1)
-    f = np.where(ratios > (6 / 29) ** 3, np.cbrt(ratios), ratios * (29 / 6) ** 2 / 3 + 4 / 29)
-    x, y, z = np.moveaxis(f, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
-# linear sRGB to CIE XYZ, IEC 61966-2-1; its rows add up to the white point
-_RGB_TO_XYZ = np.array(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ]
-)
-
-
-def _linear_light() -> Float64Array:
-    encoded = np.arange(256) / 255.0
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)

@@ -4,14 +4,14 @@ import zipfile
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from colorizer.base.errors import PictureError
-from colorizer.pictures.guard import PictureGuard
+from colorizer.pictures.decoder_process import DecoderProcess
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.prepare.checks import CLEAR_CHROMA, check_shapes, mean_chroma
 from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.reading import (
-    Float64Array,
     MemberHashes,
     PairRules,
     PicturePair,
@@ -42,11 +42,11 @@ def find_sketch_side(
         return "left" if sketch_side == "left" else "right"
     rules = PairRules(image_size=1, sketch_side="right", max_picture_pixels=max_picture_pixels)
     num_samples, clear_differences = 0, []
-    with PictureGuard(max_pixels=max_picture_pixels) as guard:
+    with DecoderProcess(max_pixels=max_picture_pixels) as decoder:
         for number in _evenly_spread(len(side_by_side)):
             pair = side_by_side[number]
             try:
-                left, right = read_pictures(archive, pair, rules, guard.open, MemberHashes())
+                left, right = read_pictures(archive, pair, rules, decoder.open, MemberHashes())
                 check_shapes(PicturePair(left, right))
             except (RejectedError, PictureError):
                 continue
@@ -59,7 +59,7 @@ def find_sketch_side(
     return _decide_side(num_samples, np.array(clear_differences))
 
 
-def _decide_side(num_samples: int, clear_differences: Float64Array) -> SketchSide:
+def _decide_side(num_samples: int, clear_differences: npt.NDArray[np.float64]) -> SketchSide:
     """``clear_differences`` are the left half's chroma minus the right half's."""
     if not num_samples:
         raise DataError(

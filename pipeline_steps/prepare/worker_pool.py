@@ -3,8 +3,8 @@
 Each worker opens the archive by itself and writes its packed pairs at their places, so no pictures
 pass between processes, and the output doesn't depend on the number of workers.
 
-A picture may crash its worker (``colorizer.pictures.guard``). The pairs in flight are then packed
-again, apart from the rest, and only a pair that crashes its worker again is rejected.
+A picture may crash its worker (``colorizer.pictures.decoding_limits``). The pairs in flight are
+then packed again, apart from the rest, and only one that crashes its worker again is rejected.
 """
 
 import multiprocessing
@@ -23,7 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from colorizer.pictures.guard import DECODING_LIMIT_S, decoding_bytes, limit_memory, time_limit
+from colorizer.pictures.decoding_limits import (
+    DECODING_LIMIT_S,
+    decoding_bytes,
+    limit_memory,
+    time_limit,
+)
 from pipeline_steps.base import signals
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
 from pipeline_steps.prepare.duplicates import THUMB_PX, thumbnail

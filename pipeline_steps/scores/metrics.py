@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from colorizer.base.cielab import srgb_to_lab
 from colorizer.base.pixels import to_pixel_range
 
 DATA_RANGE = 2.0
@@ -17,16 +18,6 @@ SMALLEST_MSE = 1e-10
 """Bounds PSNR at 106 dB, so that equal pictures don't make a mean infinite."""
 SSIM_WINDOW_PX, SSIM_SIGMA_PX = 11, 1.5
 METRICS = ("l1", "psnr", "ssim", "chroma")
-
-# linear sRGB to CIE XYZ (IEC 61966-2-1), rows divided by the white point D65
-_RGB_TO_XYZ = torch.tensor(
-    [
-        [0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883],
-    ]
-)
-_LAB_KNEE = 6 / 29
 
 
 def score(generated: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -97,11 +88,4 @@ def chroma(generated: Tensor, truth: Tensor) -> Tensor:
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """N×3×S×S sRGB in −1..1 → CIELAB under D65 (CIE 15), L* in 0..100, a* and b* about ±128."""
-    encoded = (to_pixel_range(rgb) / 255.0).clamp(0.0, 1.0)
-    linear = torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055).pow(2.4))
-    xyz = torch.einsum("ij,njhw->nihw", _RGB_TO_XYZ.to(rgb.device), linear)
-    f = torch.where(
-        xyz > _LAB_KNEE**3, xyz.clamp_min(1e-12).pow(1 / 3), xyz / (3 * _LAB_KNEE**2) + 4 / 29
-    )
-    x, y, z = f.unbind(dim=1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+    return srgb_to_lab(to_pixel_range(rgb) / 255.0, torch)

@@ -1,9 +1,11 @@
-"""Folders: one bad file stops nothing, what is done stays done, shards add up to the whole."""
+"""Folders: bad files are reported, runs resume, shards together equal the unsharded run."""
 
 import csv
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 from colorizer.base.errors import PictureError
+from colorizer.base.files import atomic_path
 from colorizer.batch import Job, Shard, choose_shard, find_jobs
 from tests.colorizer.drawing import draw
 
@@ -43,10 +46,19 @@ def colorize(model: Path, *arguments: object, data: bytes | None = None) -> "Don
 Done = subprocess.CompletedProcess[bytes]
 
 
+def pictures(folder: Path) -> list[Path]:
+    """Finished pictures: temporary files are hidden."""
+    return sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
+
+
+def partial_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob(".*") if ".part" in path.name]
+
+
 def hashes(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*.png"))
+        for path in pictures(folder)
     }
 
 
@@ -60,13 +72,15 @@ def whole(sketches: Path, model_folder: Path, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("coloured")
     done = colorize(model_folder, sketches, "-o", folder)
     assert done.returncode == 3, done.stderr
-    assert f"{NUM_GOOD} coloured, {len(BAD)} not".encode() in done.stdout
+    assert (
+        f"{NUM_GOOD} coloured, 0 skipped (done before), {len(BAD)} failed; ".encode() in done.stdout
+    )
     assert b"b.png: not a picture" in done.stderr
     assert b"Traceback" not in done.stderr
     return folder
 
 
-def test_the_report_tells_of_every_file(whole: Path) -> None:
+def test_the_report_has_a_row_for_every_file(whole: Path) -> None:
     rows = report(whole)
     assert [row["source"] for row in rows] == sorted(row["source"] for row in rows)
     failed = {row["source"] for row in rows if row["status"] == "failed"}
@@ -81,7 +95,7 @@ def test_the_report_tells_of_every_file(whole: Path) -> None:
     assert json.loads((whole / "report.json").read_text())[0]["source"] == rows[0]["source"]
 
 
-def test_shards_add_up_to_the_whole(
+def test_shards_together_equal_the_unsharded_run(
     whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     for number in (1, 2, 3):
@@ -92,7 +106,7 @@ def test_shards_add_up_to_the_whole(
     assert {row["source"] for row in rows} == {row["source"] for row in report(whole)}
 
 
-def test_killed_and_begun_again_it_ends_as_if_nothing_was(
+def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(
     whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "colorizer", str(sketches), "-o", str(tmp_path)]
@@ -103,12 +117,12 @@ def test_killed_and_begun_again_it_ends_as_if_nothing_was(
             start_new_session=True,
         )
         deadline_s = time.monotonic() + 60
-        while len(list(tmp_path.rglob("*.png"))) < wanted and process.poll() is None:
+        while len(pictures(tmp_path)) < wanted and process.poll() is None:
             assert time.monotonic() < deadline_s
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    before = {path: path.stat().st_mtime_ns for path in pictures(tmp_path)}
     assert colorize(model_folder, sketches, "-o", tmp_path).returncode == 3
     assert hashes(tmp_path) == hashes(whole)
     rows = {row["source"]: row for row in report(tmp_path)}
@@ -116,11 +130,36 @@ def test_killed_and_begun_again_it_ends_as_if_nothing_was(
         row["source"]: row["sha256"] for row in report(whole)
     }
     kept = [path for path, changed in before.items() if path.stat().st_mtime_ns == changed]
-    assert len(kept) >= len(before) - 1  # the last may have come before its line in the journal
-    assert not list(tmp_path.rglob(".*.part"))
+    assert len(kept) >= len(before) - 1  # killed between a picture and its journal line
+    assert partial_files(tmp_path) == []
 
 
-def test_other_wishes_are_done_anew_and_equal_ones_are_not(
+def test_partial_files_of_a_killed_run_are_removed_even_if_nothing_is_left_to_do(
+    whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(whole, tmp_path / "out")
+    abandoned = out / "frames0" / ".00.a1b2c3d4.part.png"
+    in_use = out / "frames1" / ".01.a1b2c3d4.part.png"
+    mine = out / "frames1" / ".part.png"
+    for path in (abandoned, in_use, mine):
+        path.write_bytes(b"\x89PNG")
+    with in_use.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = colorize(model_folder, sketches, "-o", out)
+    assert f"0 coloured, {NUM_GOOD} skipped (done before), {len(BAD)} failed; " in str(done.stdout)
+    assert sorted(partial_files(out)) == sorted([in_use, mine])
+    assert hashes(out) == hashes(whole)
+
+
+def test_partial_files_are_never_taken_for_sketches(tmp_path: Path) -> None:
+    draw().save(tmp_path / "a.png")
+    with atomic_path(tmp_path / "b.png") as partial:
+        draw().save(partial)
+        assert [job.source for job in find_jobs(tmp_path, ".png")] == ["a.png"]
+    assert [job.source for job in find_jobs(tmp_path, ".png")] == ["a.png", "b.png"]
+
+
+def test_other_options_colour_again_and_equal_ones_skip(
     sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     colorize(model_folder, sketches, "-o", tmp_path)
@@ -134,14 +173,14 @@ def test_other_wishes_are_done_anew_and_equal_ones_are_not(
     assert hashes(tmp_path) == plain
 
 
-def test_equal_stems_get_names_of_their_own(tmp_path: Path) -> None:
+def test_equal_stems_get_different_names(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.webp", ".hidden.png"):
         (tmp_path / name).touch()
     targets = {job.source: job.target for job in find_jobs(tmp_path, ".png")}
     assert targets == {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.webp": "b.png"}
 
 
-def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="no pictures"):
         find_jobs(tmp_path, ".png")
 
@@ -154,6 +193,6 @@ def test_shards_are_disjoint_and_complete(count: int) -> None:
 
 
 @pytest.mark.parametrize(("number", "count"), [(0, 1), (2, 1), (1, 0)])
-def test_an_impossible_shard_is_refused(number: int, count: int) -> None:
+def test_an_invalid_shard_is_refused(number: int, count: int) -> None:
     with pytest.raises(ValueError, match="must be i/n"):
         Shard(number=number, count=count)

@@ -1,4 +1,4 @@
-"""``colorize``: files, pipes, and what it says when it can't."""
+"""``colorize``: files, pipes, and its error messages."""
 
 import io
 import json
@@ -31,6 +31,14 @@ def test_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
         assert picture.size == (70, 50)
 
 
+def test_a_missing_output_folder_is_made(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "no" / "out.png"
+    done = colorize(model_folder, sketch, "-o", out)
+    assert done.returncode == 0, done.stderr
+    with Image.open(out) as picture:
+        assert picture.size == (70, 50)
+
+
 def test_layers(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
     assert colorize(model_folder, sketch, "-o", tmp_path / "out.ora").returncode == 0
     assert "stack.xml" in zipfile.ZipFile(tmp_path / "out.ora").namelist()
@@ -44,7 +52,7 @@ def test_a_pipe_is_the_same_as_a_file(sketch: Path, model_folder: Path, tmp_path
     assert Image.open(io.BytesIO(piped.stdout)).size == (70, 50)
 
 
-def test_what_cleaning_finds_can_be_looked_at(
+def test_only_lines_gives_the_cleaned_lines(
     sketch: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "lines.png"
@@ -55,15 +63,15 @@ def test_what_cleaning_finds_can_be_looked_at(
         )
 
 
-def test_colours_that_would_not_show_are_told_of(
+def test_colours_that_would_be_transparent_are_noted(
     sketch: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     with Image.open(sketch) as drawing:
         ink_alone(drawing).save(sketch)
     bare = colorize(model_folder, sketch, "-o", tmp_path / "bare.png")
-    assert (bare.returncode, b"--opaque lays" in bare.stderr) == (0, True)
-    laid_down = colorize(model_folder, sketch, "-o", tmp_path / "out.png", "--opaque")
-    assert (laid_down.returncode, laid_down.stderr) == (0, b"")
+    assert (bare.returncode, b"--opaque composites" in bare.stderr) == (0, True)
+    on_white = colorize(model_folder, sketch, "-o", tmp_path / "out.png", "--opaque")
+    assert (on_white.returncode, on_white.stderr) == (0, b"")
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.mode == "RGB"
 
@@ -75,19 +83,21 @@ def refused(done: Done, reason: str, code: int = 1) -> None:
     assert done.stdout == b""
 
 
-def test_what_cannot_be_done_is_told(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_invalid_input_is_refused_with_its_reason(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.png"
     text = tmp_path / "text.png"
     text.write_text("hello")
     refused(colorize(model_folder, text, "-o", out), "not a picture")
     refused(colorize(model_folder, tmp_path / "none.png", "-o", out), "no such file")
     refused(colorize(model_folder, sketch, "-o", tmp_path / "out.psd"), "name it .png")
-    refused(colorize(model_folder, sketch, "-o", tmp_path / "no" / "out.png"), "No such file")
+    refused(colorize(model_folder, sketch, "-o", text / "out.png"), "text.png")
     refused(colorize(model_folder, sketch, "-o", out, "--palette", "red"), "colours like")
     refused(colorize(model_folder, sketch, "-o", out, "--seed", -1), "seed must be")
     refused(colorize(tmp_path, sketch, "-o", out), "dvc repro export")
     refused(colorize(model_folder, sketch, "-o", out, "--shard", "3/2"), "must be I/N", 2)
-    refused(colorize(model_folder, tmp_path, "-o", "-"), "needs a folder", 2)
+    refused(colorize(model_folder, tmp_path, "-o", "-"), "needs an output folder", 2)
     assert not out.exists()
 
 

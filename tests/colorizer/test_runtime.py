@@ -1,4 +1,4 @@
-"""Any sketch in, a picture of the same size, lines and transparency out."""
+"""A sketch of any size → a picture of the same size, lines and transparency."""
 
 import numpy as np
 import pytest
@@ -32,19 +32,19 @@ def test_transparency_is_kept_bit_for_bit(colorizer: Colorizer) -> None:
         assert np.array_equal(np.asarray(picture)[..., 3], np.asarray(alpha))
 
 
-def test_lines_on_nothing_are_coloured_as_lines_on_paper(colorizer: Colorizer) -> None:
+def test_transparent_line_art_is_coloured_like_line_art_on_white(colorizer: Colorizer) -> None:
     drawing = draw(200, 150).convert("L")
     bare = colorizer.draw(png(ink_alone(drawing)))
     assert bare.hides_its_colours
     assert np.array_equal(np.asarray(bare.alpha), 255 - np.asarray(drawing))
-    laid_down, plain = (
+    on_white, plain = (
         colorizer.draw(png(ink_alone(drawing)), ColorizeOptions(opaque=True)),
         colorizer.draw(png(drawing)),
     )
-    assert laid_down.alpha is None
-    assert not laid_down.hides_its_colours
+    assert on_white.alpha is None
+    assert not on_white.hides_its_colours
     assert not plain.hides_its_colours
-    for one, other in ((laid_down.picture(), plain.picture()), (bare.colour, plain.colour)):
+    for one, other in ((on_white.picture(), plain.picture()), (bare.colour, plain.colour)):
         assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
 
 
@@ -78,11 +78,11 @@ def test_a_model_without_noise_says_so(
     colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(colorizer.model.config, "noise")
-    with pytest.raises(ModelFolderError, match="knows no variations"):
+    with pytest.raises(ModelFolderError, match="has no variations"):
         colorizer(png(draw()), ColorizeOptions(seed=1))
 
 
-def test_without_lines_there_are_none(colorizer: Colorizer) -> None:
+def test_line_strength_0_leaves_the_colours_alone(colorizer: Colorizer) -> None:
     artwork = colorizer.draw(png(draw(200, 150)), ColorizeOptions(line_strength=0))
     assert np.array_equal(np.asarray(artwork.picture()), np.asarray(artwork.colour))
 
@@ -91,12 +91,12 @@ def test_without_lines_there_are_none(colorizer: Colorizer) -> None:
     "options",
     [{"seed": -1}, {"line_strength": -0.1}, {"line_strength": 2.1}, {"line_strength": np.nan}],
 )
-def test_an_absurd_wish_is_refused(options: dict[str, float]) -> None:
+def test_an_option_out_of_range_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         ColorizeOptions(**options)  # type: ignore[arg-type]
 
 
-def test_too_large_a_sketch_is_refused_by_its_header(colorizer: Colorizer) -> None:
+def test_a_too_large_sketch_is_refused_from_its_header(colorizer: Colorizer) -> None:
     with pytest.raises(PictureError, match="too large: 8192×8193 px"):
         colorizer(png(Image.new("1", (8192, 8193))))
 
@@ -104,5 +104,5 @@ def test_too_large_a_sketch_is_refused_by_its_header(colorizer: Colorizer) -> No
 def test_an_unknown_device_is_refused(colorizer: Colorizer) -> None:
     with pytest.raises(ValueError, match="must be one of cpu, cuda"):
         Colorizer.load(colorizer.model.folder, device="tpu")
-    with pytest.raises(ModelFolderError, match="has no cuda"):
+    with pytest.raises(ModelFolderError, match="doesn't support cuda"):
         Colorizer.load(colorizer.model.folder, device="cuda")

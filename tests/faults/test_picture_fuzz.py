@@ -1,4 +1,4 @@
-"""Thousands of mutated pictures through the guard that prepare and the runtime use."""
+"""Thousands of mutated pictures through the decoder process that prepare and the runtime use."""
 
 import io
 import os
@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from colorizer.base.errors import PictureError
+from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import open_picture
-from colorizer.pictures.guard import PictureGuard
 from colorizer.pictures.png_checksums import SIGNATURE
 from tests.faults.report import FULL, tell
 
@@ -184,7 +184,7 @@ def decode_elsewhere(data: bytes, format: str) -> np.ndarray | None:
 def test_no_mutant_crashes_stalls_or_deceives(format: str) -> None:
     kinds: Counter[str] = Counter()
     start_s = time.monotonic()
-    with PictureGuard(max_pixels=MAX_PIXELS, limit_s=LIMIT_S) as guard:
+    with DecoderProcess(max_pixels=MAX_PIXELS, limit_s=LIMIT_S) as guard:
         pid = guard.pid
         for mutant in mutants(format, FILES_PER_FORMAT):
             try:
@@ -226,14 +226,14 @@ def judge(mutant: Mutant, picture: Image.Image, format: str) -> str:
     return "… and another decoder differs"
 
 
-def test_every_odd_picture_passes_the_guard() -> None:
+def test_every_odd_picture_passes_the_decoder_process() -> None:
     folder = os.environ.get("COLORIZER_DATA")
     if not folder:
         pytest.skip("COLORIZER_DATA names no folder")
     import zipfile
 
     counts: Counter[str] = Counter()
-    with zipfile.ZipFile(Path(folder) / "odd-images.zip") as archive, PictureGuard() as guard:
+    with zipfile.ZipFile(Path(folder) / "odd-images.zip") as archive, DecoderProcess() as guard:
         pid = guard.pid
         for name in archive.namelist():
             data = archive.read(name)
@@ -248,4 +248,4 @@ def test_every_odd_picture_passes_the_guard() -> None:
             assert np.array_equal(np.asarray(guard.open(data)), expected)
             counts["accepted"] += 1
         assert guard.pid == pid
-    tell(f"odd pictures through the guard: {dict(counts)}, crashes 0, hangs 0")
+    tell(f"odd pictures through the decoder process: {dict(counts)}, crashes 0, hangs 0")

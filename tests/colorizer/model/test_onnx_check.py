@@ -63,8 +63,8 @@ def test_a_location_alone_or_a_flag_alone_is_enough() -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 20, b"\x3a\x10abc", b"\x0b", b"\x08\xff"])
-def test_what_is_no_message_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no protobuf message"):
+def test_bytes_that_are_no_message_are_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="not a protobuf message"):
         has_external_data(content)
 
 
@@ -86,6 +86,6 @@ def _varint(value: int) -> bytes:
     return encoded + bytes([value])
 
 
-def test_onnx_says_so_too() -> None:
+def test_the_onnx_package_agrees() -> None:
     model = onnx.load_model_from_string(model_with(outside(), "initializer"))
     assert onnx.external_data_helper.uses_external_data(model.graph.initializer[0])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def test_an_alias_is_fetched_and_follows(client: "MlflowClient", in_folder: Path) -> None:
+def test_an_alias_is_fetched_and_followed(client: "MlflowClient", in_folder: Path) -> None:
     first = fetch_model("models:/tiny@champion")
     assert (first.version, first.is_stale) == (1, False)
     for name in (ONNX_FILE, CONFIG_FILE):
@@ -32,8 +32,8 @@ def test_an_alias_is_fetched_and_follows(client: "MlflowClient", in_folder: Path
 
 
 @pytest.fixture
-def gone(client: "MlflowClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The registry is at an address where nobody listens."""
+def unreachable_registry(client: "MlflowClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registry at an address that nothing listens on."""
     import mlflow
 
     uri = "http://someone:secret@127.0.0.1:9"
@@ -44,27 +44,29 @@ def gone(client: "MlflowClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     mlflow.set_tracking_uri(before)
 
 
-@pytest.mark.usefixtures("gone")
-def test_a_registry_that_never_answered_is_told_without_its_password() -> None:
-    with pytest.raises(ModelFolderError, match=r"http://127\.0\.0\.1:9 doesn't answer") as told:
+@pytest.mark.usefixtures("unreachable_registry")
+def test_an_unreachable_registry_is_reported_without_its_password() -> None:
+    with pytest.raises(
+        ModelFolderError, match=r"no answer from the registry at http://127\.0\.0\.1:9 "
+    ) as error:
         fetch_model("models:/tiny@champion")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(error.value)
 
 
-def test_a_registry_that_is_away_is_made_up_for_by_what_it_said_last(
+def test_offline_the_version_fetched_last_is_used(
     client: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def away(*_: object) -> None:
+    def unreachable(*_: object) -> None:
         raise registry._unreachable()
 
     first = fetch_model("models:/tiny@champion")
-    monkeypatch.setattr(registry, "_find", away)
+    monkeypatch.setattr(registry, "_find_version", unreachable)
     again = fetch_model("models:/tiny@champion")
     assert (again.folder, again.version, again.is_stale) == (first.folder, 1, True)
-    assert "going on with version 1, fetched before" in capsys.readouterr().err
+    assert "using version 1, fetched before" in capsys.readouterr().err
 
 
-def test_where_there_is_no_registry_none_is_made(tmp_path: Path) -> None:
+def test_a_missing_registry_is_reported_and_not_created(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "colorizer", "-", "-o", "-", "--model", "models:/tiny@champion"],
         cwd=tmp_path,
@@ -77,11 +79,11 @@ def test_where_there_is_no_registry_none_is_made(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: no registry: {tmp_path}/mlflow.db isn't here")
+    assert line.startswith(f"error: no registry: {tmp_path}/mlflow.db doesn't exist")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_that_was_changed_is_fetched_anew(client: "MlflowClient") -> None:
+def test_a_changed_cached_copy_is_downloaded_again(client: "MlflowClient") -> None:
     folder = fetch_model("models:/tiny@champion").folder
     whole = (folder / ONNX_FILE).read_bytes()
     (folder / ONNX_FILE).write_bytes(whole[:-1] + b"x")
@@ -89,7 +91,7 @@ def test_a_copy_that_was_changed_is_fetched_anew(client: "MlflowClient") -> None
 
 
 @pytest.mark.parametrize("uri", ["models:/tiny@nobody", "models:/tiny/9", "models:/other@champion"])
-def test_no_such_version_says_how_to_make_one(client: "MlflowClient", uri: str) -> None:
+def test_a_missing_version_says_how_to_make_one(client: "MlflowClient", uri: str) -> None:
     with pytest.raises(ModelFolderError, match="`make promote` makes it champion"):
         fetch_model(uri)
 

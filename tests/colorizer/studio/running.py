@@ -1,4 +1,4 @@
-"""A studio of its own on loopback, in this process, and changes to the model it serves."""
+"""A studio on loopback, in this process, and replacing the model that it serves."""
 
 import json
 import shutil
@@ -58,12 +58,12 @@ def running_studio(
         models.close()
 
 
-def exchange(folder: Path, card: str, onnx: bytes | None = None) -> None:
-    """Put another export in a folder's place, as ``dvc repro`` does: deleted, then there."""
-    staging = Path(shutil.copytree(folder, folder.with_name("staging")))
-    (staging / CARD_FILE).write_text(card)
+def replace_model(folder: Path, card: str, onnx: bytes | None = None) -> None:
+    """Replace a folder by another export, as ``dvc repro`` does: deleted, then created."""
+    other = Path(shutil.copytree(folder, folder.with_name("other")))
+    (other / CARD_FILE).write_text(card)
     if onnx is not None:
-        (staging / ONNX_FILE).write_bytes(onnx)
-    (staging / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(staging)))
+        (other / ONNX_FILE).write_bytes(onnx)
+    (other / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(other)))
     shutil.rmtree(folder)
-    staging.rename(folder)
+    other.rename(folder)

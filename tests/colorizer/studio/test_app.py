@@ -1,4 +1,4 @@
-"""The API over real HTTP on loopback: pictures, refusals, limits, and a change of models."""
+"""The API over real HTTP on loopback: pictures, errors, limits, and replaced models."""
 
 import io
 import socket
@@ -16,7 +16,7 @@ from PIL import Image
 from colorizer.runtime import ColorizeOptions, Colorizer
 from colorizer.studio.limits import Limits
 from tests.colorizer.drawing import draw, ink_alone, png
-from tests.colorizer.studio.running import Studio, exchange, running_studio
+from tests.colorizer.studio.running import Studio, replace_model, running_studio
 
 SKETCH = png(draw(80, 60))
 
@@ -28,13 +28,13 @@ def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield studio
 
 
-def test_a_picture_is_what_the_runtime_makes(studio: Studio, colorizer: Colorizer) -> None:
-    wishes = {"seed": 3, "line_strength": 0.5, "palette": "#ff8800,#2244aa"}
-    answer = studio.post(SKETCH, **wishes)
+def test_a_picture_equals_the_runtimes(studio: Studio, colorizer: Colorizer) -> None:
+    options = {"seed": 3, "line_strength": 0.5, "palette": "#ff8800,#2244aa"}
+    answer = studio.post(SKETCH, **options)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "image/png"
     picture = np.asarray(Image.open(io.BytesIO(answer.content)))
-    assert np.array_equal(picture, np.asarray(colorizer(SKETCH, ColorizeOptions(**wishes))))  # type: ignore[arg-type]
+    assert np.array_equal(picture, np.asarray(colorizer(SKETCH, ColorizeOptions(**options))))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_picture_is_what_the_runtime_makes(studio: Studio, colorizer: Colorize
         ({"model": "other"}, "image/png"),
     ],
 )
-def test_what_can_be_asked_for(studio: Studio, query: dict[str, str], media: str) -> None:
+def test_formats_layers_and_models(studio: Studio, query: dict[str, str], media: str) -> None:
     answer = studio.post(SKETCH, **query)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, media)
 
@@ -63,11 +63,11 @@ def test_what_can_be_asked_for(studio: Studio, query: dict[str, str], media: str
         (SKETCH, {"palette": "red"}, 400, "colours like"),
         (SKETCH, {"seed": -1}, 422, "greater than or equal"),
         (SKETCH, {"line_strength": 3}, 422, "less than or equal"),
-        (SKETCH, {"model": "nobody"}, 404, "there is folder, other"),
+        (SKETCH, {"model": "nobody"}, 404, "choose from folder, other"),
         (SKETCH, {"format": "psd"}, 422, "png"),
     ],
 )
-def test_refusals_say_why(
+def test_errors_give_their_reason(
     studio: Studio, data: bytes, query: dict[str, str], status: int, reason: str
 ) -> None:
     answer = studio.post(data, **query)
@@ -89,14 +89,14 @@ def test_a_palette_is_taken_from_a_picture(studio: Studio) -> None:
         assert requests.post(f"{studio.url}/palette{query}", data, timeout=10).status_code == status
 
 
-def test_colours_that_would_not_show_are_hinted_at(studio: Studio) -> None:
+def test_colours_that_would_be_transparent_give_a_hint(studio: Studio) -> None:
     bare = png(ink_alone(draw(80, 60)))
     assert studio.post(bare).headers["X-Hint"] == "paper-is-transparent"
     assert "X-Hint" not in studio.post(bare, opaque="true").headers
 
 
-def talk(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
-    """Speak HTTP by hand and read the answer."""
+def post_raw(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
+    """Send a request byte by byte; the response."""
     address = ("127.0.0.1", int(studio.url.rsplit(":", 1)[1]))
     with socket.create_connection(address, timeout=wait_s) as connection:
         connection.sendall(f"POST /colorize HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
@@ -104,17 +104,17 @@ def talk(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
         return connection.recv(65536)
 
 
-def test_a_gigabyte_that_is_only_promised_is_refused_at_once(studio: Studio) -> None:
-    assert b" 413 " in talk(studio, "Content-Length: 1000000000\r\n", b"x" * 10)
+def test_a_too_long_body_is_refused_by_its_announced_length(studio: Studio) -> None:
+    assert b" 413 " in post_raw(studio, "Content-Length: 1000000000\r\n", b"x" * 10)
 
 
-def test_an_endless_body_is_refused_when_it_is_too_long(studio: Studio) -> None:
+def test_a_chunked_body_is_refused_once_it_is_too_long(studio: Studio) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    assert b" 413 " in talk(studio, "Transfer-Encoding: chunked\r\n", chunk * 4)
+    assert b" 413 " in post_raw(studio, "Transfer-Encoding: chunked\r\n", chunk * 4)
 
 
-def test_a_body_that_never_ends_is_given_up(studio: Studio) -> None:
-    assert b" 408 " in talk(studio, "Content-Length: 1000\r\n", b"x" * 10)
+def test_a_stalled_body_times_out(studio: Studio) -> None:
+    assert b" 408 " in post_raw(studio, "Content-Length: 1000\r\n", b"x" * 10)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_other_sites_are_refused(studio: Studio, headers: dict[str, str], status
     assert answer.status_code == status
 
 
-def test_the_page_asks_nobody_else(studio: Studio) -> None:
+def test_the_page_loads_nothing_from_elsewhere(studio: Studio) -> None:
     for path in ("", "studio.js", "studio.css"):
         answer = requests.get(f"{studio.url}/{path}", timeout=10)
         assert answer.status_code == 200
@@ -144,7 +144,7 @@ def test_health_models_and_openapi(studio: Studio) -> None:
     assert {"413", "429"} <= set(paths["/colorize"]["post"]["responses"])
 
 
-def test_overload_is_answered(model_folder: Path, tmp_path: Path) -> None:
+def test_overload_gets_429(model_folder: Path, tmp_path: Path) -> None:
     limits = Limits(workers=1, max_waiting=2)
     large = png(draw(1500, 1500))
     with (
@@ -156,32 +156,34 @@ def test_overload_is_answered(model_folder: Path, tmp_path: Path) -> None:
         assert set(statuses) == {200, 429}
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.headers["Retry-After"]
-        assert "come again" in refused.text
+        assert "try again later" in refused.text
         assert studio.post(SKETCH).status_code == 200
 
 
-def test_a_new_model_takes_over_without_a_request_lost(model_folder: Path, tmp_path: Path) -> None:
+def test_a_new_model_replaces_the_old_one_without_a_failed_request(
+    model_folder: Path, tmp_path: Path
+) -> None:
     with running_studio(model_folder, tmp_path) as studio:
         statuses: list[int] = []
-        over = threading.Event()
+        is_over = threading.Event()
 
         def load() -> None:
-            while not over.is_set() and len(statuses) < 5000:
+            while not is_over.is_set() and len(statuses) < 5000:
                 statuses.append(studio.post(SKETCH).status_code)
 
         clients = [threading.Thread(target=load) for _ in range(3)]
         for client in clients:
             client.start()
         first = identity(studio)
-        exchange(studio.folder, "a new card")
+        replace_model(studio.folder, "a new card")
         wait_for(lambda: identity(studio) != first)
         assert requests.get(f"{studio.url}/model", timeout=10).json()[0]["card"] == "a new card"
         second = identity(studio)
-        exchange(studio.folder, "broken", onnx=b"no model")
-        wait_for(lambda: "folder" in studio.models.complaints)
+        replace_model(studio.folder, "broken", onnx=b"no model")
+        wait_for(lambda: "folder" in studio.models.load_errors)
         assert identity(studio) == second
         wait_for(lambda: len(statuses) > 10)
-        over.set()
+        is_over.set()
         for client in clients:
             client.join(30)
         assert set(statuses) == {200}
@@ -208,4 +210,4 @@ def test_without_a_model_it_says_how_to_make_one(tmp_path: Path) -> None:
     models = Models({"folder": str(tmp_path / "none")})
     models.refresh()
     assert models.names == ()
-    assert "`dvc repro export` makes the folder" in models.complaints["folder"]
+    assert "`dvc repro export` makes the folder" in models.load_errors["folder"]

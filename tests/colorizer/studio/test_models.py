@@ -1,4 +1,4 @@
-"""Which model answers: aliases followed, broken ones refused, an absent registry made up for."""
+"""Which model is served: aliases followed, broken ones refused, cached ones used offline."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,11 @@ def label(models: Models, name: str | None = None) -> str:
     return served.label
 
 
-def test_the_champion_is_followed_and_its_siblings_stand_beside_it(client: "MlflowClient") -> None:
+def test_the_champion_is_followed_and_other_aliases_are_offered(client: "MlflowClient") -> None:
     models = Models(choose_sources("models:/tiny@champion"))
     models.refresh()
     assert list(models.names) == ["champion"]
-    assert "no alias candidate" in models.complaints["candidate"]
+    assert "no alias candidate" in models.load_errors["candidate"]
     client.set_registered_model_alias("tiny", "candidate", "2")
     models.refresh()
     assert list(models.names) == ["champion", "candidate"]
@@ -33,7 +33,7 @@ def test_the_champion_is_followed_and_its_siblings_stand_beside_it(client: "Mlfl
     assert label(models) == "tiny version 2"
 
 
-def test_a_broken_champion_is_refused_and_the_old_one_goes_on(
+def test_a_broken_champion_is_refused_and_the_old_one_stays(
     client: "MlflowClient", in_folder: Path
 ) -> None:
     out_of_range = make_folder(in_folder / "broken", TRUE_GAINS, bias=5.0)
@@ -43,32 +43,32 @@ def test_a_broken_champion_is_refused_and_the_old_one_goes_on(
     client.set_registered_model_alias("tiny", "champion", "3")
     models.refresh()
     assert label(models) == "tiny version 1"
-    assert "no colours" in models.complaints["champion"]
+    assert "outside" in models.load_errors["champion"]
     client.set_registered_model_alias("tiny", "champion", "2")
     models.refresh()
     assert label(models) == "tiny version 2"
-    assert "champion" not in models.complaints
+    assert "champion" not in models.load_errors
 
 
-def test_without_the_registry_the_last_known_goes_on_and_it_is_said(
+def test_offline_the_last_version_is_served_and_marked_stale(
     client: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = Models(choose_sources("models:/tiny@champion"))
     models.refresh()
 
-    def away(*_: object) -> None:
+    def unreachable(*_: object) -> None:
         raise registry._unreachable()
 
-    monkeypatch.setattr(registry, "_find", away)
+    monkeypatch.setattr(registry, "_find_version", unreachable)
     models.refresh()
     served = models.get()
     assert served
     assert served.describe()["is_stale"] is True
-    begun_anew = Models(choose_sources("models:/tiny@champion"))
-    begun_anew.refresh()
-    assert begun_anew.names == ("champion",)
+    restarted = Models(choose_sources("models:/tiny@champion"))
+    restarted.refresh()
+    assert restarted.names == ("champion",)
 
 
-def test_a_folder_has_no_siblings() -> None:
+def test_a_folder_or_version_is_offered_alone() -> None:
     assert choose_sources("models/colorizer") == {"folder": "models/colorizer"}
     assert choose_sources("models:/tiny/7") == {"folder": "models:/tiny/7"}

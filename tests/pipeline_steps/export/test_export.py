@@ -138,7 +138,7 @@ def test_a_broken_checksum_file_is_refused(copy_of: Path, content: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "onnxruntime refuses it"), (b"no model", "not an ONNX model")],
+    [(b"", "onnxruntime can't load it"), (b"no model", "not an ONNX model")],
 )
 def test_what_is_no_model_is_told(copy_of: Path, content: bytes, reason: str) -> None:
     (copy_of / "generator.onnx").write_bytes(content)

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from colorizer.base.errors import PictureError
+from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import open_picture
-from colorizer.pictures.guard import PictureGuard, decoding_bytes, limit_memory
+from colorizer.pictures.decoding_limits import decoding_bytes, limit_memory
 
 
 def png(width: int = 40, height: int = 30, mode: str = "RGB") -> bytes:
@@ -25,72 +26,74 @@ def png(width: int = 40, height: int = 30, mode: str = "RGB") -> bytes:
 
 
 @pytest.fixture(scope="module")
-def guard() -> Iterator[PictureGuard]:
-    with PictureGuard() as guard:
-        yield guard
+def decoder() -> Iterator[DecoderProcess]:
+    with DecoderProcess() as decoder:
+        yield decoder
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-def test_a_picture_is_what_it_is_without_a_guard(
-    guard: PictureGuard, tmp_path: Path, mode: str
+def test_a_picture_is_the_same_as_without_the_process(
+    decoder: DecoderProcess, tmp_path: Path, mode: str
 ) -> None:
     data = png(mode=mode)
     path = tmp_path / "sketch.png"
     path.write_bytes(data)
     expected = np.asarray(open_picture(data))
     for picture in (data, path):
-        assert np.array_equal(np.asarray(guard.open(picture)), expected)
+        assert np.array_equal(np.asarray(decoder.open(picture)), expected)
 
 
-def test_a_bad_picture_is_refused_with_the_same_reason(guard: PictureGuard, tmp_path: Path) -> None:
+def test_a_bad_picture_is_refused_with_the_same_reason(
+    decoder: DecoderProcess, tmp_path: Path
+) -> None:
     for picture in (b"", b"no picture", png()[:-20], tmp_path / "missing.png"):
         with pytest.raises(PictureError) as expected:
             open_picture(picture)
         with pytest.raises(PictureError) as refused:
-            guard.open(picture)
+            decoder.open(picture)
         assert str(refused.value) == str(expected.value)
 
 
-def test_a_child_that_dies_costs_one_picture(guard: PictureGuard, tmp_path: Path) -> None:
+def test_a_crash_costs_one_picture(decoder: DecoderProcess, tmp_path: Path) -> None:
     fifo = tmp_path / "never.png"
     os.mkfifo(fifo)  # opening it waits for a writer that never comes
     refused: list[str] = []
 
     def wait() -> None:
         with pytest.raises(PictureError) as error:
-            guard.open(fifo)
+            decoder.open(fifo)
         refused.append(str(error.value))
 
     thread = threading.Thread(target=wait)
     thread.start()
     time.sleep(0.5)  # until it was asked; whether it has got to the file makes no difference
-    assert guard.pid is not None
-    os.kill(guard.pid, signal.SIGSEGV)
+    assert decoder.pid is not None
+    os.kill(decoder.pid, signal.SIGSEGV)
     thread.join(20)
     assert refused == ["crashes its decoder (exit code -11)"]
-    assert guard.open(png()).size == (40, 30)
+    assert decoder.open(png()).size == (40, 30)
 
 
-def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_a_hanging_decoder_is_killed(tmp_path: Path) -> None:
     fifo = tmp_path / "never.png"
     os.mkfifo(fifo)
-    with PictureGuard(limit_s=0.2) as guard:
+    with DecoderProcess(limit_s=0.2) as decoder:
         with pytest.raises(PictureError, match=r"stalls its decoder: more than 0\.2 s"):
-            guard.open(fifo)
-        assert guard.open(png()).size == (40, 30)
+            decoder.open(fifo)
+        assert decoder.open(png()).size == (40, 30)
 
 
-def test_the_bound_of_pixels_holds(guard: PictureGuard) -> None:
-    with PictureGuard(max_pixels=100) as narrow, pytest.raises(PictureError, match="too large"):
+def test_max_pixels_holds(decoder: DecoderProcess) -> None:
+    with DecoderProcess(max_pixels=100) as narrow, pytest.raises(PictureError, match="too large"):
         narrow.open(png())
 
 
-def test_many_threads_share_one_child(guard: PictureGuard) -> None:
+def test_many_threads_share_one_child(decoder: DecoderProcess) -> None:
     sizes: set[tuple[int, int]] = set()
 
     def work(width: int) -> None:
         for _ in range(5):
-            sizes.add(guard.open(png(width)).size)
+            sizes.add(decoder.open(png(width)).size)
 
     threads = [threading.Thread(target=work, args=(width,)) for width in range(10, 18)]
     for thread in threads:
@@ -100,17 +103,17 @@ def test_many_threads_share_one_child(guard: PictureGuard) -> None:
     assert sizes == {(width, 30) for width in range(10, 18)}
 
 
-def test_closed_it_leaves_no_process() -> None:
-    guard = PictureGuard()
-    pid = guard.pid
+def test_close_leaves_no_process() -> None:
+    decoder = DecoderProcess()
+    pid = decoder.pid
     assert pid is not None
-    guard.close()
+    decoder.close()
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_more_memory_than_allowed_is_an_exception_not_a_dead_machine() -> None:
+def test_more_memory_than_allowed_is_a_memory_error() -> None:
     code = (
-        "import numpy as np; from colorizer.pictures.guard import limit_memory;"
+        "import numpy as np; from colorizer.pictures.decoding_limits import limit_memory;"
         "limit_memory(1 << 28);"
         "np.ones(1 << 24); print('fits', flush=True); np.ones(1 << 26)"
     )
@@ -119,12 +122,12 @@ def test_more_memory_than_allowed_is_an_exception_not_a_dead_machine() -> None:
     assert "MemoryError" in done.stderr
 
 
-def test_what_is_allowed_suffices_for_the_largest_picture() -> None:
+def test_the_limit_suffices_for_the_largest_picture() -> None:
     code = """
 import io, sys
 from PIL import Image
-from colorizer.pictures.guard import decoding_bytes, limit_memory
 from colorizer.pictures.decoding import open_picture
+from colorizer.pictures.decoding_limits import decoding_bytes, limit_memory
 buffers = []
 for mode, format in (("RGBA", "PNG"), ("RGBA", "WEBP"), ("CMYK", "TIFF"), ("I;16", "PNG")):
     buffer = io.BytesIO()
@@ -138,7 +141,7 @@ for buffer in buffers:
     assert done.stdout == "(4000, 2500)\n" * 4, done.stderr
 
 
-def test_a_limit_never_exceeds_the_systems() -> None:
+def test_a_limit_never_changes_the_hard_limit() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:
         limit_memory(decoding_bytes(1))

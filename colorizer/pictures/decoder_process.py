@@ -1,17 +1,13 @@
-"""Limits on memory and time for decoding pictures of strangers, and a child process to hold them.
+"""A child process that decodes pictures for the runtime: a hostile file can crash only that.
 
-A hostile file can make a decoder written in C crash, hang, or ask for all memory, and no exception
-tells of it. So it decodes in a process that may die. Training and serving share these limits:
-``prepare``'s workers set them on themselves, the runtime has a :class:`PictureGuard`.
+The child sets the limits of :mod:`colorizer.pictures.decoding_limits` on itself.
 """
 
 import json
 import multiprocessing
-import resource
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -20,46 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import DEFAULT_MAX_PIXELS, Decoded, open_with_alpha
+from colorizer.pictures.decoding_limits import (
+    DECODING_LIMIT_S,
+    decoding_bytes,
+    limit_memory,
+    time_limit,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-DECODING_LIMIT_S = 30.0
-"""Twenty times what 50 million pixels take on a slow core."""
-BYTES_PER_PIXEL = 32
-"""What decoding needs at most: a few copies of 4 bytes, while transparency is laid on white."""
-BASE_BYTES = 512 * 1024 * 1024
-"""For the file itself and what libraries set aside."""
 
-
-def decoding_bytes(max_pixels: int) -> int:
-    """The memory that decoding one picture of so many pixels may take."""
-    return BASE_BYTES + BYTES_PER_PIXEL * max_pixels
-
-
-def limit_memory(num_bytes: int) -> None:
-    """Let this process take so much more address space than it has now; then it's MemoryError."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = pages * resource.getpagesize() + num_bytes
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """End this process, by SIGALRM, if what is inside takes longer: also when C code hangs."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-class PictureGuard:
-    """Decodes pictures in a child process, one at a time; a new child follows one that died.
+class DecoderProcess:
+    """Decodes pictures in a child process, one at a time; a child that crashed is replaced.
 
     Use it in a ``with`` block, or call :meth:`close`. Threads may share it. The calling program
     must be importable (``if __name__ == "__main__"``), since the child is spawned.
@@ -75,7 +44,7 @@ class PictureGuard:
         self._connection: Connection | None = None
         self._start()
 
-    def __enter__(self) -> "PictureGuard":
+    def __enter__(self) -> "DecoderProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,7 +62,7 @@ class PictureGuard:
     def open_with_alpha(self, picture: Path | bytes) -> Decoded:
         """Decode a picture as :func:`open_with_alpha` does.
 
-        Raises :class:`PictureError` also for one that crashes or stalls its decoder.
+        Raises :class:`PictureError` also for a picture that crashes or stalls its decoder.
         """
         from PIL import Image
 
@@ -102,9 +71,9 @@ class PictureGuard:
                 self._start()
             assert self._connection is not None, "a child has a connection"
             try:
-                header, pixels, alpha = _ask(self._connection, picture)
+                header, pixels, alpha = _request(self._connection, picture)
             except (EOFError, OSError):
-                raise PictureError(self._why_it_died()) from None
+                raise PictureError(self._crash_reason()) from None
         if "error" in header:
             raise PictureError(header["error"])
         width, height = header["size"]
@@ -114,29 +83,29 @@ class PictureGuard:
         )
 
     def close(self) -> None:
-        """End the child."""
+        """End the child process."""
         with self._lock:
             self._end()
 
     def _start(self) -> None:
         self._end()
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        arguments = (theirs, self.max_pixels, self.limit_s)
+        self._connection, child_end = context.Pipe()
+        arguments = (child_end, self.max_pixels, self.limit_s)
         self._child = context.Process(target=_serve, args=arguments, daemon=True)
-        # what is blocked now stays blocked in the child: Ctrl-C is the parent's to handle; a
-        # tracker that is started on the way would unblock it
+        # the child inherits the mask: only the parent handles Ctrl-C. Starting the child would
+        # start the resource tracker, which unblocks SIGINT, so start that before
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._child.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()  # so that its death is an end of file here
+        child_end.close()  # the child's exit is then an end of file here
 
     def _end(self) -> None:
         if self._connection is not None:
-            self._connection.close()  # the child ends at the end of its input
+            self._connection.close()  # the child exits at end of file
         if self._child is not None:
             self._child.join(1)
             self._child.kill()
@@ -144,15 +113,15 @@ class PictureGuard:
             self._child.close()
         self._child = self._connection = None
 
-    def _why_it_died(self) -> str:
-        assert self._child is not None, "a child that was asked"
+    def _crash_reason(self) -> str:
+        assert self._child is not None, "the child that was asked"
         self._child.join(1)
         if self._child.exitcode == -signal.SIGALRM:
             return f"stalls its decoder: more than {self.limit_s:g} s"
         return f"crashes its decoder (exit code {self._child.exitcode})"
 
 
-def _ask(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any], bytes, bytes]:
+def _request(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any], bytes, bytes]:
     is_path = isinstance(picture, Path)
     connection.send_bytes(b"path" if is_path else b"data")
     connection.send_bytes(str(picture).encode() if isinstance(picture, Path) else picture)
@@ -167,15 +136,15 @@ def _ask(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any],
 
 def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
     limit_memory(decoding_bytes(max_pixels))
-    with suppress(EOFError, ConnectionError):  # the parent has gone
+    with suppress(EOFError, ConnectionError):  # the parent exited or closed its end
         while True:
             kind, content = connection.recv_bytes(), connection.recv_bytes()
             picture = Path(content.decode()) if kind == b"path" else content
             with time_limit(limit_s):
-                _answer(connection, picture, max_pixels)
+                _respond(connection, picture, max_pixels)
 
 
-def _answer(connection: Connection, picture: Path | bytes, max_pixels: int) -> None:
+def _respond(connection: Connection, picture: Path | bytes, max_pixels: int) -> None:
     try:
         rgb, opacity = open_with_alpha(picture, max_pixels=max_pixels)
         pixels, alpha = rgb.tobytes(), opacity.tobytes() if opacity else b""

@@ -1,0 +1,76 @@
+"""CIELAB: the one home of its constants and conversions.
+
+Two spaces, for two purposes. Measurements use :func:`srgb_to_lab`: CIE 15 under D65, the white
+point of sRGB, in floating point. Recolouring uses Pillow's ``LAB`` pictures through littleCMS:
+8 bits, under D50, as ICC profiles define it, and invertible. Their numbers differ slightly.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageCms import ImageCmsTransform
+
+Array = TypeVar("Array")
+"""A numpy array or a torch tensor."""
+
+WHITE_POINT_D65 = (0.95047, 1.0, 1.08883)
+RGB_TO_XYZ = (
+    (0.4124564, 0.3575761, 0.1804375),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339, 0.1191920, 0.9503041),
+)
+"""Linear sRGB → CIE XYZ under D65 (IEC 61966-2-1)."""
+RGB_WHITE = tuple(sum(row) for row in RGB_TO_XYZ)
+"""What the matrix makes of RGB white: Y is 1e-7 more than D65's, since its digits are rounded."""
+LAB_KNEE = 6 / 29
+"""Below its cube, CIE 15 replaces the cube root by a straight line."""
+
+
+def srgb_to_lab(encoded: Array, xp: Any, *, white: Sequence[float] = WHITE_POINT_D65) -> Array:
+    """N×3×H×W sRGB in 0..1 → N×3×H×W CIELAB under D65: L* 0..100, a* and b* about ±128.
+
+    ``xp`` is the module of the array: ``numpy`` or ``torch``. Any floating dtype, which is kept;
+    values outside 0..1 are clipped. Source: CIE 15:2004, section 8.2.1.
+    """
+    clipped = xp.clip(encoded, 0.0, 1.0)
+    linear = xp.where(clipped <= 0.04045, clipped / 12.92, ((clipped + 0.055) / 1.055) ** 2.4)
+    rows = [[value / level for value in row] for row, level in zip(RGB_TO_XYZ, white, strict=True)]
+    matrix = xp.asarray(rows, dtype=linear.dtype, device=linear.device)
+    ratios = xp.einsum("ij,njhw->nihw", matrix, linear)
+    root = xp.clip(ratios, 1e-12, None) ** (1 / 3)
+    f = xp.where(ratios > LAB_KNEE**3, root, ratios / (3 * LAB_KNEE**2) + 4 / 29)
+    x, y, z = f[:, 0], f[:, 1], f[:, 2]
+    lab: Array = xp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+    return lab
+
+
+def to_lab_picture(picture: "Image") -> "Image":
+    """An RGB picture → Pillow's mode LAB (8 bits, D50; a and b are signed bytes)."""
+    return _apply(picture, _transforms()[0])
+
+
+def from_lab_picture(picture: "Image") -> "Image":
+    """A LAB picture → RGB; colours outside sRGB are clipped."""
+    return _apply(picture, _transforms()[1])
+
+
+@cache
+def _transforms() -> "tuple[ImageCmsTransform, ImageCmsTransform]":
+    from PIL import ImageCms
+
+    rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return (
+        ImageCms.buildTransform(rgb, lab, "RGB", "LAB"),
+        ImageCms.buildTransform(lab, rgb, "LAB", "RGB"),
+    )
+
+
+def _apply(picture: "Image", transform: "ImageCmsTransform") -> "Image":
+    from PIL import ImageCms
+
+    converted = ImageCms.applyTransform(picture, transform)
+    assert converted is not None, "not in place"
+    return converted

@@ -1,0 +1,60 @@
+"""A picture of any size → the square that the model takes, and back.
+
+Shape legend: H×W pixels, S = side of the square. ``uint8`` 0..255, white paper = 255.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from colorizer.pictures.decoding import WHITE
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+class Placement(NamedTuple):
+    """Where a picture lies in the square that it was fitted into, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def cut(self, square: UInt8Array) -> UInt8Array:
+        """The picture's part of the square: S×S[×3] → height×width[×3], a view."""
+        return square[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def fit_square(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
+    """Resize an RGB or L picture, aspect kept, to the middle of a white square.
+
+    Returns S×S×3 (RGB) or S×S (L) ``uint8`` with S = ``size``, and where the picture lies in it.
+    Shrinking averages without overshoot, so lines neither vanish nor get halos. Raises
+    :class:`ValueError` for another mode or a size below 1.
+    """
+    if picture.mode not in ("RGB", "L"):
+        raise ValueError(f"need a picture of mode RGB or L, got {picture.mode}")
+    if size < 1:
+        raise ValueError(f"size must be ≥ 1, got {size}")
+    scale = size / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    placement = Placement((size - width) // 2, (size - height) // 2, width, height)
+    shape = (size, size, 3) if picture.mode == "RGB" else (size, size)
+    square = np.full(shape, WHITE, np.uint8)
+    placement.cut(square)[:] = np.asarray(_resize(picture, width, height))
+    return square, placement
+
+
+def fit_sketch(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
+    """Grey (Rec. 601 luma), then :func:`fit_square`: S×S ``uint8``, as the model is trained."""
+    return fit_square(picture.convert("L"), size)
+
+
+def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
+    if (width, height) == picture.size:
+        return picture
+    if max(width, height) < max(picture.size):
+        return picture.resize((width, height), Image.Resampling.HAMMING, reducing_gap=3.0)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
