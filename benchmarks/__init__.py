@@ -1,1 +1,4 @@
-"""Measurements of speed, beside what people use today; nothing of the pipeline imports this."""
+"""Benchmarks of speed and quality against existing tools, each a command.
+
+Nothing else imports them.
+"""

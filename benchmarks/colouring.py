@@ -1,11 +1,11 @@
-"""Time colouring from file to file, with the generator in onnxruntime and in torch by turns.
+"""Time colouring from file to file, with the generator in onnxruntime and in torch.
 
     python -m benchmarks.colouring --model models/colorizer
     python -m benchmarks.colouring --model models/colorizer --batch 3000
 
-Cold start is the ``colorize`` command from its start to the picture on disk. ``--batch`` colours a
-folder of so many files, one of a hundred bad: in one go, killed twice and begun again, and in 8
-shards; whether all that gave the same bytes is printed.
+Cold start is the time from starting the ``colorize`` command to the picture on disk. ``--batch``
+colours a folder of that many files, of which 1 % are damaged: uninterrupted, killed twice and
+resumed, and in 8 shards. It prints whether all gave the same bytes.
 """
 
 import argparse
@@ -38,14 +38,16 @@ ROUNDS = 7
 TURN_S = 2.0
 NUM_SHARDS = 8
 SIDES = (64, 256)
-"""Of the batch's pictures, in px."""
+"""Smallest and largest side of the batch's pictures, in px."""
 
 
 def main() -> None:
-    """Print a table each."""
+    """Print the table of the chosen benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/colorizer"))
-    parser.add_argument("--batch", type=int, help="files of a folder; without it, the times")
+    parser.add_argument(
+        "--batch", type=int, help="colour a folder of so many files instead of timing"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if arguments.batch:
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 def draw(width: int, height: int, seed: int) -> Image.Image:
-    """Curves and rings on white, L."""
+    """Draw ellipses on white, mode L."""
     draws, picture = random.Random(seed), Image.new("L", (width, height), 255)
     pen = ImageDraw.Draw(picture)
     thick = max(1, min(width, height) // 100)
@@ -68,67 +70,68 @@ def draw(width: int, height: int, seed: int) -> Image.Image:
 
 
 def command(model: Path, *arguments: object) -> list[str]:
-    """``colorize`` with this model."""
+    """Build a ``colorize`` command line with this model."""
     return [sys.executable, "-m", "colorizer", *map(str, arguments), "--model", str(model)]
 
 
 def time_sizes(folder: Path, model: Path) -> None:
-    """Cold start and pictures a second, both ways by turns."""
-    ours, theirs = Colorizer.load(model), InTorch.load(model)
-    theirs.use(load_generator(model / WEIGHTS_FILE))
+    """Cold start and pictures/s, onnxruntime and torch in alternating rounds."""
+    in_onnx, in_torch = Colorizer.load(model), InTorch.load(model)
+    in_torch.use(load_generator(model / WEIGHTS_FILE))
     print(
-        "side px  cold start s            pictures/s              torch's time / ours", flush=True
+        "side px  cold start s            pictures/s              torch / onnxruntime time",
+        flush=True,
     )
     for side in SIZES:
         source, target = folder / f"{side}.png", folder / "coloured.png"
         draw(side, side, side).save(source)
         cold_s = [time_command(command(model, source, "-o", target)) for _ in range(ROUNDS)]
-        times: dict[str, list[float]] = {"ours": [], "torch": []}
+        times: dict[str, list[float]] = {"onnxruntime": [], "torch": []}
         for _ in range(ROUNDS):
-            for name, colorizer in (("ours", ours), ("torch", theirs)):
+            for name, colorizer in (("onnxruntime", in_onnx), ("torch", in_torch)):
                 times[name].append(time_one(partial(colour, colorizer, source, target)))
-        rate = spread([1 / seconds for seconds in times["ours"]])
-        ratio = ratios(times["torch"], times["ours"])
+        rate = spread([1 / seconds for seconds in times["onnxruntime"]])
+        ratio = ratios(times["torch"], times["onnxruntime"])
         print(f"{side:7}  {spread(cold_s)!s:<22}  {rate!s:<22}  {ratio}", flush=True)
 
 
 def time_largest(folder: Path, model: Path) -> None:
-    """The largest sketch that is taken: seconds, and the most memory of the command's processes."""
+    """Time the largest accepted sketch, and print the peak memory of the largest process."""
     source = folder / "largest.png"
     draw(LARGEST, LARGEST, 1).save(source)
     seconds = time_command(command(model, source, "-o", folder / "coloured.png"))
     peak_gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"{LARGEST} × {LARGEST}: {seconds:.1f} s, the larger process {peak_gib:.2f} GiB")
+    print(f"{LARGEST} × {LARGEST}: {seconds:.1f} s, peak {peak_gib:.2f} GiB in the largest process")
 
 
 class InTorch(Colorizer):
-    """The same runtime with the generator in torch."""
+    """The runtime with its generator in torch."""
 
     def use(self, generator: torch.nn.Module) -> None:
-        """Answer with this one."""
+        """Set the generator."""
         self.generator = generator.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, sketches: Any, noise: Any = None) -> Any:
         """As :meth:`Colorizer.run`."""
-        assert noise is None, "only the plain colouring is compared"
+        assert noise is None, "only colouring without noise is compared"
         return self.generator(torch.from_numpy(sketches)).numpy()
 
 
 def time_command(arguments: Sequence[str]) -> float:
-    """Seconds of a command that must succeed."""
+    """Run a command that must succeed; seconds."""
     start_s = time.perf_counter()
     subprocess.run(arguments, check=True, capture_output=True)
     return time.perf_counter() - start_s
 
 
 def colour(colorizer: Colorizer, source: Path, target: Path) -> None:
-    """From file to file."""
+    """Colour a file into another."""
     colorizer.draw(source).save(target)
 
 
 def time_one(work: Callable[[], object]) -> float:
-    """Median seconds of one call, over a turn."""
+    """Median seconds of a call, over ``TURN_S``."""
     end_s = time.perf_counter() + TURN_S
     times: list[float] = []
     while time.perf_counter() < end_s or len(times) < 3:
@@ -139,13 +142,13 @@ def time_one(work: Callable[[], object]) -> float:
 
 
 def colour_batch(folder: Path, model: Path, count: int) -> None:
-    """In one go; killed twice; in shards with other numbers of workers."""
+    """Compare uninterrupted, killed and sharded batches, with different numbers of workers."""
     sources = folder / "sketches"
     sources.mkdir()
     for number in range(count):
         path = sources / f"{number:05}.png"
         if number % 100 == 50:
-            path.write_bytes((b"no picture", b"", b"\x89PNG\r\n\x1a\n\0\0")[number % 3])
+            path.write_bytes((b"not a picture", b"", b"\x89PNG\r\n\x1a\n\0\0")[number % 3])
         else:
             side = SIDES[0] + number * (SIDES[1] - SIDES[0]) // count
             draw(side, side, number).save(path)
@@ -153,9 +156,8 @@ def colour_batch(folder: Path, model: Path, count: int) -> None:
     done = subprocess.run(
         command(model, sources, "-o", folder / "whole"), capture_output=True, text=True
     )
-    print(
-        f"in one go: {time.perf_counter() - start_s:.0f} s, exit {done.returncode}: {done.stdout}"
-    )
+    elapsed_s = time.perf_counter() - start_s
+    print(f"uninterrupted: {elapsed_s:.0f} s, exit {done.returncode}: {done.stdout}")
     whole = hash_pictures(folder / "whole")
 
     killed_at = []
@@ -167,19 +169,19 @@ def colour_batch(folder: Path, model: Path, count: int) -> None:
         )
         while len(list((folder / "killed").glob("*.png"))) < share * count:
             if process.poll() is not None:
-                raise SystemExit("it ended before it was killed")
+                raise SystemExit("the batch ended before it was killed; use more files")
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         killed_at.append(len(list((folder / "killed").glob("*.png"))))
     subprocess.run(command(model, sources, "-o", folder / "killed"), capture_output=True)
     is_equal = hash_pictures(folder / "killed") == whole
-    print(f"killed at {killed_at} pictures, begun again: {'equal' if is_equal else 'DIFFERENT'}")
+    print(f"killed at {killed_at} pictures, resumed: {'equal' if is_equal else 'DIFFERENT'}")
     failed = [
         sum(",failed," in line for line in (folder / name / "report.csv").read_text().splitlines())
         for name in ("whole", "killed")
     ]
-    print(f"bad files named by the reports: {failed}")
+    print(f"damaged files in the reports: {failed}")
 
     for number in range(1, NUM_SHARDS + 1):
         options = ("--shard", f"{number}/{NUM_SHARDS}", "--workers", 1 + 2 * (number % 2))
@@ -191,7 +193,7 @@ def colour_batch(folder: Path, model: Path, count: int) -> None:
 
 
 def hash_pictures(folder: Path) -> dict[str, str]:
-    """Name → sha256 of every picture."""
+    """Map each picture's name to its SHA-256."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.glob("*.png"))

@@ -1,11 +1,11 @@
-"""Time the way of the data: raw PNG → packed pairs, and packed pairs → augmented batches.
+"""Time the data path: raw PNG → packed pairs, and packed pairs → augmented batches.
 
     python -m benchmarks.data_path [--pairs 200]
 
-The peer's way is its loader's work for one pair, restated: open with PIL, convert, crop the halves,
-resize both to 286 px with bicubic, crop 256 px, mirror, to float tensors (its ``aligned_dataset``);
-it pays that again in every epoch. ``prepare`` pays once, here as its workers do it for each pair:
-read, check, resize and pack. Both in one process on one core, so their ratio is that of the work.
+The peer's loader (its ``aligned_dataset``) is reimplemented here: open with PIL, convert, crop the
+halves, resize both to 286 px (bicubic), crop 256 px, flip, convert to float tensors. It does so in
+every epoch. ``prepare`` reads, checks, resizes and packs each pair once, as its workers do. Both
+run in one process on one core, so that their ratio is that of the work.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Draw pairs, then time each way over them."""
+    """Draw pairs, then time each method on them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=64)
     num_pairs = parser.parse_args().pairs
@@ -52,24 +52,26 @@ def main() -> None:
             for number, png in enumerate(pngs):
                 file.writestr(f"{number}.png", png)
         pairs = pack_random(Path(folder) / "train.npy", num_pairs)
-        ways: dict[str, Callable[[], object]] = {
+        methods: dict[str, Callable[[], object]] = {
             "peer's loader, every epoch": lambda: [load_as_peer(png) for png in pngs],
             "prepare, once": lambda: prepare_all(archive),
             "decoding alone (PIL)": lambda: [decode(png) for png in pngs],
             "packed reader with augmentation": lambda: read_epoch(pairs),
         }
-        rates = time_in_turns(ways, num_pairs)
+        rates = time_interleaved(methods, num_pairs)
     reference = statistics.median(rates["peer's loader, every epoch"])
     for name, values in rates.items():
         ratio = statistics.median(values) / reference
         print(f"  {name:<34}{spread(values)!s:<24} pairs/s  {ratio:.2f}×")
 
 
-def time_in_turns(ways: dict[str, Callable[[], object]], num_pairs: int) -> dict[str, list[float]]:
-    """Pairs a second of each way, a value a round; the ways take turns."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+def time_interleaved(
+    methods: dict[str, Callable[[], object]], num_pairs: int
+) -> dict[str, list[float]]:
+    """Pairs/s of each method, one value per round; the methods alternate."""
+    rates: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(ROUNDS):
-        for name, work in ways.items():
+        for name, work in methods.items():
             start_s = time.perf_counter()
             work()
             rates[name].append(num_pairs / (time.perf_counter() - start_s))
@@ -77,7 +79,7 @@ def time_in_turns(ways: dict[str, Callable[[], object]], num_pairs: int) -> dict
 
 
 def draw_png(number: int) -> bytes:
-    """A colour picture of flat areas, lines and a little noise, its grey beside it."""
+    """Draw a PNG of flat areas, lines and a little noise, with its greyscale beside it."""
     random_state = np.random.default_rng(number)
     size = (PICTURE[0] // 2, PICTURE[1])
     small = random_state.integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -90,7 +92,7 @@ def draw_png(number: int) -> bytes:
 
 
 def prepare_all(path: Path) -> None:
-    """Read, judge and pack every pair of an archive, as a worker of ``prepare`` does."""
+    """Read, check and pack every pair of an archive, as a worker of ``prepare`` does."""
     rules = PairRules(image_size=IMAGE_SIZE, sketch_side="right", max_picture_pixels=10**8)
     with zipfile.ZipFile(path) as archive:
         for pair in find_pairs(archive.namelist()).pairs:
@@ -99,12 +101,12 @@ def prepare_all(path: Path) -> None:
 
 
 def decode(png: bytes) -> Image.Image:
-    """PNG → RGB picture."""
+    """Decode a PNG to RGB."""
     return Image.open(io.BytesIO(png)).convert("RGB")
 
 
 def load_as_peer(png: bytes) -> torch.Tensor:
-    """PNG → 6×256×256 float32 in −1..1, both halves, with the peer's augmentation."""
+    """PNG → 6×256×256 float32 in −1..1 (both halves), with the peer's augmentation."""
     both = decode(png)
     half = both.width // 2
     x, y = random.randint(0, LOAD_SIZE - IMAGE_SIZE), random.randint(0, LOAD_SIZE - IMAGE_SIZE)
@@ -122,16 +124,16 @@ def load_as_peer(png: bytes) -> torch.Tensor:
 
 
 def pack_random(path: Path, num_pairs: int) -> PackedPairs:
-    """A packed split of noise: reading it costs what any other does."""
+    """Write a packed split of noise, which takes as long to read as any other."""
     shape = (IMAGE_SIZE, IMAGE_SIZE, 4)
     random_state = np.random.default_rng(0)
-    rows = (random_state.integers(0, 256, shape, dtype=np.uint8) for _ in range(num_pairs))
-    write_pairs(path, rows, num_pairs=num_pairs, image_size=IMAGE_SIZE)
+    noise = (random_state.integers(0, 256, shape, dtype=np.uint8) for _ in range(num_pairs))
+    write_pairs(path, noise, num_pairs=num_pairs, image_size=IMAGE_SIZE)
     return read_pairs(path)
 
 
 def read_epoch(pairs: PackedPairs) -> None:
-    """Every pair once, augmented, as a training takes them."""
+    """Read every pair once, augmented, as training does."""
     plan = plan_epoch(
         seed=1,
         epoch=0,
@@ -140,10 +142,10 @@ def read_epoch(pairs: PackedPairs) -> None:
         image_size=IMAGE_SIZE,
         flip=True,
     )
-    rows = torch.arange(len(pairs)).split(BATCH_SIZE)
-    batches = read_batches(pairs, None, [plan.order[row] for row in rows], CPU)
-    for row, batch in zip(rows, batches, strict=True):
-        jitter(batch, plan.corners[row], plan.mirrored[row], LOAD_SIZE)
+    positions = torch.arange(len(pairs)).split(BATCH_SIZE)
+    batches = read_batches(pairs, None, [plan.order[chosen] for chosen in positions], CPU)
+    for chosen, batch in zip(positions, batches, strict=True):
+        jitter(batch, plan.corners[chosen], plan.mirrored[chosen], LOAD_SIZE)
 
 
 if __name__ == "__main__":

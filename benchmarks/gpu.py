@@ -1,10 +1,10 @@
-"""All there is to measure on a GPU, in one command that ends in about eight minutes.
+"""All GPU benchmarks in one command of about eight minutes.
 
     python -m benchmarks.gpu --peer ~/pytorch-CycleGAN-and-pix2pix
 
-The step beside the peer's; the profile of what is left; then epochs over a packed set as large as
-the Kaggle one (drawn sample pairs, repeated), and the evaluation of as many test pairs as it has.
-Needs torch, safetensors, numpy, pillow, pyyaml and tqdm: no DVC, MLflow or Prefect.
+The training step beside the peer's, a profile of the step, epochs over a packed set as large as
+Kaggle's (drawn sample pairs, repeated), and the evaluation of as many test pairs as Kaggle's.
+Needs torch, safetensors, numpy, pillow, pyyaml and tqdm only.
 """
 
 import argparse
@@ -46,7 +46,7 @@ DEFAULT_SIDES = ["peer", "ours", "ours-compiled"]
 
 
 def main() -> None:
-    """Measure; the whole run is cut to the epochs that fit in the time, and says so."""
+    """Run all benchmarks; the training stops after the epochs that fit in the time."""
     arguments = parse_arguments()
     deadline_s = time.monotonic() + 60 * arguments.minutes
     device = trainer.choose_device("auto")
@@ -70,14 +70,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of the peer")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=DEFAULT_SIDES)
-    parser.add_argument("--minutes", type=float, default=8.0, help="about how long it may take")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit, approximate")
     parser.add_argument("--train-pairs", type=int, default=KAGGLE_TRAIN_PAIRS)
     parser.add_argument("--test-pairs", type=int, default=KAGGLE_TEST_PAIRS)
     return parser.parse_args()
 
 
 def show_profile(batch_size: int, device: torch.device) -> None:
-    """Where the time of a step goes, as it is without compiling."""
+    """Print the profile of an uncompiled step."""
     params = paper_params(batch_size=batch_size)
     state, pairs = build_ours(params, device), random_pairs(batch_size, device)
     dtype = trainer.choose_autocast_dtype(params.precision, device)
@@ -94,7 +94,7 @@ def show_profile(batch_size: int, device: torch.device) -> None:
 
 
 def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: float) -> None:
-    """Train over a set of the Kaggle one's size and evaluate; seconds an epoch and altogether."""
+    """Train and evaluate on a set of Kaggle's size; print seconds per epoch and in total."""
     batch_size = arguments.batch_sizes[-1]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,7 +123,7 @@ def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: f
                 observer=observer,
             )
         except OutOfTimeError:
-            print(f"out of time after {len(ends_s)} of {EPOCHS} epochs")
+            print(f"time limit reached after {len(ends_s)} of {EPOCHS} epochs")
         trained_s = time.monotonic() - start_s
         generator = build_state(params, IMAGE_SIZE, device).generator.eval()
         start_s = time.monotonic()
@@ -132,7 +132,7 @@ def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: f
         evaluated_s = time.monotonic() - start_s
     print(
         f"{len(ends_s)} epochs of {arguments.train_pairs} pairs at {IMAGE_SIZE} px in"
-        f" {trained_s:.1f} s, {trained_s / len(ends_s):.2f} s each with warm-up;"
+        f" {trained_s:.1f} s, {trained_s / len(ends_s):.2f} s per epoch with warm-up;"
         f" evaluation of {arguments.test_pairs}: {evaluated_s:.1f} s"
     )
     if device.type == "cuda":
@@ -140,24 +140,24 @@ def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: f
 
 
 class OutOfTimeError(Exception):
-    """The next epoch might not end in time."""
+    """Another epoch might exceed the time limit."""
 
 
 def repeat_drawn(folder: Path, sizes: dict[str, int]) -> list[PackedPairs]:
-    """Packed splits of drawn pairs, the same few again and again: speed doesn't see that."""
-    drawn = [draw_row(number) for number in range(DRAWN_PAIRS)]
+    """Write packed splits of a few drawn pairs, repeated; that doesn't affect speed."""
+    drawn = [draw_packed(number) for number in range(DRAWN_PAIRS)]
 
-    def rows(num_pairs: int) -> Iterator[UInt8Array]:
+    def repeat(num_pairs: int) -> Iterator[UInt8Array]:
         return (drawn[number % DRAWN_PAIRS] for number in range(num_pairs))
 
     for name, size in sizes.items():
         path = folder / f"{name}.npy"
-        write_pairs(path, rows(size), num_pairs=size, image_size=IMAGE_SIZE)
+        write_pairs(path, repeat(size), num_pairs=size, image_size=IMAGE_SIZE)
     return [read_pairs(folder / f"{name}.npy") for name in sizes]
 
 
-def draw_row(number: int) -> UInt8Array:
-    """A drawn pair as a packed row, S×S×4."""
+def draw_packed(number: int) -> UInt8Array:
+    """Draw a pair and pack it, S×S×4 ``uint8``."""
     halves = draw_pair(1, number)
     colour, sketch = (np.asarray(half.resize((IMAGE_SIZE, IMAGE_SIZE))) for half in halves)
     return pack(colour, sketch)

@@ -1,11 +1,11 @@
-"""Time the exported model beside the same generator in torch; see what smaller weights cost.
+"""Time the exported model and the same generator in torch; measure the cost of smaller weights.
 
     python -m benchmarks.inference
     python -m benchmarks.inference --model models/colorizer --prepared data/prepared
 
-Cold start is a process from its start to the first picture written. The paper's generator is drawn
-anew at 256 and 512 px: speed doesn't hang on what the weights are. With ``--model``, variants of
-that model are scored on the test pairs of ``--prepared``.
+Cold start is the time from starting a process to the first picture written. Speed is measured with
+the paper's generator at 256 and 512 px with random weights, which don't affect it. With
+``--model``, variants of that model are scored on the test pairs of ``--prepared``.
 """
 
 import argparse
@@ -48,7 +48,7 @@ ROUNDS = 5
 TURN_S = 2.0
 CALIBRATION_PAIRS = 32
 SMALL_TENSOR = 1024
-"""Numbers up to which a tensor is left in float32."""
+"""Tensors of at most this many elements stay in float32."""
 IN_TORCH = """
 import sys, numpy, torch
 from pathlib import Path
@@ -68,7 +68,7 @@ Image.fromarray(pixels.numpy()).save(target)
 
 
 def main() -> None:
-    """Time cold starts and pictures a second, then score variants of a trained model."""
+    """Time cold starts and pictures/s, then score variants of a trained model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--model", type=Path, help="a trained model's exported folder")
@@ -101,7 +101,7 @@ def export_random(folder: Path, size: int) -> Generator:
 
 
 def time_cold_start(folder: Path, size: int) -> None:
-    """From a process's start to its picture on disk, by onnxruntime and by torch."""
+    """Print seconds from a process's start to its picture on disk, by onnxruntime and by torch."""
     sketch, output = folder / "sketch.png", folder / "coloured.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size), np.uint8)).save(sketch)
     commands = {
@@ -124,23 +124,23 @@ def time_cold_start(folder: Path, size: int) -> None:
 
 
 def time_pictures(folder: Path, generator: Generator, size: int) -> None:
-    """Pictures a second, one at a time, the ways in turns."""
+    """Print pictures/s at batch size 1; the methods alternate."""
     values = torch.rand(1, 1, size, size) * 2 - 1
     sketch = values.numpy()
     last = generator.to(memory_format=torch.channels_last)
     session = open_session(folder / ONNX_FILE)
-    ways: dict[str, Callable[[], object]] = {
+    methods: dict[str, Callable[[], object]] = {
         "onnxruntime": lambda: session.run([OUTPUT_NAME], {INPUT_NAME: sketch}),
         "torch": lambda: last(values),
         "torch, bfloat16": lambda: run_bfloat16(last, values),
     }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[float]] = {name: [] for name in methods}
     with torch.inference_mode():
-        for way in ways.values():
-            way()
+        for work in methods.values():
+            work()
         for _ in range(ROUNDS):
-            for name, way in ways.items():
-                rates[name].append(rate(way))
+            for name, work in methods.items():
+                rates[name].append(rate(work))
     print(f"{size} px, one picture at a time, {ROUNDS} rounds, median [quartiles]")
     for name, measured in rates.items():
         ratio = ratios(measured, rates["torch"])
@@ -148,14 +148,14 @@ def time_pictures(folder: Path, generator: Generator, size: int) -> None:
 
 
 def run_bfloat16(generator: Generator, values: torch.Tensor) -> torch.Tensor:
-    """Colour under autocast."""
+    """Run the generator under bfloat16 autocast."""
     with torch.autocast("cpu", torch.bfloat16):
         coloured: torch.Tensor = generator(values)
     return coloured
 
 
 def rate(work: Callable[[], object]) -> float:
-    """How often a second, over one turn."""
+    """Calls per second, over ``TURN_S``."""
     start_s, count = time.perf_counter(), 0
     while time.perf_counter() - start_s < TURN_S:
         work()
@@ -164,7 +164,7 @@ def rate(work: Callable[[], object]) -> float:
 
 
 def open_session(path: Path, **settings: Any) -> Any:
-    """An onnxruntime session on the CPU, with attributes of its options set."""
+    """Open an onnxruntime session on the CPU; ``settings`` are attributes of its options."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -174,7 +174,7 @@ def open_session(path: Path, **settings: Any) -> Any:
 
 
 def score_variants(path: Path, test_pairs: PackedPairs, folder: Path) -> None:
-    """Size, speed and test metrics of a model with its weights made smaller."""
+    """Print size, speed and test metrics of a model with smaller weights."""
     sketch, truth = read_rows(test_pairs, torch.arange(len(test_pairs)))
     variants = {
         "float32": path,
@@ -195,13 +195,13 @@ def score_variants(path: Path, test_pairs: PackedPairs, folder: Path) -> None:
             for part in sketch.split(16)
         ]
         metrics = score(torch.cat(coloured), truth)
-        told = "  ".join(f"{key} {values.mean():.4f}" for key, values in metrics.items())
+        scores = "  ".join(f"{key} {values.mean():.4f}" for key, values in metrics.items())
         size = variants[name].stat().st_size / 2**20
-        print(f"  {name:<20}{size:6.1f} MiB  {spread(rates[name])!s:<22} pictures/s  {told}")
+        print(f"  {name:<20}{size:6.1f} MiB  {spread(rates[name])!s:<22} pictures/s  {scores}")
 
 
 def store_as(source: Path, target: Path, dtype: int) -> Path:
-    """Store large weights in a 16-bit type; casts bring them back to float32 at load."""
+    """Store large weights in a 16-bit type, with casts back to float32 in the graph."""
     model = onnx.load(source)
     graph, casts = model.graph, []
     for tensor in list(graph.initializer):
@@ -222,19 +222,19 @@ def store_as(source: Path, target: Path, dtype: int) -> Path:
 
 
 def quantize(source: Path, target: Path, sketches: np.ndarray[Any, Any]) -> Path:
-    """int8 weights and activations, calibrated on some sketches."""
+    """Quantize weights and activations to int8, calibrated on the first sketches."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Sketches one by one."""
+        """Yields the sketches one by one."""
 
         def __init__(self) -> None:
-            self.rows = iter(sketches[:CALIBRATION_PAIRS])
+            self.sketches = iter(sketches[:CALIBRATION_PAIRS])
 
         def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
             """The next input; None after the last."""
-            row = next(self.rows, None)
-            return None if row is None else {INPUT_NAME: row[None]}
+            sketch = next(self.sketches, None)
+            return None if sketch is None else {INPUT_NAME: sketch[None]}
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,10 +1,10 @@
-"""What does a larger batch do to quality, at the same number of images seen?
+"""Measure quality by batch size and learning-rate scaling, at equal numbers of images seen.
 
     python -m benchmarks.large_batches --prepared data/prepared --epochs 10
 
-Both learning rates are scaled by (batch size / committed batch size) to a power: 0 leaves them, 0.5
-is the square root, 1 is linear (Goyal et al. 2017, arXiv:1706.02677; Krizhevsky 2014,
-arXiv:1404.5997).
+Both learning rates are multiplied by (batch size / committed batch size) to a power: 0 is constant,
+0.5 the square root (Krizhevsky 2014, arXiv:1404.5997), 1 linear (Goyal et al. 2017,
+arXiv:1706.02677).
 """
 
 import argparse
@@ -21,7 +21,7 @@ POWERS = (0.0, 0.5, 1.0)
 
 
 def main() -> None:
-    """Train once for each batch size and rule; print the last epoch's val metrics."""
+    """Train once per batch size and power; print the last epoch's val metrics."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prepared", type=Path, default=Path("data/prepared"))
     parser.add_argument("--epochs", type=int, default=10)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def scale(params: TrainParams, batch_size: int, power: float) -> TrainParams:
-    """Another batch size, the learning rates scaled by the ratio's power."""
+    """Return params of another batch size, with learning rates scaled by the ratio's power."""
     factor = (batch_size / params.batch_size) ** power
     return dataclasses.replace(
         params,

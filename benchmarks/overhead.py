@@ -1,10 +1,10 @@
-"""What each stage costs before it does anything, and a ``dvc repro`` that finds nothing to do.
+"""Time the fixed cost of each stage, and of a ``dvc repro`` with nothing to do.
 
     python -m benchmarks.overhead [--against CHECKOUT]
 
-Runs the pipeline on a few tiny pairs in a copy of this repository, and of another checkout of it
-for comparison; then times every command of ``dvc.yaml`` again, a training that is finished already
-included.
+Runs the pipeline on a few tiny pairs in a copy of this repository, and of another checkout for
+comparison; then times every command of ``dvc.yaml`` again, among them a training that is already
+finished.
 """
 
 import argparse
@@ -37,7 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Time both checkouts in turns."""
+    """Time both checkouts in alternating rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", type=Path, help="another checkout of this repository")
     parser.add_argument("--rounds", type=int, default=3)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def copy(checkout: Path, folder: Path) -> Path:
-    """A repository with the checkout's files and tiny params, in which all has run once."""
+    """Copy a checkout's tracked files to a new repository, set tiny params, run all stages once."""
     listed = subprocess.run(
         ["git", "ls-files"], cwd=checkout, capture_output=True, text=True, check=True
     )
@@ -75,7 +75,7 @@ def copy(checkout: Path, folder: Path) -> Path:
 
 
 def commands_of(folder: Path) -> dict[str, list[str]]:
-    """Each stage's commands, and what does nothing."""
+    """Each stage's commands, a no-op ``dvc repro`` and importing torch."""
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
     commands = {
         name: [stage["cmd"]] if isinstance(stage["cmd"], str) else stage["cmd"]
@@ -87,7 +87,7 @@ def commands_of(folder: Path) -> dict[str, list[str]]:
 
 
 def run(folder: Path, command: str) -> float:
-    """Run a shell command in a repository; seconds."""
+    """Run a shell command in a repository; return seconds."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     environment = kept | {"PATH": path, "PYTHONPATH": str(folder)}

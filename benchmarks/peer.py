@@ -1,7 +1,7 @@
-"""The peer: a checkout of junyanz/pytorch-CycleGAN-and-pix2pix, imported from where it lies.
+"""The peer: junyanz/pytorch-CycleGAN-and-pix2pix, imported from a checkout.
 
-Its packages have names that anything may have (``models``, ``options``, ``util``, ``data``), so
-import it only in a process that has no other use for them.
+Its top-level packages have common names (``models``, ``options``, ``util``, ``data``), so import it
+only in a process that needs no others of these names.
 """
 
 import sys
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 
 def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) -> Any:
-    """Its ``Pix2PixModel`` with the defaults of ``train.py --model pix2pix``, ready to step.
+    """Build its ``Pix2PixModel`` with the defaults of ``train.py --model pix2pix``.
 
-    256 px, unet_256, 70×70 PatchGAN, batch normalization, λ 100, Adam at 0.0002, three channels in.
+    256 px, unet_256, 70×70 PatchGAN, batch normalization, λ 100, Adam at 0.0002, three
+    input channels. Exits if the folder isn't a checkout.
     """
     if not (checkout / "models" / "pix2pix_model.py").exists():
-        raise SystemExit(f"{checkout}: no checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
+        raise SystemExit(f"{checkout}: not a checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
     sys.path.insert(0, str(checkout))
     arguments, sys.argv = sys.argv, ["train.py", "--dataroot", "unused", "--model", "pix2pix"]
     sys.argv += [] if dropout else ["--no_dropout"]
@@ -31,7 +32,7 @@ def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) ->
 
             options = TrainOptions().gather_options()
             options.isTrain, options.device = True, device
-            options.gpu_ids = [device.index or 0] if device.type == "cuda" else []  # older ones
+            options.gpu_ids = [device.index or 0] if device.type == "cuda" else []  # older versions
             model = create_model(options)
             model.setup(options)
     finally:
@@ -41,26 +42,26 @@ def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) ->
 
 
 def peer_step(model: Any, pairs: Tensor) -> None:
-    """One training step of the peer on N×4×S×S pairs (colour, then grey) in −1..1."""
+    """Do one training step of the peer on N×4×S×S pairs (RGB, then sketch) in −1..1."""
     sketch = pairs[:, 3:].expand(-1, 3, -1, -1).contiguous()
     model.set_input({"A": sketch, "B": pairs[:, :3].contiguous(), "A_paths": [], "B_paths": []})
     model.optimize_parameters()
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """The network itself, where the peer has wrapped it for several GPUs."""
+    """Return the network inside the peer's multi-GPU wrapper, if it has one."""
     return getattr(network, "module", network)
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Copy parameters and buffers in order; refuse networks whose shapes differ anywhere."""
-    ours, theirs = list(source.state_dict().values()), list(target.state_dict().values())
-    if [tensor.shape for tensor in ours] != [tensor.shape for tensor in theirs]:
-        raise SystemExit("the networks differ in shape: nothing to compare")
-    for tensor, value in zip(theirs, ours, strict=True):
+    """Copy parameters and buffers in order; exits if any shapes differ."""
+    values, targets = list(source.state_dict().values()), list(target.state_dict().values())
+    if [tensor.shape for tensor in values] != [tensor.shape for tensor in targets]:
+        raise SystemExit("the networks differ in shape and can't be compared")
+    for tensor, value in zip(targets, values, strict=True):
         tensor.copy_(value)
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers a network learns."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,10 +1,10 @@
-"""Does ``prepare`` need more memory for more pairs?
+"""Measure the peak memory of ``prepare`` by number of pairs.
 
     python -m benchmarks.prepare_memory --pairs 1000 10000 100000
 
-Small pairs, so that a hundred thousand take minutes: what grows with their number does so all the
-same. Peaks are of anonymous memory, sampled ten times a second: pages of mapped files, which the
-system takes back when it needs them, don't count.
+Pairs are small, so that 100,000 take minutes; memory that grows with their number grows alike.
+Peaks are of anonymous memory, sampled ten times a second: pages of mapped files don't count, since
+the system reclaims them when needed.
 """
 
 import argparse
@@ -29,13 +29,13 @@ IMAGE_SIZE = 32
 
 
 def main() -> None:
-    """Run the stage on archives of several sizes, each in a process of its own."""
+    """Run the stage on archives of several sizes, each in its own process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
-        prepare_and_tell(arguments.inside)
+        prepare_and_print(arguments.inside)
         return
     for num_pairs in arguments.pairs:
         with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def draw_archive(path: Path, num_pairs: int) -> None:
-    """Colour blocks and their grey side by side, all different, a tenth of them for val."""
+    """Draw an archive of distinct pairs of colour blocks and their greyscale, 10 % of them val."""
     path.parent.mkdir(parents=True)
     random = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
@@ -61,8 +61,8 @@ def draw_archive(path: Path, num_pairs: int) -> None:
             archive.writestr(f"{split}/{number}.png", file.getvalue())
 
 
-def prepare_and_tell(folder: Path) -> None:
-    """Run the stage here; print how long it took and what it needed."""
+def prepare_and_print(folder: Path) -> None:
+    """Run the stage in this process; print its time and peak memory."""
     peaks = Peaks()
     peaks.start()
     start_s = time.perf_counter()
@@ -84,7 +84,7 @@ def prepare_and_tell(folder: Path) -> None:
 
 
 class Peaks(threading.Thread):
-    """The most anonymous memory that this process and any of its children had, in MiB."""
+    """Samples the peak anonymous memory of this process and of its largest child, in MiB."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -93,20 +93,20 @@ class Peaks(threading.Thread):
 
     def run(self) -> None:
         """Sample until stopped."""
-        me = psutil.Process()
+        own = psutil.Process()
         while not self._ended.wait(0.1):
-            self.own_mib = max(self.own_mib, anonymous_mib(me))
-            workers = [anonymous_mib(child) for child in me.children()]
+            self.own_mib = max(self.own_mib, anonymous_mib(own))
+            workers = [anonymous_mib(child) for child in own.children()]
             self.worker_mib = max(self.worker_mib, *workers, 0.0)
 
     def stop(self) -> None:
-        """End sampling."""
+        """Stop sampling."""
         self._ended.set()
         self.join()
 
 
 def anonymous_mib(process: psutil.Process) -> float:
-    """Resident memory without mapped files; 0 for a process that is gone."""
+    """Resident memory without mapped files; 0 for a process that has ended."""
     try:
         memory = process.memory_info()
     except psutil.NoSuchProcess:

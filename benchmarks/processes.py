@@ -1,8 +1,8 @@
-"""Images a second of one process and of two that share a batch, over gloo on this machine.
+"""Compare images/s of one process and of two that share a batch, over gloo on this machine.
 
     python -m benchmarks.processes --batch-size 16
 
-Two cores can't show more than that sharing costs little: one process with two threads has the same
+On two cores it can only show the overhead of sharing: one process with two threads uses the same
 cores as two processes with one thread each.
 """
 
@@ -27,48 +27,50 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Way:
-    """How many processes, and how many threads each."""
+class Layout:
+    """Number of processes, and of threads in each."""
 
     processes: int
     threads: int
 
 
-WAYS = {
-    "1 process, 1 thread": Way(1, 1),
-    "1 process, 2 threads": Way(1, 2),
-    "2 processes, 1 thread each": Way(2, 1),
+LAYOUTS = {
+    "1 process, 1 thread": Layout(1, 1),
+    "1 process, 2 threads": Layout(1, 2),
+    "2 processes, 1 thread each": Layout(2, 1),
 }
 
 
 def main() -> None:
-    """Time each way in turns."""
+    """Time the layouts in alternating rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=16, help="over all processes")
-    parser.add_argument("--steps", type=int, default=3, help="a turn")
+    parser.add_argument("--steps", type=int, default=3, help="per round")
     arguments = parser.parse_args()
-    rates: dict[str, list[float]] = {name: [] for name in WAYS}
+    rates: dict[str, list[float]] = {name: [] for name in LAYOUTS}
     context = torch_processes.get_context("spawn")
     for _ in range(ROUNDS):
-        for name, way in WAYS.items():
-            answers = context.SimpleQueue()
+        for name, layout in LAYOUTS.items():
+            results = context.SimpleQueue()
             torch_processes.start_processes(  # type: ignore[no-untyped-call, attr-defined]
-                run_turn,
-                (way, arguments.batch_size, arguments.steps, free_port(), answers),
-                nprocs=way.processes,
+                run_round,
+                (layout, arguments.batch_size, arguments.steps, free_port(), results),
+                nprocs=layout.processes,
             )
-            rates[name].append(answers.get())
+            rates[name].append(results.get())
     print(f"the paper's networks at 256 px, global batch {arguments.batch_size}, {ROUNDS} rounds")
     reference = next(iter(rates.values()))
     for name, values in rates.items():
         print(f"  {name:<28}{spread(values)!s:<24} images/s  {ratios(values, reference)}×")
 
 
-def run_turn(rank: int, way: Way, batch_size: int, steps: int, port: int, answers: Any) -> None:
-    """One of the processes of a turn; the first answers in images a second."""
+def run_round(
+    rank: int, layout: Layout, batch_size: int, steps: int, port: int, results: Any
+) -> None:
+    """Run one process of a round; rank 0 returns images/s through ``results``."""
     keep_freed_memory()
-    torch.set_num_threads(way.threads)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(way.processes)}
+    torch.set_num_threads(layout.threads)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(layout.processes)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     params = paper_params(batch_size=batch_size)
     trainer.make_deterministic()
@@ -87,11 +89,11 @@ def run_turn(rank: int, way: Way, batch_size: int, steps: int, port: int, answer
             step()
         processes.wait()
         if processes.leads:
-            answers.put(steps * batch_size / (time.perf_counter() - start_s))
+            results.put(steps * batch_size / (time.perf_counter() - start_s))
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses."""
+    """Find an unused loopback port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

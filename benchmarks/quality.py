@@ -1,9 +1,9 @@
-"""Train plainly and with all that makes it fast, on the same pairs, by several seeds: what differs?
+"""Compare the quality of training with and without speed optimizations, over several seeds.
 
     python -m benchmarks.quality --prepared data/prepared --epochs 10
 
-Plain is float32 throughout, torch's own convolutions and Adam, nothing compiled. Both sides see the
-same pictures in the same order, so what is left is rounding, and chance that rounding sets free.
+Plain training uses float32, torch's own convolutions and Adam, and doesn't compile. Both see the
+same pictures in the same order, so they differ by rounding and by what it leads to in training.
 """
 
 import argparse
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Train each seed both ways; print a line for each, then means with their deviation."""
+    """Train each seed plain and fast; print each, then means and standard deviations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prepared", type=Path, default=Path("data/prepared"))
     parser.add_argument("--epochs", type=int, default=10)
@@ -57,20 +57,20 @@ def main() -> None:
 
 
 def make_plain(params: TrainParams, stack: ExitStack) -> TrainParams:
-    """Switch everything off that is there for speed."""
+    """Disable speed optimizations until ``stack`` is closed; return the params to train with."""
     stack.enter_context(patch.object(convolution, "MAX_ROWS", 0))
     stack.enter_context(patch.object(state, "build_optimizer", plain_adam))
     return dataclasses.replace(params, precision="float32", compile=False)
 
 
 def plain_adam(network: torch.nn.Module, params: TrainParams) -> torch.optim.Optimizer:
-    """torch's Adam as it comes."""
+    """Build torch's own Adam."""
     betas = (params.adam_beta1, params.adam_beta2)
     return torch.optim.Adam(network.parameters(), lr=1.0, betas=betas)
 
 
 def train(params: TrainParams, train_pairs: PackedPairs, val_pairs: PackedPairs) -> state.EpochRow:
-    """Train in a temporary folder; return the last epoch's row."""
+    """Train in a temporary folder; return the last row of the history."""
     panel = fetch(val_pairs, torch.zeros(1, dtype=torch.int64), CPU)[:, SKETCH]
     with tempfile.TemporaryDirectory() as folder:
         trained = trainer.train(
@@ -86,7 +86,7 @@ def train(params: TrainParams, train_pairs: PackedPairs, val_pairs: PackedPairs)
 
 
 def show(row: dict[str, float]) -> str:
-    """Metrics on one line."""
+    """Format the val metrics in one line."""
     return "  ".join(f"{key.removeprefix('val_')} {row[key]:.4f}" for key in METRICS)
 
 

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.studio_load``: the studio under load, on loopback, bounded in count.
+"""``python -m benchmarks.studio_load``: load-test the studio on loopback.
 
-Starts ``colorize studio`` as people do, and prints: pictures/s and latency at 1 to 64 clients,
-memory over many requests, what a change of models and a kill under load cost.
+Starts ``colorize studio`` and prints pictures/s and latency at 1 to 64 clients, memory over many
+requests, and the requests that fail when the model is replaced or the studio killed under load.
 """
 
 import argparse
@@ -34,11 +34,11 @@ URL = f"http://127.0.0.1:{PORT}"
 
 
 def main() -> None:
-    """Run all and print a table each."""
+    """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/colorizer"))
     parser.add_argument("--side", type=int, default=512, help="px of the sketch (default: 512)")
-    parser.add_argument("--requests", type=int, default=200, help="at each number of clients")
+    parser.add_argument("--requests", type=int, default=200, help="per number of clients")
     parser.add_argument("--many", type=int, default=5000, help="requests while memory is watched")
     arguments = parser.parse_args()
     sketch = draw_sketch(arguments.side)
@@ -47,12 +47,12 @@ def main() -> None:
         with studio(folder) as process:
             measure_levels(sketch, arguments.requests)
             measure_memory(process, sketch, arguments.many)
-            measure_exchange(folder, sketch)
+            measure_replacement(folder, sketch)
         measure_kill(folder, sketch)
 
 
 def draw_sketch(side: int) -> bytes:
-    """Circles and strokes on white, PNG."""
+    """Draw ellipses on white, as PNG."""
     picture = Image.new("L", (side, side), 255)
     pen = ImageDraw.Draw(picture)
     for number in range(1, 12):
@@ -65,14 +65,14 @@ def draw_sketch(side: int) -> bytes:
 
 @contextmanager
 def studio(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """``colorize studio`` on its own port, as many may wait as there are clients."""
+    """Run ``colorize studio``, with a queue for most of the clients."""
     command = [sys.executable, "-m", "colorizer", "studio", "--model", str(folder)]
     process = subprocess.Popen([*command, "--port", str(PORT), "--max-waiting", "40"])
     try:
         deadline_s = time.monotonic() + 60
-        while not answers():
+        while not is_up():
             if process.poll() is not None or time.monotonic() > deadline_s:
-                raise SystemExit("the studio didn't come up")
+                raise SystemExit("the studio didn't start within 60 s")
             time.sleep(0.1)
         yield process
     finally:
@@ -83,8 +83,8 @@ def studio(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
-def answers() -> bool:
-    """Whether it's up."""
+def is_up() -> bool:
+    """Whether the studio's health check succeeds."""
     try:
         return requests.get(f"{URL}/health", timeout=2).ok
     except requests.RequestException:
@@ -92,7 +92,7 @@ def answers() -> bool:
 
 
 def ask(session: requests.Session, sketch: bytes) -> tuple[int, float]:
-    """One picture: status (0: no answer), and seconds."""
+    """Request one picture; return the status (0 without a response) and seconds."""
     start_s = time.perf_counter()
     try:
         status = session.post(f"{URL}/colorize", sketch, timeout=120).status_code
@@ -104,7 +104,7 @@ def ask(session: requests.Session, sketch: bytes) -> tuple[int, float]:
 def load(
     sketch: bytes, clients: int, count: int, meanwhile: Callable[[], None] | None = None
 ) -> tuple[list[tuple[int, float]], float]:
-    """``count`` requests by so many clients; answers, and seconds in all."""
+    """Send ``count`` requests from a number of clients; return all results and total seconds."""
     local = threading.local()
 
     def one(_: int) -> tuple[int, float]:
@@ -113,18 +113,18 @@ def load(
         return ask(local.session, sketch)
 
     start_s = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool, ThreadPoolExecutor(1) as aside:
-        beside = aside.submit(meanwhile) if meanwhile else None
-        found = list(pool.map(one, range(count)))
-        if beside:
-            beside.result()
-    return found, time.perf_counter() - start_s
+    with ThreadPoolExecutor(clients) as pool, ThreadPoolExecutor(1) as second:
+        other = second.submit(meanwhile) if meanwhile else None
+        results = list(pool.map(one, range(count)))
+        if other:
+            other.result()
+    return results, time.perf_counter() - start_s
 
 
 def measure_levels(sketch: bytes, count: int) -> None:
-    """Pictures/s and latency by number of clients."""
+    """Print pictures/s and latency by number of clients."""
     load(sketch, 2, 10)
-    print("clients  pictures/s  p50 ms  p99 ms  answers")
+    print("clients  pictures/s  p50 ms  p99 ms  statuses")
     for clients in CLIENTS:
         found, seconds = load(sketch, clients, count)
         times = sorted(1000 * s for status, s in found if status == 200)
@@ -135,7 +135,7 @@ def measure_levels(sketch: bytes, count: int) -> None:
 
 
 def measure_memory(process: "subprocess.Popen[bytes]", sketch: bytes, count: int) -> None:
-    """Resident memory of the studio and its decoders over many requests."""
+    """Print the resident memory of the studio and its decoders over many requests."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     print(f"requests  resident MiB (studio and {len(family) - 1} children)")
     done = 0
@@ -146,32 +146,32 @@ def measure_memory(process: "subprocess.Popen[bytes]", sketch: bytes, count: int
             done += count // 5
 
 
-def measure_exchange(folder: Path, sketch: bytes) -> None:
-    """Requests lost while models are exchanged."""
+def measure_replacement(folder: Path, sketch: bytes) -> None:
+    """Print the statuses of requests while the model is replaced."""
 
-    def exchange() -> None:
+    def replace() -> None:
         for number in range(3):
             time.sleep(3)
-            staging = Path(shutil.copytree(folder, folder.with_name("staging")))
-            (staging / CARD_FILE).write_text(f"exchange {number}")
-            (staging / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(staging)))
+            copied = Path(shutil.copytree(folder, folder.with_name("copied")))
+            (copied / CARD_FILE).write_text(f"replacement {number}")
+            (copied / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(copied)))
             shutil.rmtree(folder)
-            staging.rename(folder)
+            copied.rename(folder)
             before = identity()
             while identity() == before:
                 time.sleep(0.2)
 
-    found, _ = load(sketch, 4, 400, exchange)
-    print(f"model exchanged 3 times under load: {dict(Counter(status for status, _ in found))}")
+    found, _ = load(sketch, 4, 400, replace)
+    print(f"model replaced 3 times under load: {dict(Counter(status for status, _ in found))}")
 
 
 def identity() -> Any:
-    """Which model answers."""
+    """Identity of the model that is served."""
     return requests.get(f"{URL}/model", timeout=30).json()[0]["identity"]
 
 
 def measure_kill(folder: Path, sketch: bytes) -> None:
-    """Requests that a kill costs: those in flight, and those while nobody listens."""
+    """Print the requests lost to a kill, and the statuses after a restart."""
     answered: list[int] = []
     in_flight: list[int] = []
     with studio(folder) as first:
@@ -187,7 +187,7 @@ def measure_kill(folder: Path, sketch: bytes) -> None:
     with studio(folder):
         again, _ = load(sketch, 4, in_flight[0] or 1)
     print(
-        f"killed under load of 4 clients: {answered[0]} answered, {in_flight[0]} got no answer;"
+        f"killed under load of 4 clients: {answered[0]} answered, {in_flight[0]} got no response;"
         f" after the restart {dict(Counter(status for status, _ in again))}"
     )
 

@@ -1,4 +1,4 @@
-"""Timing on machines that other work shares: interleaved rounds, medians and quartiles."""
+"""Timing on shared machines: medians and quartiles of interleaved rounds, and their ratios."""
 
 import statistics
 import time
@@ -21,7 +21,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles of at least one value."""
+    """Median and quartiles of one or more values."""
     if len(values) < 2:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -29,12 +29,15 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Spread of the ratios taken round by round, so that slow minutes hit both sides alike."""
+    """Spread of the ratios of each round, so that a slow round affects both sides alike.
+
+    Raises :class:`ValueError` unless both have the same number of rounds.
+    """
     return spread([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
 def seconds(work: Callable[[], object], *, device: torch.device) -> float:
-    """How long ``work`` takes, the device's queue included."""
+    """Seconds that ``work`` takes, including work queued on the device."""
     synchronize(device)
     start_s = time.perf_counter()
     work()
@@ -43,13 +46,13 @@ def seconds(work: Callable[[], object], *, device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what the device has been given."""
+    """Wait until the device has done all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def matmul_peak(dtype: torch.dtype, device: torch.device, *, size: int = 2048) -> float:
-    """FLOP/s of the best of several square matrix products: what the device can do at most."""
+    """Best FLOP/s of several square matrix products, as the device's peak."""
     if device.type == "cuda":
         size *= 4
     a, b = torch.randn(2, size, size, device=device, dtype=dtype)

@@ -1,9 +1,9 @@
-"""Time our training step beside the peer's, on equal networks that first prove to be equal.
+"""Time our training step and the peer's, after checking that their networks are equal.
 
     python -m benchmarks.training_step --peer ~/pytorch-CycleGAN-and-pix2pix
 
-Each side runs in a process of its own, as its users run it: the allocator and torch's global
-switches are per process. The processes take turns (A B A B), one works while the others sleep.
+Each side runs in its own process, since the allocator and torch's global settings are per process.
+The processes alternate (A B A B): one works while the others sleep.
 """
 
 import argparse
@@ -26,31 +26,32 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peer
 from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
-from pipeline_steps.params import TrainParams, read_params
+from pipeline_steps.params import PARAMS_FILE, TrainParams, load_yaml
 from pipeline_steps.train import trainer
 from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.state import TrainingState, build_state, compile_networks
 
 IMAGE_SIZE = 256
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-3}
-"""Of losses and of gradients (a network's as one vector), relative. Batch normalization over the
-few values of the inner layers makes much of float32's last bits: float64 shows it's only that."""
+"""Largest relative difference of losses and of gradients (each network's as one vector). Batch
+normalization over the few values of the inner layers amplifies float32 rounding; the float64 check
+shows that nothing else differs."""
 MAX_STEP_DIFFERENCE, MAX_OUTLIERS = 0.01, 0.01
-"""Of a weight after one step of Adam, in learning rates, and the share that may exceed it: Adam
-divides a gradient by its own size, so where that is all but 0 the rounding decides the step."""
+"""Difference of a weight after one step of Adam, in learning rates, and the share of weights that
+may exceed it: Adam divides a gradient by its magnitude, so near 0 rounding decides the step."""
 MATMUL = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of those that are timed."""
+    """One implementation and configuration that is timed."""
 
     code: str
     """``peer`` or ``ours``."""
     keeps_pages: bool
-    """Whether the allocator is told to keep freed memory."""
+    """Whether the allocator keeps freed memory."""
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Of our params."""
+    """Changes to our params."""
 
 
 SIDES = {
@@ -59,19 +60,19 @@ SIDES = {
     "ours": Side("ours", keeps_pages=True),
     "ours-fp32": Side("ours", keeps_pages=True, changes={"precision": "float32"}),
     "ours-compiled": Side("ours", keeps_pages=True, changes={"compile": True}),
-    "ours-giving-pages-back": Side("ours", keeps_pages=False),
+    "ours-returning-pages": Side("ours", keeps_pages=False),
 }
 
 
 def main() -> None:
-    """Check that both are equal, then time them."""
+    """Check that both implementations are equal, then time them."""
     arguments = parse_arguments()
     device = trainer.choose_device("auto")
     print_machine(arguments.peer, device)
     for dtype in TOLERANCE:
         check_equality(arguments.peer, device, dtype)
     flops_per_image = count_flops(device)
-    print(f"one step: {flops_per_image / 1e9:.1f} GFLOP an image (convolutions)")
+    print(f"one step: {flops_per_image / 1e9:.1f} GFLOP per image (convolutions)")
     peaks = {name: matmul_peak(dtype, device) for name, dtype in MATMUL.items()}
     print(
         "matrix-product peak: " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items())
@@ -87,17 +88,20 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of the peer")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of work a turn, at least")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds per side")
+    parser.add_argument("--seconds", type=float, default=2.0, help="least work per round")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=["peer", "ours"])
     parser.add_argument(
-        "--whole-run", type=int, metavar="IMAGES", help="also the ratio with warm-up, projected"
+        "--whole-run",
+        type=int,
+        metavar="IMAGES",
+        help="also project the ratio for a run of so many images, warm-up included",
     )
     return parser.parse_args()
 
 
 def check_equality(checkout: Path, device: torch.device, dtype: torch.dtype) -> None:
-    """Stop unless shapes, losses, gradients and updated weights of both agree; dropout is off."""
+    """Exit unless shapes, losses, gradients and updated weights agree, without dropout."""
     torch.manual_seed(0)
     params = paper_params(dropout=0.0, batch_size=2)
     torch.set_default_dtype(dtype)
@@ -125,12 +129,12 @@ def check_equality(checkout: Path, device: torch.device, dtype: torch.dtype) -> 
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """Length of the difference over the length."""
+    """Norm of the difference, relative to the norm of ``theirs``."""
     return float(((ours - theirs).norm() / theirs.norm()).item())
 
 
 def require(condition: bool, message: str) -> None:
-    """End the program with a message unless the condition holds."""
+    """Exit with a message unless the condition holds."""
     if not condition:
         raise SystemExit(message)
 
@@ -143,28 +147,28 @@ def compare_weights(
     *,
     learning_rate: float,
 ) -> None:
-    """Stop unless the gradients and the parameters agree after one step."""
+    """Exit unless gradients and parameters agree after one step."""
     difference = relative(flat_gradient(ours), flat_gradient(theirs))
     both = zip(ours.parameters(), theirs.parameters(), strict=True)
     steps = torch.cat([((a - b).abs() / learning_rate).flatten() for a, b in both])
     outliers = (steps > MAX_STEP_DIFFERENCE).double().mean().item()
     print(
         f"equality in {dtype}: {name}, {peer.count_parameters(ours):,} weights: gradients differ"
-        f" by {difference:.0e}; after a step {outliers:.0e} of the weights by over"
-        f" {MAX_STEP_DIFFERENCE:.0%} of it"
+        f" by {difference:.0e}; after a step {outliers:.0e} of the weights by more than"
+        f" {MAX_STEP_DIFFERENCE:.0%} of the learning rate"
     )
     require(difference <= TOLERANCE[dtype], f"gradients of the {name}s differ")
     require(outliers <= MAX_OUTLIERS, f"the {name}s differ after a step")
 
 
 def flat_gradient(network: torch.nn.Module) -> Tensor:
-    """All gradients of a network in one vector."""
+    """Concatenate all gradients of a network."""
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def paper_params(**changes: Any) -> TrainParams:
-    """The committed params with the paper's networks, as the peer has them."""
+    """The committed params with the paper's networks, loss and learning rates, as in the peer."""
     paper = {
         "generator_width": 64,
         "discriminator_width": 64,
@@ -175,11 +179,12 @@ def paper_params(**changes: Any) -> TrainParams:
         "generator_lr": 2e-4,
         "discriminator_lr": 2e-4,
     }
-    return dataclasses.replace(read_params().train, **{**paper, **changes})
+    committed = load_yaml(PARAMS_FILE)["train"]  # unchecked: GPU machines may have no pydantic
+    return TrainParams(**{**committed, **paper, **changes})
 
 
 def build_ours(params: TrainParams, device: torch.device) -> TrainingState:
-    """Our networks and optimizers at the paper's learning rate."""
+    """Build our networks and optimizers at the paper's learning rate."""
     state = build_state(params, IMAGE_SIZE, device)
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         trainer.set_learning_rate(optimizer, params.generator_lr)
@@ -187,13 +192,13 @@ def build_ours(params: TrainParams, device: torch.device) -> TrainingState:
 
 
 def random_pairs(batch_size: int, device: torch.device) -> Tensor:
-    """N×4×S×S in −1..1, laid out as the packed reader gives them."""
+    """Random pairs, N×4×S×S in −1..1, in the memory layout of the packed reader."""
     pairs = torch.rand(batch_size, IMAGE_SIZE, IMAGE_SIZE, 4, device=device) * 2 - 1
     return pairs.permute(0, 3, 1, 2)
 
 
 def count_flops(device: torch.device) -> float:
-    """FLOP of one step, an image: a multiply and an add are two."""
+    """FLOP of one step per image; a multiplication and an addition are two."""
     params = paper_params()
     state, pairs = build_ours(params, device), random_pairs(1, device)
     with FlopCounterMode(display=False) as counter:
@@ -202,7 +207,7 @@ def count_flops(device: torch.device) -> float:
 
 
 def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int], None]:
-    """Build a side at a batch size: what comes back does as many steps as it is told."""
+    """Build a side at a batch size; the returned function does a number of steps."""
     device = trainer.choose_device("auto")
     pairs = random_pairs(batch_size, device)
     if side.code == "peer":
@@ -217,7 +222,7 @@ def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int],
 
 
 def repeat(step: Callable[[], object]) -> Callable[[int], None]:
-    """Make a step that can be asked for several at once."""
+    """Turn a step into a function that does a number of steps."""
 
     def steps(number: int) -> None:
         for _ in range(number):
@@ -227,7 +232,7 @@ def repeat(step: Callable[[], object]) -> Callable[[int], None]:
 
 
 def serve(connection: Connection, side: Side, checkout: Path) -> None:
-    """A side's process: does what it is sent, ``(what, number)``, and answers in seconds."""
+    """Run a side's process: execute each received ``(what, number)`` and send back seconds."""
     if side.keeps_pages:
         keep_freed_memory()
     device = trainer.choose_device("auto")
@@ -248,13 +253,13 @@ def serve(connection: Connection, side: Side, checkout: Path) -> None:
 
 @contextmanager
 def start_sides(names: list[str], checkout: Path) -> Iterator[dict[str, Connection]]:
-    """A process for each side, reached through the connection that comes back."""
+    """Start a process per side; yields the connection to each."""
     context = multiprocessing.get_context("spawn")
     connections: dict[str, Connection] = {}
     processes = []
     for name in names:
-        connections[name], theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, SIDES[name], checkout), daemon=True)
+        connections[name], remote = context.Pipe()
+        process = context.Process(target=serve, args=(remote, SIDES[name], checkout), daemon=True)
         process.start()
         processes.append(process)
     yield connections
@@ -265,25 +270,25 @@ def start_sides(names: list[str], checkout: Path) -> Iterator[dict[str, Connecti
 
 
 def ask(connection: Connection, what: str, number: int) -> float:
-    """Send a side to work and wait: seconds."""
+    """Send a command to a side and wait; return its seconds."""
     connection.send((what, number))
     return float(connection.recv())
 
 
 @dataclass(frozen=True)
 class Times:
-    """What one side took."""
+    """Times of one side."""
 
     warm_up_s: float
-    """Building the networks and the first step."""
+    """Seconds to build the networks and do the first step."""
     step_s: list[float]
-    """Seconds a step, one value a round."""
+    """Seconds per step, one value per round."""
 
 
 def time_interleaved(
     workers: dict[str, Connection], batch_size: int, rounds: int, turn_s: float
 ) -> dict[str, Times]:
-    """Let the sides take turns of at least ``turn_s``; the same number of turns each."""
+    """Time the sides in alternating turns of at least ``turn_s``, ``rounds`` each."""
     warm_up = {name: ask(worker, "prepare", batch_size) for name, worker in workers.items()}
     num_steps = {
         name: max(1, round(turn_s / (ask(worker, "steps", 2) / 2)))
@@ -303,7 +308,7 @@ def report(
     peaks: dict[str, float],
     run_images: int | None,
 ) -> None:
-    """Print a batch size's figures; ratios are to the first side."""
+    """Print the results of a batch size; ratios are to the first side."""
     reference = next(iter(times.values()))
     print(f"\nbatch size {batch_size}, {len(reference.step_s)} rounds, median [quartiles]")
     for name, side in times.items():
@@ -320,7 +325,7 @@ def report(
 
 
 def whole_run(reference: Times, side: Times, batch_size: int, run_images: int) -> Spread:
-    """Ratio of whole runs: the measured warm-up, then the measured step as often as needed."""
+    """Ratio of the times of whole runs, from the measured warm-up and step."""
     num_steps = run_images / batch_size
 
     def run_s(times: Times) -> list[float]:
@@ -330,7 +335,7 @@ def whole_run(reference: Times, side: Times, batch_size: int, run_images: int) -
 
 
 def print_machine(checkout: Path, device: torch.device) -> None:
-    """Say what is measured, and on what."""
+    """Print hardware, versions and commits."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
     threads = torch.get_num_threads()
     print(f"{name}, {os.cpu_count()} cores, {threads} threads; torch {torch.__version__}")
@@ -338,7 +343,7 @@ def print_machine(checkout: Path, device: torch.device) -> None:
 
 
 def cpu_name() -> str:
-    """The processor and its matrix units, as the system and torch name them."""
+    """Name of the processor and its bfloat16 units."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     name = next((line.split(":")[1].strip() for line in lines if "model name" in line), "CPU")
     units = [key for key in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(key)]
@@ -346,7 +351,7 @@ def cpu_name() -> str:
 
 
 def commit(folder: Path) -> str:
-    """The commit a folder is at, shortened."""
+    """Abbreviated commit of a folder, or ``unknown``."""
     command = ["git", "-C", str(folder), "rev-parse", "--short=10", "HEAD"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

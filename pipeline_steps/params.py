@@ -1,16 +1,18 @@
-"""``params.yaml``, typed and checked at the door: a bad key or value is refused by name.
+"""``params.yaml`` as typed dataclasses; a wrong key or value is refused by name.
 
 ``python -m pipeline_steps params`` checks it alone, before DVC reads it.
+
+The sections are stdlib dataclasses that pydantic validates in :func:`check_params`. pydantic is
+imported only there: the trainer takes its params ready-made, on machines without pydantic.
 """
 
 import dataclasses
-import math
 import reprlib
-import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 
@@ -19,25 +21,61 @@ from pipeline_steps.base.errors import ParamError
 PARAMS_FILE = Path("params.yaml")
 MAX_FILE_BYTES = 1 << 20
 MAX_SHOWN_CHARS = 80
-"""Of a refused value; it may be long, and hold itself many times over."""
+"""Of a refused value in a message."""
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = MAX_SHOWN_CHARS
 
 
+class Constraint:
+    """Metadata of a field that expands to pydantic's own when a schema is built.
+
+    Implements ``annotated_types.GroupedMetadata`` without importing it.
+    """
+
+    __is_annotated_types_grouped_metadata__ = True
+
+
 @dataclass(frozen=True)
-class Between:
-    """Bounds of a number, both included."""
+class Between(Constraint):
+    """Bounds of a number, both included. NaN is outside of any."""
 
     low: float
     high: float
 
+    def __iter__(self) -> Iterator[Any]:
+        from pydantic import Field
+
+        yield Field(ge=self.low, le=self.high)
+
 
 @dataclass(frozen=True)
-class PowerOfTwo:
-    """An integer that can be halved down to 1, within bounds."""
+class PowerOfTwo(Constraint):
+    """1, 2, 4, 8 … within bounds, both included."""
 
     low: int
     high: int
+
+    def __iter__(self) -> Iterator[Any]:
+        from pydantic import AfterValidator
+
+        yield AfterValidator(self.check)
+
+    def check(self, value: int) -> int:
+        """Return the value; raises :class:`ValueError` if it breaks the rule."""
+        if value.bit_count() != 1 or not self.low <= value <= self.high:
+            raise ValueError(f"must be a power of two from {self.low} to {self.high}")
+        return value
+
+
+class Section:
+    """Base of the sections: no unknown keys, and no conversion but int to float."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"strict": True, "extra": "forbid"}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # strict for the values only: the section itself comes as a dict
+        return {**handler(source), "strict": False}
 
 
 Count = Annotated[int, Between(1, 1_000_000)]
@@ -49,8 +87,8 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadParams:
-    """Which pairs to take, and from where."""
+class DownloadParams(Section):
+    """Which pairs to download, and from where."""
 
     source: Literal["sample", "kaggle", "archive"]
     path: str | None
@@ -63,8 +101,8 @@ class DownloadParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareParams:
-    """How raw pairs become packed ones."""
+class PrepareParams(Section):
+    """How raw pairs become packed pairs."""
 
     image_size: Annotated[int, PowerOfTwo(32, 2048)]
     sketch_side: Literal["auto", "left", "right"]
@@ -75,7 +113,7 @@ class PrepareParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainParams:
+class TrainParams(Section):
     """pix2pix (Isola et al. 2017, arXiv:1611.07004, section 3 and appendix 6.2)."""
 
     epochs: Count
@@ -97,7 +135,7 @@ class TrainParams:
     horizontal_flip: bool
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]
-    compile: Literal["auto", True, False]
+    compile: Literal["auto"] | bool
     accumulation_steps: Annotated[int, Between(1, 4096)]
     sample_every_epochs: Count
     sample_pairs: Annotated[int, Between(1, 64)]
@@ -106,7 +144,7 @@ class TrainParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateParams:
+class EvaluateParams(Section):
     """How the test set is scored and shown."""
 
     batch_size: Annotated[int, Between(1, 4096)]
@@ -115,8 +153,8 @@ class EvaluateParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportParams:
-    """What an exported generator must live up to."""
+class ExportParams(Section):
+    """What an exported generator is checked for."""
 
     max_onnx_difference: Annotated[float, Between(0.0, 2.0)]
     check_pairs: Annotated[int, Between(1, 4096)]
@@ -124,15 +162,15 @@ class ExportParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackingParams:
-    """Names in MLflow. Where MLflow is, ``MLFLOW_TRACKING_URI`` says."""
+class TrackingParams(Section):
+    """Names in MLflow; its address is ``MLFLOW_TRACKING_URI``."""
 
     experiment: str
     registered_model: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarginParams:
+class MarginParams(Section):
     """How much worse a challenger may be, in each metric's own units."""
 
     l1: Margin
@@ -142,8 +180,8 @@ class MarginParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionParams:
-    """When a challenger becomes the champion. Read by ``flows``, by no stage."""
+class PromotionParams(Section):
+    """When a challenger becomes the champion; read by ``flows``, by no stage."""
 
     primary_metric: Literal["l1", "psnr", "ssim", "chroma"]
     min_improvement: Annotated[float, Between(0.0, 1.0)]
@@ -158,8 +196,8 @@ class PromotionParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
-    """All of ``params.yaml``: one section a stage, and promotion."""
+class Params(Section):
+    """All of ``params.yaml``: one section per stage, tracking and promotion."""
 
     download: DownloadParams
     prepare: PrepareParams
@@ -176,8 +214,18 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def check_params(tree: Any) -> Params:
-    """Check a tree as YAML gives it. Raises :class:`ParamError`, the key's dotted name in front."""
-    params: Params = _parse_section(Params, tree, "")
+    """Check a tree of params, as parsed from YAML.
+
+    Raises :class:`ParamError`, whose message begins with the key's dotted name.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        params = TypeAdapter(Params).validate_python(tree)
+    except ValidationError as error:
+        # a misspelt key is both unknown and missing: the former says more
+        first = min(error.errors(), key=lambda found: _PRIORITY.get(found["type"], 2))
+        raise ParamError(_describe(first)) from None
     if params.train.load_size < params.prepare.image_size:
         raise ParamError(
             f"train.load_size: must be ≥ prepare.image_size ({params.prepare.image_size}),"
@@ -207,25 +255,25 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 def load_yaml(path: Path) -> Any:
     """Read a YAML file of params.
 
-    Raises :class:`ParamError` if it is missing, no YAML, larger than any params need, names a key
-    twice, or has aliases: a page of those can stand for more values than memory holds.
+    Raises :class:`ParamError` if it is missing, not YAML, larger than ``MAX_FILE_BYTES``, or has
+    duplicate keys or aliases: a page of aliases can expand to more values than memory holds.
     """
     if not path.exists():
         raise ParamError(f"{path}: no such file; run from the repository's root")
     if not path.is_file():
-        raise ParamError(f"{path}: not a file; put the repository's params.yaml there again")
+        raise ParamError(f"{path}: not a file; restore it with `git checkout params.yaml`")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise ParamError(f"{path}: larger than {MAX_FILE_BYTES} bytes, which no params need")
+        raise ParamError(f"{path}: larger than {MAX_FILE_BYTES} bytes, the most for params")
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ParamError(f"{path}: not YAML as params are written ({_reason(error)})") from None
+        raise ParamError(f"{path}: not valid YAML for params ({_reason(error)})") from None
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML as params are written.
+    """Parse YAML of plain values, without aliases or duplicate keys.
 
-    Raises :class:`ValueError` or :class:`RecursionError` on anything else.
+    Raises :class:`ValueError`, or :class:`RecursionError` if it's nested too deeply.
     """
     try:
         return yaml.load(text, _ParamsLoader)
@@ -234,22 +282,22 @@ def parse_yaml(text: str) -> Any:
 
 
 class _ParamsLoader(yaml.SafeLoader):
-    """YAML's plain values, without aliases and without a key said twice."""
+    """Loads plain values; refuses aliases and duplicate keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose as YAML says, but for aliases."""
+        """Compose a node, unless it is an alias."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.YAMLError(f"an alias in line {mark.line + 1}: write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Construct as YAML says, but for keys said twice."""
+        """Construct a mapping, unless a key appears twice."""
         keys = [key.value for key, _ in node.value]
         for key, _ in node.value:
             if keys.count(key.value) > 1:
                 line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"key {_short(key.value)} in line {line} is said twice")
+                raise yaml.YAMLError(f"key {_short(key.value)} in line {line} appears twice")
         return super().construct_mapping(node, deep)
 
 
@@ -259,12 +307,8 @@ def _reason(error: Exception) -> str:
     return _shorten(" ".join(str(error).split()), 200)
 
 
-def _key(key: Any) -> str:
-    return _shorten(str(key) if isinstance(key, str) else _REPR.repr(key), MAX_SHOWN_CHARS)
-
-
 def _short(value: Any) -> str:
-    """A value as it's written, fit for one line."""
+    """The value's repr, shortened."""
     return _shorten(_REPR.repr(value), MAX_SHOWN_CHARS)
 
 
@@ -272,58 +316,49 @@ def _shorten(text: str, num_chars: int) -> str:
     return text if len(text) <= num_chars else f"{text[: num_chars - 1]}…"
 
 
-def _parse_section(section: Any, tree: Any, name: str) -> Any:
-    where = name.rstrip(".") or "params.yaml"
-    if not isinstance(tree, dict):
-        raise ParamError(f"{where}: must be a section of keys, got {_short(tree)}")
-    hints = typing.get_type_hints(section, include_extras=True)
-    for key in tree:
-        if key not in hints:
-            raise ParamError(f"{name}{_key(key)}: unknown key; {where} takes {', '.join(hints)}")
-    for key in hints:
-        if key not in tree:
-            raise ParamError(f"{name}{key}: missing")
-    return section(**{key: _parse(hint, tree[key], f"{name}{key}") for key, hint in hints.items()})
+_PRIORITY = {"unexpected_keyword_argument": 0, "invalid_key": 0, "missing": 1}
 
 
-def _parse(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _parse_section(hint, value, f"{name}.")
+def _describe(error: Any) -> str:
+    """A pydantic error in one line: the key's dotted name, what it must be, what was given."""
+    hint: Any = Params
+    name, section, takes = "", "", list[str]()
+    for key in error["loc"]:
+        if not dataclasses.is_dataclass(hint):
+            break  # the rest of the location is the alternative of a union
+        hints = {field.name: field.type for field in dataclasses.fields(hint)}
+        section, takes = name or PARAMS_FILE.name, list(hints)
+        name = f"{name}.{_shorten(str(key), MAX_SHOWN_CHARS)}".lstrip(".")
+        hint = hints.get(key)
+    match error["type"]:
+        case "unexpected_keyword_argument" | "invalid_key":
+            return f"{name}: unknown key; {section} takes {', '.join(takes)}"
+        case "missing":
+            return f"{name}: missing"
+        case "dataclass_type":
+            rule = "must be a section of keys"
+        case "greater_than_equal":
+            rule = f"must be ≥ {error['ctx']['ge']:g}"
+        case "less_than_equal":
+            rule = f"must be ≤ {error['ctx']['le']:g}"
+        case "value_error":
+            rule = str(error["ctx"]["error"])
+        case _:
+            rule = f"must be {_describe_type(hint)}"
+    return f"{name or PARAMS_FILE.name}: {rule}, got {_short(error['input'])}"
+
+
+def _describe_type(hint: Any) -> str:
+    """A field's type as its values are written: ``int``, ``str or null``, ``auto or true or …``."""
     if typing.get_origin(hint) is Annotated:
-        base, *rules = typing.get_args(hint)
-        value = _parse(base, value, name)
-        for rule in rules:
-            _check_rule(rule, value, name)
-        return value
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        if not any(value == choice and type(value) is type(choice) for choice in choices):
-            names = " or ".join(str(choice).lower() for choice in choices)
-            raise ParamError(f"{name}: must be {names}, got {_short(value)}")
-        return value
-    return _parse_plain(hint, value, name)
-
-
-def _parse_plain(hint: Any, value: Any, name: str) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in kinds and type(value) is int:
-        return float(value)
-    if type(value) not in kinds:
-        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ParamError(f"{name}: must be {wanted}, got {_short(value)}")
-    return value
-
-
-def _check_rule(rule: Any, value: Any, name: str) -> None:
-    if isinstance(rule, Between) and not (math.isfinite(value) and rule.low <= value <= rule.high):
-        bound = f"≥ {rule.low:g}" if value < rule.low else f"≤ {rule.high:g}"
-        raise ParamError(f"{name}: must be {bound}, got {_short(value)}")
-    if isinstance(rule, PowerOfTwo) and not (
-        value.bit_count() == 1 and rule.low <= value <= rule.high
-    ):
-        raise ParamError(
-            f"{name}: must be a power of two from {rule.low} to {rule.high}, got {value}"
-        )
+        return _describe_type(typing.get_args(hint)[0])
+    choices = typing.get_args(hint)
+    if not choices:
+        name: str = {bool: "true or false", type(None): "null"}.get(hint, hint.__name__)
+        return name
+    return " or ".join(
+        choice if isinstance(choice, str) else _describe_type(choice) for choice in choices
+    )
 
 
 def main() -> None:

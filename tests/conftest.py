@@ -1,4 +1,4 @@
-"""What all tests share: the real params, made small, and a quiet torch."""
+"""Fixtures of all tests: the committed params, made small, packed pairs, a folder to work in."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# two torch processes with a thread pool each slow each other down tenfold
+# two torch processes with a thread pool each are ten times slower on the same cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def params() -> Params:
-    """The committed params, the networks and the training made tiny."""
+    """The committed params with tiny networks and a short training."""
     real = read_params(REPOSITORY / "params.yaml")
     train = dataclasses.replace(
         real.train,
@@ -40,26 +40,26 @@ def params() -> Params:
 
 @pytest.fixture
 def make_pairs(tmp_path: Path) -> Callable[..., PackedPairs]:
-    """Write a packed split of discs: the colour of a disc follows from its radius."""
+    """Write a packed split of discs, whose colour follows from the radius."""
 
     def make(name: str, num_pairs: int, image_size: int = 32) -> PackedPairs:
         path = tmp_path / f"{name}.npy"
-        rows = (draw_disc_pair(index, image_size) for index in range(num_pairs))
-        write_pairs(path, rows, num_pairs=num_pairs, image_size=image_size)
+        pairs = (draw_disc_pair(index, image_size) for index in range(num_pairs))
+        write_pairs(path, pairs, num_pairs=num_pairs, image_size=image_size)
         return read_pairs(path)
 
     return make
 
 
 def draw_disc_pair(index: int, image_size: int) -> np.ndarray:
-    """One row: a filled disc and its outline, S×S×4 ``uint8``."""
+    """A packed pair: a filled disc and its outline, S×S×4 ``uint8``."""
     y, x = np.mgrid[:image_size, :image_size] - image_size // 2
     radius = np.hypot(x, y)
     size = image_size * (0.2 + 0.05 * (index % 5))
-    row = np.full((image_size, image_size, 4), 255, np.uint8)
-    row[radius < size, :3] = (250, 40 * (index % 5), 30)
-    row[np.abs(radius - size) < 1.5] = 0
-    return row
+    pair = np.full((image_size, image_size, 4), 255, np.uint8)
+    pair[radius < size, :3] = (250, 40 * (index % 5), 30)
+    pair[np.abs(radius - size) < 1.5] = 0
+    return pair
 
 
 @pytest.fixture

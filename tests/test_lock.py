@@ -1,6 +1,7 @@
-"""requirements.lock: exact versions of everything, from wherever the reader gets packages."""
+"""requirements.lock: an exact version of every package, and no index address."""
 
 import re
+import tomllib
 from pathlib import Path
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
@@ -13,5 +14,12 @@ def test_every_line_is_one_exact_version() -> None:
     assert [line for line in lines if not LINE.fullmatch(line)] == []
 
 
-def test_it_names_no_place() -> None:
+def test_it_names_no_index() -> None:
     assert not re.search(r"https?:|file:|--|@", LOCK.read_text())
+
+
+def test_it_holds_every_direct_dependency() -> None:
+    project = tomllib.loads(LOCK.with_name("pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["pipeline"]]
+    locked = {re.split(r"[\[=]", line)[0] for line in LOCK.read_text().splitlines()}
+    assert {re.split(r"[\[<>=]", requirement)[0] for requirement in wanted} <= locked

@@ -1,4 +1,5 @@
-"""What the whole runtime, and the pipeline above it, needs: errors, files, addresses, pixels.
+"""What the whole runtime, and the pipeline above it, shares: errors, files, addresses, pixels.
 
-Belongs here: small modules that know nothing of pictures, models or pages. Imports none of ours.
+Doesn't belong here: whatever knows of pictures' formats, models or pages. Imports no other package
+of this repository.
 """

@@ -1,10 +1,10 @@
-"""Addresses of servers, fit to be shown and stored."""
+"""Server addresses, as they may be printed and stored."""
 
 from urllib.parse import urlsplit, urlunsplit
 
 
 def without_credentials(uri: str) -> str:
-    """The address without user name and password; any other text as it is."""
+    """Remove user name and password from an address; any other text is returned unchanged."""
     try:
         parts = urlsplit(uri)
     except ValueError:  # not an address at all

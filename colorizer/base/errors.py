@@ -1,4 +1,4 @@
-"""What the runtime refuses, as people are told it.
+"""The runtime's errors.
 
 ColorizerError         one line: what was wrong, where, and what to do
 ├── PictureError       a picture can't be read, or not safely
@@ -7,7 +7,7 @@ ColorizerError         one line: what was wrong, where, and what to do
 
 
 class ColorizerError(Exception):
-    """Base of the family. Its message is a single line meant for a person."""
+    """Base of the runtime's errors. Its message is one line for the user."""
 
 
 class PictureError(ColorizerError):
@@ -15,4 +15,4 @@ class PictureError(ColorizerError):
 
 
 class ModelFolderError(ColorizerError):
-    """An exported folder is incomplete, damaged, or of a version this code doesn't know."""
+    """An exported folder is incomplete, damaged, or of an unsupported version."""

@@ -1,7 +1,7 @@
 """Files written whole or not at all (temporary name in the same folder, fsync, rename); hashes.
 
-A temporary file is locked while it's being written, and the kernel unlocks it when its writer is
-killed: so what killed writers left is known, and removed by the next.
+A temporary file is locked while it is being written, and the kernel releases the lock when the
+writer dies. So an unlocked one was left by a killed writer, and the next write removes it.
 """
 
 import hashlib
@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+# by hand: the runtime's dependencies have no lock library (filelock comes with torch and DVC)
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: what a killed writer left stays
+except ModuleNotFoundError:  # no POSIX: files are still written whole, but leftovers stay
     fcntl = None  # type: ignore[assignment]
 
 _MARK = ".part"
@@ -25,10 +26,10 @@ _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\..+)?")
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on success it is synced and renamed to it.
+    """Yield a temporary path beside ``target``; on success it is synced and renamed to ``target``.
 
-    On any exception the temporary file is removed and ``target`` is left as it was. Parents are
-    made. The temporary name keeps the suffix, since some writers choose their format by it.
+    On any exception the temporary file is removed and ``target`` is left as it was. Missing parents
+    are created. The temporary name keeps the suffix, by which some writers choose their format.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(target.parent)
@@ -39,13 +40,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         _try_lock(handle)
         yield partial
-        sync(partial)
         partial.chmod(0o666 & ~_umask())
-        partial.replace(target)
-        sync(target.parent)
+        move_into_place(partial, target)
     finally:
         partial.unlink(missing_ok=True)
         os.close(handle)
+
+
+def move_into_place(partial: Path, target: Path) -> None:
+    """Sync a finished file, then rename it to ``target`` in the same file system."""
+    sync(partial)
+    partial.replace(target)
+    sync(target.parent)
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -63,7 +69,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _try_lock(handle: int) -> bool:
-    """Lock a file; False if another has it, or where the file system knows no locks."""
+    """Lock a file; False if another holds it, or if the system has no such locks."""
     if fcntl is None:
         return False
     try:
@@ -80,7 +86,10 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON with sorted keys: equal values give equal bytes."""
+    """Write ``value`` as indented JSON with sorted keys, so that equal values give equal bytes.
+
+    Raises :class:`ValueError` for NaN or infinity.
+    """
     write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -97,7 +106,7 @@ def file_sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or a folder entry to the disk."""
+    """Flush a file, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Pixels as the model sees them, and back: one home for the range, so serving equals training."""
+"""The model's range of pixel values and its inverse, the same in training and serving."""
 
 from typing import TypeVar
 

@@ -5,7 +5,6 @@ run: its outputs and its trainer's checkpoints are what the next run goes on fro
 the repository's own.
 """
 
-import fcntl
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from colorizer.base.files import write_text
 from flows.errors import WorkspaceError
@@ -47,13 +47,13 @@ def claim_workspace(repository: Path) -> Iterator[Path]:
     """
     home = repository.resolve() / RETRAIN_WORK
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WorkspaceError(
-                f"{home}: another retraining is running here; wait for it or cancel it"
-            ) from None
+    try:
+        claim = FileLock(home / "lock").acquire(blocking=False)
+    except Timeout:
+        raise WorkspaceError(
+            f"{home}: another retraining is running here; wait for it or cancel it"
+        ) from None
+    with claim:
         yield home / "clone"
 
 

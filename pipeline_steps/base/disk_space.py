@@ -1,4 +1,4 @@
-"""Is there room on the disk? Asked before work whose size is known, recognized in what fails."""
+"""Checks free disk space before work whose size is known."""
 
 import shutil
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from pipeline_steps.base.errors import DiskSpaceError
 
 SPARE_BYTES = 64 * 1024 * 1024
-"""Left for the rest of the machine."""
+"""Left free for the rest of the machine."""
 
 
 def require_disk_space(folder: Path, num_bytes: int, what: str) -> None:
-    """Raise :class:`DiskSpaceError` unless ``folder``'s disk has ``num_bytes`` free and to spare.
+    """Raise :class:`DiskSpaceError` unless ``num_bytes`` and ``SPARE_BYTES`` are free.
 
-    ``folder`` need not exist yet.
+    ``folder`` is on the disk in question and need not exist yet; ``what`` begins the message.
     """
     if num_bytes < 0:
         raise ValueError(f"num_bytes must be ≥ 0, got {num_bytes}")
@@ -21,7 +21,7 @@ def require_disk_space(folder: Path, num_bytes: int, what: str) -> None:
     if num_bytes + SPARE_BYTES > free_bytes:
         raise DiskSpaceError(
             f"{what} needs {_megabytes(num_bytes + SPARE_BYTES)} in {folder}, where"
-            f" {_megabytes(free_bytes)} are free: make room and run the same command again"
+            f" {_megabytes(free_bytes)} are free: free disk space and run the same command again"
         )
 
 

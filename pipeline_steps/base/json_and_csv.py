@@ -1,4 +1,4 @@
-"""The JSON and CSV files by which stages talk."""
+"""Reading the JSON and CSV files that stages exchange."""
 
 import json
 from collections.abc import Collection
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what an earlier stage wrote. Raises :class:`DataError` if it is missing or damaged."""
+    """Read a JSON object of an earlier stage.
+
+    Raises :class:`DataError` if it is missing or damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -23,7 +26,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: Collection[str]) -> "pd.DataFrame":
-    """Read a table of an earlier stage. Raises :class:`DataError` if it has other columns."""
+    """Read a table of an earlier stage; ``id`` stays text.
+
+    Raises :class:`DataError` if it is missing, damaged or lacks one of ``columns``.
+    """
     import pandas as pd
 
     try:

@@ -1,7 +1,7 @@
-"""Where the pipeline's files are, relative to the repository's root.
+"""Paths of the pipeline's files, relative to the repository's root.
 
-Outputs of stages are named here as in ``dvc.yaml``; a test compares the two. Stages, commands and
-flows take their paths from here, so that a stage can also be started by ``torchrun`` or a test.
+Stages' outputs are named as in ``dvc.yaml``; a test compares the two. Stages, commands and flows
+import their paths from here, so that ``torchrun`` or a test can start a stage as well.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ EVALUATION_METRICS = Path("metrics/evaluation.json")
 # export
 EXPORTED_MODEL = Path("models/colorizer")
 
-# working files, in no stage's outputs: they survive when DVC deletes those
+# working files, outside all stages' outputs, which DVC deletes before a stage runs
 DOWNLOAD_WORK = Path(".work/download")
 TRAIN_WORK = Path(".work/train")
 INDUCTOR_CACHE = Path(".work/inductor")

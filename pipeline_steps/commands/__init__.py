@@ -1,4 +1,4 @@
-"""Small commands beside the stages: checks, overrides, the summary, delivery to MLflow.
+"""Commands beside the stages, one per file, for users and ``make``: overrides, summary, delivery.
 
-Belongs here: what a person or ``make`` calls and DVC doesn't cache.
+Doesn't belong here: what ``dvc.yaml`` runs, which is a stage, and registering (``register``).
 """

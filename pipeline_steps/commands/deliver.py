@@ -1,6 +1,6 @@
-"""``python -m pipeline_steps deliver``: what trainings could not tell MLflow when it was away.
+"""``python -m pipeline_steps deliver``: send what trainings couldn't log while MLflow was down.
 
-Reads .work/train/*/outbox. Can be run again safely.
+Reads ``.work/train/*/outbox``. Running it again sends nothing twice.
 """
 
 from pipeline_steps.base.paths import TRAIN_WORK
@@ -10,9 +10,9 @@ from pipeline_steps.tracking.courier import deliver_waiting
 
 
 def main() -> None:
-    """Deliver all that waits."""
+    """Deliver every undelivered entry."""
     experiment = read_params().tracking.experiment
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
         deliver_waiting(client, experiment, TRAIN_WORK)
-    print("deliver: nothing waits")
+    print("deliver: all entries are delivered")

@@ -1,9 +1,8 @@
-"""``dvc.lock`` broken off in the middle: DVC refuses to start with it, so it's put away.
+"""``python -m pipeline_steps dvc_lock``: quarantine a truncated ``dvc.lock``.
 
-DVC writes it in place after every stage. A kill or Ctrl-C in that tenth of a second leaves a part
-of it, or nothing. No work is lost with it: DVC's run cache knows what was run, and brings it back.
-
-``python -m pipeline_steps dvc_lock`` does it here; ``make`` and the flows do it by themselves.
+DVC writes it in place after every stage and refuses to start if it is invalid. A kill or Ctrl-C
+while it is written (about 0.1 s) leaves it truncated or empty. No work is lost: finished stages are
+restored from DVC's run cache. ``make`` and the flows do this before they run DVC.
 """
 
 import sys
@@ -14,17 +13,17 @@ CONFLICT = "<<<<<<<"
 
 
 def main() -> None:
-    """Put this folder's away, if it's broken."""
+    """Quarantine this folder's ``dvc.lock``, if it is truncated."""
     quarantine_truncated_lock(Path(FILE).resolve())
 
 
 def quarantine_truncated_lock(lock: Path) -> None:
-    """Rename a ``dvc.lock`` that DVC would refuse, and say so.
+    """Rename a ``dvc.lock`` that DVC would refuse to ``dvc.lock.broken``, with a line on stderr.
 
-    One that a merge left with conflicts is somebody's to resolve, and one that DVC is writing at
-    this moment will be whole: both stay.
+    One with merge conflicts is kept for the user to resolve, and one that DVC is writing at this
+    moment is left alone.
     """
-    if not _is_broken(lock):
+    if not _is_truncated(lock):
         return
     from dvc.lock import LockError, make_lock
 
@@ -32,20 +31,20 @@ def quarantine_truncated_lock(lock: Path) -> None:
     temporary.mkdir(parents=True, exist_ok=True)
     try:
         with make_lock(str(temporary / "lock")):
-            if not _is_broken(lock):
+            if not _is_truncated(lock):
                 return
-            away = lock.with_name(f"{lock.name}.broken")
-            lock.replace(away)
+            broken = lock.with_name(f"{lock.name}.broken")
+            lock.replace(broken)
     except LockError:
         return
     print(
-        f"{lock.name} was broken off while DVC wrote it; it's {away.name} now, and what was run is"
-        " taken from DVC's cache",
+        f"{lock.name} was truncated while DVC wrote it: renamed to {broken.name}; finished stages"
+        " are restored from DVC's cache",
         file=sys.stderr,
     )
 
 
-def _is_broken(lock: Path) -> bool:
+def _is_truncated(lock: Path) -> bool:
     try:
         text = lock.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """``python -m pipeline_steps overrides FILE [key=value …]``: options for ``dvc exp run``.
 
-Prints the params in FILE as ``--set-param`` options, so that a tuned set of them is one file and
-one command. Each is checked against params.yaml first, so that nothing starts with a wrong one.
+Prints the params in FILE, and the assignments, as ``--set-param`` options, one a line, after
+checking them against params.yaml.
 """
 
 import copy
@@ -17,20 +17,25 @@ from pipeline_steps.params import PARAMS_FILE, check_params, flatten, load_yaml,
 
 
 def main() -> None:
-    """Print the options on one line each."""
+    """Print the options."""
     if len(sys.argv) < 2:
-        raise ParamError("say which file: python -m pipeline_steps overrides params/kaggle.yaml")
+        raise ParamError(
+            "no file given; usage: python -m pipeline_steps overrides FILE [key=value …]"
+        )
     overrides = read_overrides(Path(sys.argv[1]), sys.argv[2:])
     for key, value in overrides.items():
         print(f"--set-param={key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}")
 
 
 def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
-    """Dotted keys and values of a params file and ``key=value`` words, the latter winning.
+    """Read dotted keys and values from a params file and ``key=value`` words, which override it.
 
     Raises :class:`ParamError` if a key is unknown or a value is refused.
     """
-    overrides = flatten(load_yaml(path))
+    tree = load_yaml(path)
+    if not isinstance(tree, dict):
+        raise ParamError(f"{path}: must be sections of keys, as in {PARAMS_FILE}")
+    overrides = flatten(tree)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
@@ -41,7 +46,7 @@ def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
 
 
 def parse_value(key: str, text: str) -> Any:
-    """The value of a ``key=value`` word. Raises :class:`ParamError` if it is no YAML."""
+    """Parse the value of a ``key=value`` word; raises :class:`ParamError` if it isn't YAML."""
     try:
         return parse_yaml(text)
     except (ValueError, RecursionError):
@@ -49,7 +54,7 @@ def parse_value(key: str, text: str) -> Any:
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree of params with dotted keys set: ``{"train.epochs": 30}``. The tree is left alone.
+    """Return a copy of a tree of params with dotted keys set: ``{"train.epochs": 30}``.
 
     Raises :class:`ParamError` if a key is unknown or a value is refused.
     """

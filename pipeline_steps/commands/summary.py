@@ -1,6 +1,6 @@
-"""``python -m pipeline_steps summary``: what the last run made, and where it is.
+"""``python -m pipeline_steps summary``: the last run's results, and where its files are.
 
-Reads metrics/evaluation.json, metrics/training.json, data/prepared/dataset.json
+Reads metrics/evaluation.json, metrics/training.json and data/prepared/dataset.json.
 """
 
 from pipeline_steps.base.json_and_csv import read_json

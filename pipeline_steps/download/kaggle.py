@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from colorizer.base.files import file_sha256, sync, write_json
+from colorizer.base.files import file_sha256, move_into_place, write_json
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import SourceError
 from pipeline_steps.download.archive import repack_tar
@@ -189,9 +189,7 @@ class _VersionFiles:
         # the record first: an archive without its record would be downloaded twice, while a
         # record without its archive does no harm
         self._write_record(download, partial.path.stat().st_mtime_ns)
-        sync(partial.path)
-        partial.path.replace(download.archive)
-        sync(self.folder)
+        move_into_place(partial.path, download.archive)
         partial.remove()
         return download
 

@@ -19,15 +19,18 @@ from pipeline_steps.train import state
 from pipeline_steps.train.optimizer import MemoryOrderAdam
 
 
-def test_rates_are_scaled_with_the_batch(params: Params) -> None:
+@pytest.mark.parametrize(("power", "factor"), [(0.0, 1), (0.5, 2), (1.0, 4)])
+def test_learning_rates_scale_with_a_power_of_the_batch_size(
+    params: Params, power: float, factor: int
+) -> None:
     before = params.train
-    linear, root = scale(before, 4 * before.batch_size, 1.0), scale(before, before.batch_size, 0.5)
-    assert linear.generator_lr == pytest.approx(4 * before.generator_lr)
-    assert linear.discriminator_lr == pytest.approx(4 * before.discriminator_lr)
-    assert root == before
+    scaled = scale(before, 4 * before.batch_size, power)
+    assert scaled.batch_size == 4 * before.batch_size
+    assert scaled.generator_lr == pytest.approx(factor * before.generator_lr)
+    assert scaled.discriminator_lr == pytest.approx(factor * before.discriminator_lr)
 
 
-def test_plain_is_plain_only_while_it_lasts(params: Params) -> None:
+def test_the_plain_training_is_undone_afterwards(params: Params) -> None:
     generator = Generator(GeneratorArchitecture(image_size=32, width=4))
     with ExitStack() as stack:
         plain = make_plain(params.train, stack)
@@ -41,7 +44,7 @@ def test_plain_is_plain_only_while_it_lasts(params: Params) -> None:
 @pytest.mark.parametrize(
     ("dtype", "difference"), [(TensorProto.FLOAT16, 0.01), (TensorProto.BFLOAT16, 0.1)]
 )
-def test_a_model_stored_in_16_bits_is_half_as_large_and_answers_the_same(
+def test_a_model_stored_in_16_bits_is_half_as_large_and_colours_alike(
     tmp_path: Path, dtype: int, difference: float
 ) -> None:
     whole = tmp_path / "whole.onnx"
@@ -50,5 +53,5 @@ def test_a_model_stored_in_16_bits_is_half_as_large_and_answers_the_same(
     onnx.checker.check_model(onnx.load(half))
     assert half.stat().st_size < 0.6 * whole.stat().st_size
     sketch = np.random.default_rng(0).uniform(-1, 1, (1, 1, 32, 32)).astype(np.float32)
-    answers = [open_session(p).run([OUTPUT_NAME], {INPUT_NAME: sketch})[0] for p in (whole, half)]
-    assert 0 < np.abs(answers[0] - answers[1]).max() < difference
+    coloured = [open_session(p).run([OUTPUT_NAME], {INPUT_NAME: sketch})[0] for p in (whole, half)]
+    assert 0 < np.abs(coloured[0] - coloured[1]).max() < difference

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -5,24 +6,32 @@ import torch
 
 from benchmarks.peer import build_peer, copy_weights, count_parameters
 from benchmarks.training_step import Times, paper_params, whole_run
+from pipeline_steps.params import PARAMS_FILE, check_params, load_yaml
 from pipeline_steps.train.state import build_state
 
 
-def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no checkout"):
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="not a checkout"):
         build_peer(tmp_path, torch.device("cpu"))
 
 
-def test_networks_of_other_shapes_are_refused() -> None:
+def test_networks_of_different_shapes_are_refused() -> None:
     with pytest.raises(SystemExit, match="differ in shape"):
         copy_weights(torch.nn.Linear(2, 3), torch.nn.Linear(3, 2))
 
 
 def test_weights_are_copied_in_order() -> None:
-    source, target = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    source, target = (torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in "ab")) for _ in "st")
     copy_weights(source, target)
-    assert torch.equal(source.weight, target.weight)
-    assert torch.equal(source.bias, target.bias)
+    for ours, theirs in zip(source.parameters(), target.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_papers_params_are_the_checked_ones_but_for_the_changes() -> None:
+    read = paper_params(compile=True)
+    tree = load_yaml(PARAMS_FILE)
+    tree["train"] = dataclasses.asdict(read)
+    assert check_params(tree).train == read
 
 
 def test_the_networks_timed_are_the_papers() -> None:
@@ -32,7 +41,7 @@ def test_the_networks_timed_are_the_papers() -> None:
     assert count_parameters(state.discriminator) == 2_768_705
 
 
-def test_a_whole_run_pays_for_its_warm_up() -> None:
+def test_a_whole_run_includes_its_warm_up() -> None:
     slow = Times(warm_up_s=0.0, step_s=[2.0])
     fast = Times(warm_up_s=100.0, step_s=[1.0])
     assert whole_run(slow, fast, batch_size=2, run_images=200).median == 1.0

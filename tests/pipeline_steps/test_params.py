@@ -1,5 +1,7 @@
 import copy
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline_steps.base.errors import ParamError
-from pipeline_steps.commands.overrides import read_overrides
+from pipeline_steps.commands.overrides import apply_overrides, read_overrides
 from pipeline_steps.params import check_params, flatten, read_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,9 +43,19 @@ def test_committed_params_are_accepted() -> None:
         ("train.load_size", 64, "train.load_size: must be ≥ prepare.image_size"),
         ("download.source", "archive", "download.path: must name"),
         ("download.path", 3, "download.path: must be str or null, got 3"),
+        ("train.batch_size", 4.0, "train.batch_size: must be int, got 4.0"),
+        ("train.generator_lr", True, "train.generator_lr: must be float, got True"),
+        ("train.generator_lr", 10**400, "train.generator_lr: must be float, got 1000"),
+        ("train.l1_weight", float("inf"), "train.l1_weight: must be ≤ 1e+06, got inf"),
+        ("train.l1_weight", float("-inf"), "train.l1_weight: must be ≥ 0, got -inf"),
+        ("train.compile", 0, "train.compile: must be auto or true or false, got 0"),
+        ("train.horizontal_flip", 1, "train.horizontal_flip: must be true or false, got 1"),
+        ("prepare.image_size", -64, "prepare.image_size: must be a power of two"),
+        ("prepare.image_size", 4096, "power of two from 32 to 2048, got 4096"),
+        ("promotion.margins", {"l1": 0}, "promotion.margins.psnr: missing"),
     ],
 )
-def test_a_bad_value_is_refused_by_its_name(
+def test_a_wrong_value_is_refused_with_its_key_and_bound(
     tree: Any, key: str, value: object, message: str
 ) -> None:
     section, name = key.split(".")
@@ -59,19 +71,62 @@ def test_a_missing_key_is_named(tree: Any) -> None:
         check_params(tree)
 
 
+def test_a_misspelt_key_is_named_before_the_missing_one(tree: Any) -> None:
+    tree["train"]["epoch"] = tree["train"].pop("epochs")
+    with pytest.raises(ParamError, match=r"^train\.epoch: unknown key; train takes epochs, batch"):
+        check_params(tree)
+
+
+def test_a_value_in_a_nested_section_is_named_in_full(tree: Any) -> None:
+    tree["promotion"]["margins"]["psnr"] = -1
+    with pytest.raises(ParamError, match=r"^promotion\.margins\.psnr: must be ≥ 0, got -1$"):
+        check_params(tree)
+
+
+@pytest.mark.parametrize("value", ["auto", True, False])
+def test_compile_keeps_its_value_and_type(tree: Any, value: object) -> None:
+    tree["train"]["compile"] = value
+    assert check_params(tree).train.compile is value
+
+
 def test_a_section_that_is_a_number_is_refused(tree: Any) -> None:
     tree["train"] = 3
     with pytest.raises(ParamError, match="train: must be a section"):
         check_params(tree)
 
 
-def test_a_whole_number_serves_as_a_fraction(tree: Any) -> None:
+def test_an_int_is_accepted_for_a_float(tree: Any) -> None:
     tree["train"]["l1_weight"] = 100
-    assert check_params(tree).train.l1_weight == 100.0
+    read = check_params(tree).train.l1_weight
+    assert (read, type(read)) == (100.0, float)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "pipeline_steps.params",
+        "pipeline_steps.train.trainer",
+        "pipeline_steps.networks",
+        "benchmarks.gpu",
+    ],
+)
+def test_what_runs_on_a_gpu_machine_imports_none_of_the_pipelines_packages(module: str) -> None:
+    """It has torch, numpy, safetensors, pyyaml, tqdm, Pillow and filelock only."""
+    absent = ("annotated_types", "dvc", "mlflow", "pandas", "prefect", "pydantic", "requests")
+    code = (
+        f"import sys, pkgutil, importlib; module = importlib.import_module({module!r})\n"
+        "for found in pkgutil.iter_modules(getattr(module, '__path__', [])):\n"
+        "    importlib.import_module(f'{module.__name__}.{found.name}')\n"
+        f"print(sorted(name for name in {absent} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("content", ["a: [", "\x00", "- 1\n- 2"])
-def test_a_file_that_is_no_params_file_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_without_params_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(content)
     with pytest.raises(ParamError):
@@ -89,10 +144,10 @@ BOMB = "\n".join(
     [
         (BOMB, "an alias in line 2"),
         ("a: " + "[" * 50_000, "nested too deeply"),
-        ("a: " + "9" * 5000, "not YAML as params are written"),
-        ("a: 2024-99-99", "not YAML as params are written"),
+        ("a: " + "9" * 5000, "not valid YAML for params"),
+        ("a: 2024-99-99", "not valid YAML for params"),
         ("a: !!python/object/apply:os.system ['exit 3']", "could not determine a constructor"),
-        ("train:\n  epochs: 1\n  epochs: 2", "key 'epochs' in line 2 is said twice"),
+        ("train:\n  epochs: 1\n  epochs: 2", "key 'epochs' in line 2 appears twice"),
         ("a: \x00", "special characters are not allowed"),
         ("", "must be a section of keys, got None"),
         ("#" * (1 << 20) + "\n", "larger than"),
@@ -120,7 +175,7 @@ def test_latin_1_folders_and_fifos_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000, ["x" * 1000] * 1000, {"a": ["b"] * 10_000}])
-def test_a_long_value_is_shown_short(tree: Any, value: object) -> None:
+def test_a_long_value_is_shortened(tree: Any, value: object) -> None:
     for name in ("epochs", "gan_loss", "generator_lr"):
         broken = copy.deepcopy(tree)
         broken["train"][name] = value
@@ -130,7 +185,7 @@ def test_a_long_value_is_shown_short(tree: Any, value: object) -> None:
 
 
 @pytest.mark.parametrize("key", [3, None, "x" * 10_000, ("a", "b")])
-def test_a_key_that_is_no_word_is_refused(tree: Any, key: object) -> None:
+def test_a_key_that_is_not_a_string_is_refused(tree: Any, key: object) -> None:
     tree["train"][key] = 1
     with pytest.raises(ParamError, match="unknown key") as refused:
         check_params(tree)
@@ -138,7 +193,9 @@ def test_a_key_that_is_no_word_is_refused(tree: Any, key: object) -> None:
 
 
 @pytest.mark.parametrize("word", ["train.epochs=[", "train.epochs=!!python/name:os.system", "a=*b"])
-def test_an_override_that_is_no_yaml_is_refused(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_that_is_not_yaml_is_refused(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(ParamError, match="not a YAML value"):
         read_overrides(Path("params/kaggle.yaml"), [word])
@@ -150,7 +207,7 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["kaggle", "archive"])
-def test_tuned_params_files_fit_the_committed_params(
+def test_params_files_override_the_committed_params(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -165,3 +222,19 @@ def test_an_unknown_override_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         read_overrides(Path("params/kaggle.yaml"), ["train.epoch=3"])
     with pytest.raises(ParamError, match="must be key=value"):
         read_overrides(Path("params/kaggle.yaml"), ["train.epochs"])
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "3"])
+def test_an_overrides_file_without_keys_is_refused(
+    tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "tuned.yaml").write_text(content)
+    with pytest.raises(ParamError, match=r"tuned\.yaml: must be sections of keys"):
+        read_overrides(tmp_path / "tuned.yaml", [])
+
+
+def test_overrides_leave_the_tree_unchanged(tree: Any) -> None:
+    before = copy.deepcopy(tree)
+    assert apply_overrides(tree, {"train.epochs": 3})["train"]["epochs"] == 3
+    assert tree == before

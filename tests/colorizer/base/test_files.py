@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from colorizer.base.files import atomic_path, write_json, write_text
+from colorizer.base.files import atomic_path, move_into_place, write_json, write_text
 
 WRITER = """
 import sys, time
@@ -34,7 +35,7 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     def fail() -> None:
         with atomic_path(target) as partial:
             partial.write_text("new")
-            raise RuntimeError("broken off")
+            raise RuntimeError("failed")
 
     with pytest.raises(RuntimeError):
         fail()
@@ -48,7 +49,7 @@ def test_the_temporary_file_lies_in_the_same_folder_and_keeps_the_suffix(tmp_pat
         assert partial.suffix == ".png"
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+def test_the_next_write_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
     target = tmp_path / "file.json"
     write_json(target, 1)
     writer = start_writer(target)
@@ -60,7 +61,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.json", "other.json"]
 
 
-def test_what_another_is_writing_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_another_process_is_writing_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "file.json"
     writer = start_writer(target)
     try:
@@ -71,9 +72,70 @@ def test_what_another_is_writing_is_left_alone(tmp_path: Path) -> None:
         writer.communicate(timeout=30)
 
 
-def test_a_users_hidden_files_are_left_alone(tmp_path: Path) -> None:
+def test_a_users_hidden_files_are_kept(tmp_path: Path) -> None:
     names = (".notes.part.txt", ".a.part", ".partial.json", "x.abcdefgh.part")
     for name in names:
         (tmp_path / name).write_text("mine")
     write_json(tmp_path / "file.json", 1)
     assert {path.name for path in tmp_path.iterdir()} == {*names, "file.json"}
+
+
+WRITE_WITHOUT = """
+import sys
+from pathlib import Path
+sys.modules[sys.argv[1]] = None  # importing it raises ModuleNotFoundError
+from colorizer.base.files import write_json
+write_json(Path(sys.argv[2]), 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "num_left"),
+    [pytest.param("filelock", 0, id="filelock"), pytest.param("fcntl", 1, id="fcntl")],
+)
+def test_files_are_written_whole_without_lock_libraries(
+    tmp_path: Path, missing: str, num_left: int
+) -> None:
+    """The runtime does without filelock; without fcntl only leftovers stay."""
+    writer = start_writer(tmp_path / "file.json")
+    writer.kill()
+    writer.communicate(timeout=30)
+    target = tmp_path / "other.json"
+    subprocess.run([sys.executable, "-c", WRITE_WITHOUT, missing, str(target)], check=True)
+    assert target.read_text() == "2\n"
+    left = [path for path in tmp_path.iterdir() if path != target]
+    assert [path.read_text() for path in left] == ["half"] * num_left
+
+
+def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file.json"
+    write_json(target, 1)
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(target, float("nan"))
+    assert target.read_text() == "1\n"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_files_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "file.txt", "")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_finished_file_is_synced_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial, target = tmp_path / "partial", tmp_path / "target"
+    partial.write_text("whole")
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    move_into_place(partial, target)
+    assert synced == [("partial", False), (tmp_path.name, True)]
+    assert target.read_text() == "whole"

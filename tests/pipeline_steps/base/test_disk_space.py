@@ -16,13 +16,13 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_what_fits_is_let_through_and_what_does_not_is_told(
+def test_disk_space_is_required_to_the_byte_on_the_disk_of_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Path] = []
+    measured: list[Path] = []
 
     def usage(path: Path) -> Usage:
-        asked.append(path)
+        measured.append(path.resolve())
         return Usage(100_000_000 + disk_space.SPARE_BYTES)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
@@ -31,14 +31,14 @@ def test_what_fits_is_let_through_and_what_does_not_is_told(
         DiskSpaceError, match=r"a checkpoint needs 167 MB in .*not/yet, where 167 MB"
     ):
         require_disk_space(tmp_path / "not" / "yet", 100_000_001, "a checkpoint")
-    assert set(asked) == {tmp_path}
-
-
-def test_a_relative_folder_is_asked_for_where_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.chdir(tmp_path)
     require_disk_space(Path("not/yet"), 0, "nothing")
+    assert measured == [tmp_path] * 3
+
+
+def test_a_negative_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be ≥ 0, got -1"):
+        require_disk_space(tmp_path, -1, "a checkpoint")
 
 
 def run_code(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -60,7 +60,7 @@ def run_code(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
         "RuntimeError('(sqlite3.OperationalError) database or disk is full')",
     ],
 )
-def test_a_full_disk_is_one_line_whoever_found_it(raised: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_whichever_library_reports_it(raised: str, tmp_path: Path) -> None:
     code = f"""
 from pipeline_steps.base.errors import run_main
 def work():
@@ -75,10 +75,10 @@ run_main(work)
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the disk is full (")
     assert ("models/x.npy" in line) == ("models/x.npy" in raised)
-    assert line.endswith("): make room and run the same command again")
+    assert line.endswith(" and run the same command again")
 
 
-def test_a_full_disk_is_told_also_where_a_stage_took_it_for_something_else(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_also_behind_another_error(tmp_path: Path) -> None:
     code = """
 import shutil
 from pipeline_steps.base.errors import TrackingError, run_main
@@ -94,9 +94,9 @@ run_main(work)
     assert done.stderr.startswith("error: the disk is full (")
 
 
-def test_our_own_mistakes_stay_loud() -> None:
-    def mistake() -> None:
-        raise RuntimeError("no such thing")
+def test_a_programming_error_is_not_caught() -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
 
-    with pytest.raises(RuntimeError, match="no such thing"):
-        report_errors(mistake)
+    with pytest.raises(RuntimeError, match="a bug"):
+        report_errors(fail)

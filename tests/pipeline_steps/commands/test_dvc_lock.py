@@ -1,4 +1,4 @@
-"""A ``dvc.lock`` that DVC was killed over: put away, and nothing is run again."""
+"""A ``dvc.lock`` truncated by a kill is quarantined, and no finished stage runs again."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def dvc(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline of two stages that ran."""
+    """A pipeline of two stages that have run."""
     folder = tmp_path_factory.mktemp("done")
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "params.yaml").write_text("a: 1\n")
@@ -49,26 +49,27 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lock(done: Path, tmp_path: Path) -> Path:
-    """The ``dvc.lock`` of a copy, to be broken."""
+    """The ``dvc.lock`` of a copy."""
     return Path(shutil.copytree(done, tmp_path / "copy")) / "dvc.lock"
 
 
-def test_nothing_is_run_again_after_it_was_broken_off(
+def test_no_stage_runs_again_after_it_was_truncated(
     lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = lock.read_bytes()
-    middle_of_a_key = whole.index(b"deps", whole.index(b"second")) + 2
-    for size in (0, 1, middle_of_a_key):
-        lock.write_bytes(whole[:size])
-        assert dvc(lock.parent, "repro").returncode, "DVC takes it: nothing to put away"
+    in_a_key = whole.index(b"deps", whole.index(b"second")) + 2
+    in_a_character = whole[:in_a_key] + "é".encode()[:1]
+    for content in (b"", whole[:1], whole[:in_a_key], in_a_character):
+        lock.write_bytes(content)
+        assert dvc(lock.parent, "repro").returncode, "DVC accepts it: nothing to quarantine"
         quarantine_truncated_lock(lock)
-        assert capsys.readouterr().err.startswith("dvc.lock was broken off")
+        assert capsys.readouterr().err.startswith("dvc.lock was truncated")
         assert dvc(lock.parent, "repro").returncode == 0
         assert lock.read_bytes() == whole
         assert (lock.parent / "ran").read_text() == "one\ntwo\n"
 
 
-def test_any_part_of_it_is_put_away_or_taken_by_dvc(lock: Path) -> None:
+def test_every_truncation_is_quarantined_or_accepted_by_dvc(lock: Path) -> None:
     whole = lock.read_bytes()
     for size in range(2, len(whole), 97):
         lock.write_bytes(whole[:size])
@@ -77,7 +78,7 @@ def test_any_part_of_it_is_put_away_or_taken_by_dvc(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "whole", "in conflict", "being written"])
-def test_what_is_not_broken_off_stays(
+def test_a_lock_that_is_not_truncated_stays(
     lock: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = {"whole": lock.read_text(), "in conflict": "<<<<<<< ours\n", "being written": ""}

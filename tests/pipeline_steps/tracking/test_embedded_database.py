@@ -1,4 +1,4 @@
-"""MLflow's database is whole or not there, whoever makes it and whatever breaks in."""
+"""MLflow's database exists whole or not at all, after kills, failures and races."""
 
 import signal
 import sqlite3
@@ -38,7 +38,7 @@ def start(folder: Path, code: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_killed_while_it_is_made_it_is_made_the_next_time(database: Path) -> None:
+def test_after_a_kill_during_its_creation_the_next_process_creates_it(database: Path) -> None:
     process = start(database.parent, CONNECT)
     while not any(p.stat().st_size > 20_000 for p in database.parent.glob(".mlflow.*.part.db")):
         assert process.poll() is None, process.communicate()
@@ -53,7 +53,7 @@ def test_killed_while_it_is_made_it_is_made_the_next_time(database: Path) -> Non
     ]
 
 
-def test_a_failure_leaves_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_database(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
     def fail(uri: str) -> None:
@@ -66,7 +66,7 @@ def test_a_failure_leaves_nothing(database: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in database.parent.iterdir()] == [f"{database.name}.lock"]
 
 
-def test_two_at_once_make_one(database: Path) -> None:
+def test_two_processes_at_once_create_one(database: Path) -> None:
     code = CONNECT.replace('"mine"', '__import__("os").urandom(4).hex()')
     processes = [start(database.parent, code) for _ in range(2)]
     for process in processes:
@@ -76,9 +76,9 @@ def test_two_at_once_make_one(database: Path) -> None:
     assert len(names - {"Default"}) == 2
 
 
-@pytest.mark.parametrize("kind", ["half made", "no database"])
-def test_one_that_cannot_be_used_is_told(database: Path, kind: str) -> None:
-    if kind == "half made":  # as MLflow leaves it when its migrations are broken off
+@pytest.mark.parametrize("kind", ["incomplete", "not SQLite"])
+def test_a_database_that_cannot_be_used_is_reported(database: Path, kind: str) -> None:
+    if kind == "incomplete":  # as interrupted migrations of MLflow leave it
         with sqlite3.connect(database) as connection:
             connection.execute("create table experiments (experiment_id integer)")
             connection.execute("create table _alembic_tmp_experiments (experiment_id integer)")
@@ -88,5 +88,5 @@ def test_one_that_cannot_be_used_is_told(database: Path, kind: str) -> None:
     with pytest.raises(TrackingError, match=r"can't use the database .*move it away") as refused:
         mlflow_server.connect()
     assert "\n" not in str(refused.value)
-    if kind == "no database":
+    if kind == "not SQLite":
         assert database.read_bytes() == before
