@@ -24,7 +24,7 @@ from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits
 from pipeline_steps.download.hashing import READ_BYTES, HashingReader, StreamHashes
 
 TIMESTAMP = (2024, 1, 1, 0, 0, 0)
-"""Of every member of a zip that this project writes: equal contents give equal bytes."""
+"""Of every member, so that equal contents give equal bytes."""
 
 
 class _Readable(Protocol):
@@ -195,6 +195,13 @@ def _check_tar_end(archive: tarfile.TarFile) -> None:
             raise tarfile.ReadError("data after the end mark")
 
 
+def zip_entry(name: str) -> zipfile.ZipInfo:
+    """A member of a zip that this project writes: a plain file whose time is always the same."""
+    entry = zipfile.ZipInfo(name, TIMESTAMP)
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
 def is_inside(name: str) -> bool:
     """Whether an archive member's name stays inside the archive's folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
@@ -259,8 +266,7 @@ def _write_zip(
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
     ):
         for name, file in tqdm(members, total=total, desc="pack", unit="file", mininterval=1):
-            entry = zipfile.ZipInfo(_portable(name), TIMESTAMP)
-            entry.external_attr = 0o644 << 16
+            entry = zip_entry(_portable(name))
             with closing(file), archive.open(entry, "w", force_zip64=True) as packed:
                 while chunk := file.read(READ_BYTES):
                     unpacked_bytes += len(chunk)
@@ -269,5 +275,5 @@ def _write_zip(
 
 
 def _portable(name: str) -> str:
-    """Spell out the bytes of a name that are not UTF-8: a zip can't hold them."""
+    """Escape the bytes of a name that are not UTF-8: a zip can't hold them."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""How much an archive may hold: a bomb of a few kilobytes must fill neither disk nor memory."""
+"""How much an archive may hold: a zip or tar bomb must fill neither disk nor memory."""
 
 import tarfile
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline_steps.base.errors import SourceError
 
 MAX_HEADER_BYTES = 1 << 20
-"""Of a tar's extended header, which tarfile reads whole: names and times need a few hundred."""
+"""Of a tar's extended header, which tarfile reads whole; names and times need a few hundred."""
 _EXTENDED_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -25,7 +25,7 @@ class ArchiveLimits:
     unpacked_bytes: int
 
     def check(self, path: Path, *, members: int, unpacked_bytes: int) -> None:
-        """Raise :class:`SourceError` if an archive holds more, of what was counted so far."""
+        """Raise :class:`SourceError` if the counts so far exceed the limits."""
         if members > self.members:
             raise SourceError(
                 f"{path}: more than {self.members} files; if they are meant, raise"
@@ -42,7 +42,7 @@ DEFAULT_LIMITS = ArchiveLimits(members=1_000_000, unpacked_bytes=100_000_000_000
 
 
 class BoundedTarInfo(tarfile.TarInfo):
-    """Refuses, by :class:`SourceError`, a header that would be read whole into memory."""
+    """Raises :class:`SourceError` for a large header, which tarfile would read into memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _EXTENDED_HEADERS and self.size > MAX_HEADER_BYTES:

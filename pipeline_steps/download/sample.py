@@ -26,28 +26,29 @@ from tqdm import tqdm
 from colorizer.base.files import atomic_path
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import ParamError, SourceError
+from pipeline_steps.download.archive import zip_entry
 from pipeline_steps.drawing.brush import SIDE
 from pipeline_steps.drawing.character import draw_pair
 
 FIRST_ID = 1_000_001
-TIMESTAMP = (2024, 1, 1, 0, 0, 0)
 STRIPS = 4
 COLOURS_PER_STRIP = 4
 MAX_PAIRS = 1_000_000
-PNG_EFFORT = 6
+PNG_COMPRESSION = 6
+"""zlib's level, 0..9."""
 
 Colorgram = dict[str, dict[str, list[int]]]
 
 
-class _Order(NamedTuple):
-    """What a worker is asked to draw."""
+class _Task(NamedTuple):
+    """The pair that a worker draws."""
 
     seed: int
     number: int
 
 
-class _Drawn(NamedTuple):
-    """What a worker gives back: the encoded files of one pair."""
+class _EncodedPair(NamedTuple):
+    """What a worker returns: the files of one pair."""
 
     png: bytes
     colorgram: bytes
@@ -59,13 +60,13 @@ def write_sample(target: Path, *, train_pairs: int, test_pairs: int, seed: int) 
     Equal arguments give equal bytes, whatever the number of cores. ``train_pairs`` and
     ``test_pairs`` are 1 or more, ``seed`` 0 or more. The ids count up from ``FIRST_ID``, the
     training pairs first. Raises :class:`ParamError` for other numbers, :class:`SourceError` when
-    a process that draws is killed.
+    a worker process is killed.
     """
     _check("download.sample_train_pairs", train_pairs, low=1, high=MAX_PAIRS)
     _check("download.sample_test_pairs", test_pairs, low=1, high=MAX_PAIRS)
     _check("download.sample_seed", seed, low=0, high=2**31 - 1)
     total = train_pairs + test_pairs
-    orders = [_Order(seed, number) for number in range(total)]
+    tasks = [_Task(seed, number) for number in range(total)]
     with (
         atomic_path(target) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
@@ -73,9 +74,9 @@ def write_sample(target: Path, *, train_pairs: int, test_pairs: int, seed: int) 
         tqdm(total=total, desc="sample", unit="pair", mininterval=1) as bar,
     ):
         drawn = []
-        with signals.kept_from_children():  # the first one asked for starts them
-            coming = pool.map(_draw, orders, chunksize=4)
-        for pair in coming:
+        with signals.kept_from_children():  # the first task starts the workers
+            results = pool.map(_draw, tasks, chunksize=4)
+        for pair in results:
             drawn.append(pair)
             bar.update()
         for index, pair in enumerate(drawn):
@@ -102,7 +103,7 @@ def _check(name: str, value: int, *, low: int, high: int) -> None:
 
 @contextmanager
 def _pool(num_pairs: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, because a fork of a process whose libraries run threads can hang.
+    # spawned, since a fork of a process whose libraries run threads can hang
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         min(_cores(), num_pairs), mp_context=context, initializer=signals.die_with_parent
@@ -110,10 +111,10 @@ def _pool(num_pairs: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool:
-        # one that was just being spawned is not told, and would be waited for for ever
+        # a worker that is just being spawned gets no message: shutdown would wait for it forever
         for child in multiprocessing.active_children():
             child.kill()
-        raise SourceError("a process that draws the sample was killed: run again") from None
+        raise SourceError("a worker process that draws the sample was killed: run again") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -124,25 +125,23 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _draw(order: _Order) -> _Drawn:
-    colour, sketch = draw_pair(order.seed, order.number)
+def _draw(task: _Task) -> _EncodedPair:
+    colour, sketch = draw_pair(task.seed, task.number)
     pair = Image.new("RGB", (2 * SIDE, SIDE))
     pair.paste(colour, (0, 0))
     pair.paste(sketch.convert("RGB"), (SIDE, 0))
     png = io.BytesIO()
-    # Pillow's own strategy for filtered rows makes flat colours a twentieth larger.
-    pair.save(png, "PNG", compress_level=PNG_EFFORT, compress_type=zlib.Z_DEFAULT_STRATEGY)
-    return _Drawn(png.getvalue(), json.dumps(colorgram_of(colour)).encode())
+    # Pillow's default strategy for filtered rows makes flat colours 5 % larger
+    pair.save(png, "PNG", compress_level=PNG_COMPRESSION, compress_type=zlib.Z_DEFAULT_STRATEGY)
+    return _EncodedPair(png.getvalue(), json.dumps(colorgram_of(colour)).encode())
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    entry = zipfile.ZipInfo(name, TIMESTAMP)
-    entry.external_attr = 0o644 << 16
-    archive.writestr(entry, content)
+    archive.writestr(zip_entry(name), content)
 
 
 def _dominant(strip: Image.Image) -> dict[str, list[int]]:
-    # A strip may hold fewer colours than four: the commonest is then named again.
+    # a strip may have fewer colours than four: the commonest is then repeated
     quantized = strip.reduce(2).quantize(COLOURS_PER_STRIP, method=Image.Quantize.MEDIANCUT)
     palette = quantized.getpalette() or []
     counts = np.bincount(np.asarray(quantized).ravel(), minlength=COLOURS_PER_STRIP)

@@ -1,4 +1,4 @@
-"""Has the source changed? Asked often, so cheaply: nothing is downloaded, little is read."""
+"""Whether the source has changed. Checked often, so cheap: nothing is downloaded, little read."""
 
 import hashlib
 import json
@@ -14,23 +14,23 @@ TIMEOUT_S = 60.0
 
 
 def find_source_version(params: DownloadParams) -> str:
-    """What changes when the source does: Kaggle's version number, the archive's sha256.
+    """A text that changes when the source does: with Kaggle's version or the archive's SHA-256.
 
-    Raises :class:`SourceError` if the source can't be asked or isn't there.
+    Raises :class:`SourceError` if the source can't be reached or doesn't exist.
     """
     if params.source == "kaggle":
         version = ask_version(params.kaggle_dataset, timeout_s=TIMEOUT_S)
         return f"kaggle {params.kaggle_dataset} version {version}"
     if params.source == "archive":
         return f"archive {content_sha256(_require_path(params))}"
-    drawn = {key: value for key, value in asdict(params).items() if key.startswith("sample_")}
-    return f"sample {json.dumps(drawn, sort_keys=True)}"
+    sample = {key: value for key, value in asdict(params).items() if key.startswith("sample_")}
+    return f"sample {json.dumps(sample, sort_keys=True)}"
 
 
 def find_source_stamp(params: DownloadParams) -> str | None:
-    """Names, sizes and times of a source on this disk: while they are equal, so is its version.
+    """A hash of names, sizes and times of a local source: while it's equal, so is the version.
 
-    None for a source that lies elsewhere. Raises :class:`SourceError` if it isn't there.
+    None for a source that is not local. Raises :class:`SourceError` if it doesn't exist.
     """
     if params.source != "archive":
         return None

@@ -1,4 +1,4 @@
 """Draws the sample's characters, each as a colour picture and its sketch.
 
-Belongs here: shapes. How many are drawn, and where they go, ``download`` decides.
+Belongs here: shapes and colours of characters. Their number and the files belong to ``download``.
 """

@@ -146,7 +146,7 @@ class Canvas:
     def pose(
         self, x: float, y: float, *, turn: float = 0, scale: float = 1, flip: bool = False
     ) -> Iterator[None]:
-        """Draw, for a while, in units of ``scale`` about (x, y), turned by ``turn`` degrees."""
+        """Draw in units of ``scale`` about (x, y), turned by ``turn`` degrees, within the block."""
         before = self._linear, self._origin
         angle = math.radians(turn)
         cos, sin = math.cos(angle), math.sin(angle)

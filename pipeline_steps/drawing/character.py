@@ -135,7 +135,7 @@ def draw_pair(seed: int, index: int) -> tuple[Image.Image, Image.Image]:
 
 
 def draw_character(who: Character, rng: random.Random) -> tuple[Image.Image, Image.Image]:
-    """Draw a character; ``rng`` settles what the choices leave open, such as the expression."""
+    """Draw a character; ``rng`` decides what the choices leave open, such as the expression."""
     canvas = draw_background(who.scene, rng)
     style, garment = HAIR_STYLES[who.hair], GARMENTS[who.garment]
     build = CHIBI if who.chibi else BUST

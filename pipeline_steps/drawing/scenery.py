@@ -1,4 +1,4 @@
-"""Backgrounds: a ground whose colour is told by the motif that repeats all over it."""
+"""Backgrounds: a ground whose colour follows from the motif that repeats all over it."""
 
 import math
 import random

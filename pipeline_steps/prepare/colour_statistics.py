@@ -13,8 +13,8 @@ import numpy.typing as npt
 from colorizer.base.cielab import RGB_WHITE, srgb_to_lab
 from pipeline_steps.pairs.packed import COLOUR, UInt8Array
 from pipeline_steps.prepare.pairing import Split
-from pipeline_steps.prepare.reading import Float64Array
 
+Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
 HUE_BINS = 36

@@ -12,15 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from colorizer.base.errors import PictureError
 from pipeline_steps.prepare.pairing import ListedPair, Member
 
 SketchSide = Literal["left", "right"]
-Float64Array = npt.NDArray[np.float64]
 Decode = Callable[[bytes], Image.Image]
 
 MAX_BYTES_PER_PIXEL = 8

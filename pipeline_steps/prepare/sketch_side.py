@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoder_process import DecoderProcess
@@ -11,7 +12,6 @@ from pipeline_steps.base.errors import DataError
 from pipeline_steps.prepare.checks import CLEAR_CHROMA, check_shapes, mean_chroma
 from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.reading import (
-    Float64Array,
     MemberHashes,
     PairRules,
     PicturePair,
@@ -59,7 +59,7 @@ def find_sketch_side(
     return _decide_side(num_samples, np.array(clear_differences))
 
 
-def _decide_side(num_samples: int, clear_differences: Float64Array) -> SketchSide:
+def _decide_side(num_samples: int, clear_differences: npt.NDArray[np.float64]) -> SketchSide:
     """``clear_differences`` are the left half's chroma minus the right half's."""
     if not num_samples:
         raise DataError(

@@ -4,7 +4,7 @@ Each worker opens the archive by itself and writes its packed pairs at their pla
 pass between processes, and the output doesn't depend on the number of workers.
 
 A picture may crash its worker (``colorizer.pictures.decoding_limits``). The pairs in flight are
-then packed again, apart from the rest, and only a pair that crashes its worker again is rejected.
+then packed again, apart from the rest, and only one that crashes its worker again is rejected.
 """
 
 import multiprocessing

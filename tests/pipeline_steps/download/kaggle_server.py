@@ -85,7 +85,7 @@ class KaggleServer(ThreadingHTTPServer):
         self.version = version
         self.hashes: dict[str, str] = {}
         self.claimed_bytes: int | None = None
-        self.tells_length = True
+        self.sends_length = True
         self.api_faults: Iterator[Fault] = iter(())
         self.storage_faults: Iterator[Fault] = iter(())
         self.api_calls: list[str] = []
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if first_byte else 200)
         if first_byte:
             self.send_header("Content-Range", f"bytes {first_byte}-{num_bytes - 1}/{num_bytes}")
-        if self.server.tells_length:
+        if self.server.sends_length:
             self.send_header("Content-Length", str(num_bytes - first_byte))
         self.send_header("Content-Type", "application/zip")
         self.send_header("Accept-Ranges", "bytes")
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
         if isinstance(fault, Stall):
             self.server.released.wait(STALL_S)
-        self.close_connection = bool(fault) or not self.server.tells_length
+        self.close_connection = bool(fault) or not self.server.sends_length
 
     def _reply_json(self, status: int, **body: Any) -> None:
         headers = {"Content-Type": "application/json"}

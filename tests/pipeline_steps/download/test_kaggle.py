@@ -161,7 +161,7 @@ def test_tar_is_downloaded_too(server: KaggleServer, folder: Path) -> None:
 
 
 def test_length_may_be_unknown(server: KaggleServer, folder: Path) -> None:
-    server.tells_length = False
+    server.sends_length = False
     server.fail(storage=[Cut(HALF)])
 
     assert "came damaged" in refuse(folder)
@@ -449,7 +449,7 @@ def test_error_page_sent_as_the_rest_is_refused(server: KaggleServer, folder: Pa
 
 def test_rest_cut_without_a_length_resumes(server: KaggleServer, folder: Path) -> None:
     cut_download(server, folder)
-    server.tells_length = False
+    server.sends_length = False
     server.fail(storage=[Cut(1000)])
 
     assert download(folder).archive.read_bytes() == ARCHIVE

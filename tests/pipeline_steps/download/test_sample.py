@@ -75,6 +75,18 @@ def test_colorgram_of_a_picture_with_one_colour() -> None:
     assert colorgram["3"] == {str(k): [200, 10, 60] for k in range(4)}
 
 
+def test_colorgram_counts_strips_from_the_top_and_the_commonest_colour_first() -> None:
+    picture = Image.new("RGB", (512, 512))
+    colours = [(200, 10, 60), (0, 90, 0), (20, 30, 240), (250, 250, 10)]
+    for number, colour in enumerate(colours):
+        picture.paste(colour, (0, 128 * number, 512, 128 * (number + 1)))
+        picture.paste((0, 0, 0), (0, 128 * number, 100, 128 * (number + 1)))
+    colorgram = colorgram_of(picture)
+    for number, colour in enumerate(colours):
+        assert colorgram[str(number)]["0"] == list(colour)
+        assert colorgram[str(number)]["1"] == [0, 0, 0]
+
+
 def test_same_arguments_give_the_same_bytes(sample: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.zip"
     write_sample(again, train_pairs=4, test_pairs=2, seed=7)
@@ -158,13 +170,16 @@ def test_every_choice_draws_a_picture_of_its_own(field: str) -> None:
 
 
 @pytest.mark.parametrize("chibi", [True, False])
-def test_every_garment_suits_both_builds(chibi: bool) -> None:
+def test_every_garment_changes_the_drawing_of_both_builds(chibi: bool) -> None:
     who = invent(random.Random(0))
+    drawn = set()
     for garment in sorted(GARMENTS):
         colour, sketch = draw_character(
             replace(who, garment=garment, chibi=chibi), random.Random(1)
         )
         assert colour.size == sketch.size == (512, 512)
+        drawn.add(sketch.tobytes())
+    assert len(drawn) == len(GARMENTS)
 
 
 @pytest.mark.parametrize(
