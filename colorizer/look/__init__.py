@@ -1,4 +1,4 @@
-"""What the artist sees: colours brought to full size, palettes, layers, files out.
+"""Everything done to colours after the model: upscaling, palettes, layers, writing files.
 
-Belongs here: everything done to colours after the model. Nothing here affects training or export.
+Nothing that training or export depends on belongs here.
 """

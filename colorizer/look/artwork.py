@@ -1,4 +1,4 @@
-"""A coloured sketch: colours and lines apart until it's saved."""
+"""A coloured sketch: colours, lines and alpha as layers, until it is saved."""
 
 import io
 from itertools import accumulate
@@ -18,7 +18,7 @@ FORMATS = {".png": "PNG", ".webp": "WEBP", ".ora": "ORA"}
 
 
 class Artwork(NamedTuple):
-    """Layers of one size: colours, the artist's own lines, and what was transparent."""
+    """Layers of one size: colours, and the sketch's own lines and alpha."""
 
     colour: Image.Image
     """RGB, without lines."""
@@ -39,11 +39,11 @@ class Artwork(NamedTuple):
 
     @property
     def hides_its_colours(self) -> bool:
-        """Whether most of what is seen is ink: the paper is transparent, and colours with it."""
+        """Whether most opaque pixels are ink: the paper is transparent, and so are its colours."""
         if self.alpha is None:
             return False
-        seen = self.alpha.point([WHITE * (value > WHITE // 2) for value in range(256)])
-        cumulated = list(accumulate(self.lines.convert("L").histogram(seen)))
+        opaque = self.alpha.point([WHITE * (value > WHITE // 2) for value in range(256)])
+        cumulated = list(accumulate(self.lines.convert("L").histogram(opaque)))
         return cumulated[WHITE // 2] > cumulated[-1] / 2
 
     def with_line_strength(self, strength: float) -> "Artwork":
@@ -54,7 +54,10 @@ class Artwork(NamedTuple):
         return self._replace(lines=self.lines.point(table * 3))
 
     def encode(self, kind: str, part: Part = "picture") -> bytes:
-        """The file: ``kind`` is .png, .webp (lossless) or .ora (lines and colour as layers)."""
+        """The file's bytes; ``kind`` is .png, .webp (lossless) or .ora (lines and colour layers).
+
+        Raises :class:`PictureError` for another suffix, or a picture too large for WEBP.
+        """
         if kind not in FORMATS:
             raise PictureError(f"can't write {kind or 'a file without suffix'}: {_KINDS}")
         buffer = io.BytesIO()
@@ -65,7 +68,7 @@ class Artwork(NamedTuple):
         if kind == ".webp":
             if max(picture.size) > MAX_WEBP_SIDE_PX:
                 raise PictureError(f"too large for WEBP: at most {MAX_WEBP_SIDE_PX} px a side")
-            # exact: colours stay under what is transparent
+            # exact: keep the colours of transparent pixels
             picture.save(buffer, "WEBP", lossless=True, exact=True)
         else:
             picture.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)

@@ -1,7 +1,7 @@
-"""Lines on white paper → ink on nothing: a layer that lies over colours, and can be recoloured.
+"""Lines on white → ink on a transparent layer, which lies over colours and can be recoloured.
 
-As much as can be is taken for white, as GIMP's *Color to Alpha* does: black lines become black,
-and their greys transparency.
+White becomes transparency as far as possible, as in GIMP's *Color to Alpha*: grey becomes half
+transparent black.
 """
 
 from typing import NamedTuple
@@ -18,17 +18,17 @@ BAND_ROWS = 256
 
 
 class InkAndColour(NamedTuple):
-    """Two layers, RGBA; ink multiplied over colour gives colours, lines and alpha as they were."""
+    """Two RGBA layers: ink multiplied over colour gives the picture."""
 
     ink: Image.Image
     colour: Image.Image
 
 
 def separate(colour: Image.Image, lines: Image.Image, alpha: Image.Image | None) -> InkAndColour:
-    """Layers of a coloured sketch: RGB colours, RGB lines on white, and its alpha (grey).
+    """Layers of a coloured sketch, from RGB colours, RGB lines on white and its alpha (grey).
 
-    Where layers overlap, what is half transparent in both is less so together. So under ink the
-    colour layer is as much more transparent as makes up for it.
+    Two half transparent layers are more opaque together. So under ink the colour layer is made more
+    transparent, such that both together have the sketch's alpha.
     """
     red, green, blue = lines.split()
     density = ImageChops.invert(ImageChops.darker(ImageChops.darker(red, green), blue))
@@ -47,7 +47,7 @@ def separate(colour: Image.Image, lines: Image.Image, alpha: Image.Image | None)
 def _take_white_out(lines: Image.Image, density: Image.Image) -> Image.Image:
     """The ink's own colour: lines = white · (1 − density) + colour · density."""
     result = Image.new("RGB", lines.size)
-    # band by band: wide copies of a large picture would be many times its size
+    # in bands: float copies of a large picture would be many times its size
     for top in range(0, lines.height, BAND_ROWS):
         box = (0, top, lines.width, min(top + BAND_ROWS, lines.height))
         share = np.asarray(density.crop(box), np.float32)[..., None] / WHITE
@@ -66,6 +66,6 @@ def _alpha_below(alpha: Image.Image, above: Image.Image) -> Image.Image:
         rest = np.maximum(WHITE - over_row.astype(np.float32), 1)
         share = (row.astype(np.float32) - over_row) / rest
         out[:] = (WHITE * share).round().clip(0, WHITE)
-    # under dense ink it shows nowhere
+    # invisible under opaque ink
     below[over == WHITE] = WHITE
     return Image.fromarray(below)

@@ -15,22 +15,22 @@ MIMETYPE = "image/openraster"
 VERSION = "0.0.6"
 THUMBNAIL_SIDE_PX = 256
 PNG_COMPRESS_LEVEL = 4
-"""Half of the time of zlib's default, for 7 % more bytes."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: equal layers, equal bytes
+"""Half the time of zlib's default level, for 7 % more bytes."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip: equal layers give equal bytes
 
 
 class Layer(NamedTuple):
-    """One layer, as large as the picture."""
+    """One layer, of the picture's size."""
 
     name: str
     picture: Image.Image
     """RGB or RGBA."""
     composite: str = "svg:src-over"
-    """How it's laid over those below, as the specification names it."""
+    """Its ``composite-op``, by the specification's names."""
 
 
 def write_openraster(file: BinaryIO, layers: Sequence[Layer], merged: Image.Image) -> None:
-    """Write layers, the topmost first, and the picture that they make together.
+    """Write layers, the topmost first, and the merged picture.
 
     Raises :class:`ValueError` if a layer is of another size than ``merged``.
     """
@@ -40,7 +40,7 @@ def write_openraster(file: BinaryIO, layers: Sequence[Layer], merged: Image.Imag
     image = Element("image", version=VERSION, w=str(merged.width), h=str(merged.height))
     stack = SubElement(image, "stack")
     with zipfile.ZipFile(file, "w") as archive:
-        # first and not compressed: programs know the format by it
+        # the specification wants it first and uncompressed
         archive.writestr(zipfile.ZipInfo("mimetype", _EPOCH), MIMETYPE)
         for number, layer in enumerate(layers):
             source = f"data/layer{number}.png"

@@ -1,9 +1,9 @@
-"""Other colours for a coloured picture: those of a reference picture, or given ones.
+"""Recolouring a coloured picture: by a reference picture, or by given colours.
 
-Only hue and saturation move (Lab's a and b); lightness stays, so shading does too. Towards a
-reference: mean and spread of a and b (Reinhard et al., Color Transfer between Images, 2001).
-Towards given colours: the picture's main colours are found (k-means), each is matched to the
-nearest given one, and pixels move with the main colours that they're near to.
+Only a and b of CIELAB change; lightness stays, and so does shading. A reference gives its mean and
+standard deviation of a and b (Reinhard et al., Color Transfer between Images, 2001). For given
+colours, the picture's main colours are found by k-means, each is matched to a given one, and pixels
+move with the main colours near them.
 """
 
 import re
@@ -23,7 +23,7 @@ MAX_COLOURS = 6
 SAMPLE_SIDE_PX = 96
 BAND_ROWS = 256
 MIN_CHROMA = 6.0
-"""Of Lab's units: what is greyer is paper, and stays."""
+"""In CIELAB units; a pixel with less counts as paper."""
 SOFTNESS = 12.0
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
@@ -40,9 +40,9 @@ def parse_colours(text: str) -> list[Colour]:
 
 
 def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:
-    """Up to ``count`` colours that an RGB picture is mostly made of, the most frequent first.
+    """Up to ``count`` main colours of an RGB picture, the most frequent first.
 
-    Paper and grey are none. Raises :class:`ValueError` for a count that isn't 1 to 6.
+    Paper and grey don't count. Raises :class:`ValueError` for a count that isn't 1 to 6.
     """
     if not 1 <= count <= MAX_COLOURS:
         raise ValueError(f"count must be 1 to {MAX_COLOURS}, got {count}")
@@ -60,7 +60,7 @@ def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:
 
 
 def recolour_like(colour: Image.Image, reference: Image.Image) -> Image.Image:
-    """Give an RGB picture the hues and saturation of another."""
+    """Give an RGB picture the hues and saturation of another RGB picture."""
     source, target = _chroma(_sample(colour)), _chroma(_sample(reference))
     source_mean, source_spread = source.mean(0), source.std(0)
     scale = np.clip(target.std(0) / np.maximum(source_spread, 1.0), 0.2, 3.0)
@@ -69,7 +69,7 @@ def recolour_like(colour: Image.Image, reference: Image.Image) -> Image.Image:
 
 
 def recolour_with(colour: Image.Image, palette: Sequence[Colour]) -> Image.Image:
-    """Move an RGB picture's main colours to given ones; paper stays."""
+    """Replace an RGB picture's main colours by given ones; paper stays."""
     row = Image.new("RGB", (len(palette), 1))
     row.putdata(list(palette))
     wanted = _chroma(row)
@@ -79,7 +79,7 @@ def recolour_with(colour: Image.Image, palette: Sequence[Colour]) -> Image.Image
         return colour.copy()
     centres = _main_colours(coloured, len(palette))
     shifts = wanted[_match(centres, wanted)] - centres
-    # paper is a main colour too, and does not move
+    # paper is an anchor that doesn't move
     anchors = np.concatenate([centres, np.zeros((1, 2), np.float32)])
     moves = np.concatenate([shifts, np.zeros((1, 2), np.float32)])
 
@@ -92,7 +92,7 @@ def recolour_with(colour: Image.Image, palette: Sequence[Colour]) -> Image.Image
 
 
 def _main_colours(points: Float32Array, count: int) -> Float32Array:
-    """k-means, begun at the points farthest from each other: no chance in it."""
+    """k-means, started at points far from each other, so that it is deterministic."""
     centres = [points[np.linalg.norm(points, axis=1).argmax()]]
     while len(centres) < count:
         distances = np.min([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=0)
@@ -112,10 +112,12 @@ def _nearest(points: Float32Array, centres: Float32Array) -> npt.NDArray[np.intp
 
 
 def _match(centres: Float32Array, wanted: Float32Array) -> list[int]:
-    """Which wanted colour each centre takes, every one once, least way in all."""
-    ways = np.linalg.norm(centres[:, None] - wanted, axis=2)
+    """The wanted colour of each centre: the assignment with the least total distance."""
+    distances = np.linalg.norm(centres[:, None] - wanted, axis=2)
     rows = range(len(centres))
-    best = min(permutations(rows), key=lambda order: float(ways[list(rows), list(order)].sum()))
+    best = min(
+        permutations(rows), key=lambda order: float(distances[list(rows), list(order)].sum())
+    )
     return list(best)
 
 
@@ -137,7 +139,7 @@ def _map_chroma(
     picture: Image.Image, change: Callable[[Float32Array], Float32Array]
 ) -> Image.Image:
     result = Image.new("RGB", picture.size)
-    # band by band: the float copy of a large picture would be many times its size
+    # in bands: the float copy of a large picture would be many times its size
     for top in range(0, picture.height, BAND_ROWS):
         box = (0, top, picture.width, min(top + BAND_ROWS, picture.height))
         lab = to_lab_picture(picture.crop(box))

@@ -1,9 +1,9 @@
-"""Colours of a small picture on a large one: they stay on their side of the lines.
+"""Upscaling colours to the sketch's size without crossing its lines.
 
-The generator knows one size. Larger sketches are coloured small; the colours, less the lines that
-are drawn into them, are brought up by factors of two, and at every size spread along the paper
-but not through ink (diffusion with a conductance, as Perona and Malik 1990). The original lines are
-then laid over at full resolution.
+The generator has one size. Larger sketches are coloured at that size; lines are removed from the
+colours, which are then enlarged by factors of two and, at each size, diffuse along the paper but
+not through ink (anisotropic diffusion, Perona and Malik 1990). The caller multiplies the sketch's
+own lines over them at full resolution.
 """
 
 import numpy as np
@@ -14,17 +14,18 @@ UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
 WORKING_SIDE_PX = 1024
-"""Up to here colours follow the lines; what is larger is only interpolated."""
+"""The largest side for diffusion; beyond it colours are interpolated only."""
 NUM_SPREADS = 12
-"""Steps at each size; a colour travels about so many pixels."""
+"""Diffusion steps at each size; colours travel about as many pixels."""
 FILL_SPREADS = 24
 INK_CONDUCTANCE = 0.01
 
 
 def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
-    """Colours without lines, at the size of ``lines`` (grey).
+    """The generator's h×w×3 ``uint8`` picture → RGB without lines, of the size of ``lines``.
 
-    ``colour``: the generator's picture, h×w×3 ``uint8``, of the same aspect.
+    ``lines``: the sketch in grey (mode L), of the same aspect. Raises :class:`ValueError` for
+    another mode.
     """
     if lines.mode != "L":
         raise ValueError(f"need lines of mode L, got {lines.mode}")
@@ -48,7 +49,7 @@ def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
 
 
 def _sizes(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
-    """Every doubling on the way to ``end`` or the working size, the last one exactly there."""
+    """Every doubling up to ``end`` or the working size, whichever is smaller."""
     longest = min(max(end), WORKING_SIDE_PX)
     sizes = []
     side = max(start)
@@ -73,7 +74,7 @@ def _conductance(lines: Image.Image) -> Float32Array:
 
 
 def _fill_lines(values: Float32Array, conductance: Float32Array) -> Float32Array:
-    """Take the ink out of a coloured picture: its pixels get the colours beside them."""
+    """Replace the ink in a coloured picture by the colours beside it."""
     weight = conductance[..., None] ** 2
     painted = values * weight
     for _ in range(FILL_SPREADS):
@@ -84,10 +85,10 @@ def _fill_lines(values: Float32Array, conductance: Float32Array) -> Float32Array
 
 
 def _spread(planes: Float32Array, conductance: Float32Array, num_steps: int) -> None:
-    """Let every colour plane of 3×H×W flow to its neighbours, in place."""
+    """Diffuse every plane of 3×H×W float32, in place."""
     across = np.minimum(conductance[:, 1:], conductance[:, :-1]) * np.float32(0.24)
     down = np.minimum(conductance[1:], conductance[:-1]) * np.float32(0.24)
-    # kept from step to step: new memory would cost more than the sums
+    # reused in each step: allocating costs more than the arithmetic
     flow_x, flow_y = np.empty_like(across), np.empty_like(down)
     for plane in planes:
         for _ in range(num_steps):
@@ -102,7 +103,7 @@ def _spread(planes: Float32Array, conductance: Float32Array, num_steps: int) -> 
 
 
 def _blur(values: Float32Array) -> Float32Array:
-    """1 2 1 in both directions; the border repeats."""
+    """Convolve with 1 2 1 in both directions; the border is repeated."""
     half, quarter = np.float32(0.5), np.float32(0.25)
     for axis in (0, 1):
         swapped = np.swapaxes(values, 0, axis)

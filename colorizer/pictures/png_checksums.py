@@ -1,7 +1,7 @@
-"""PNG's own checksums (PNG specification, section 5.3), which Pillow reads past in picture data.
+"""PNG's chunk checksums (PNG specification, section 5.3), which Pillow ignores in picture data.
 
-Without them a flipped bit gives other colours and no error: zlib's checksum at the end is not
-looked at either once all rows are there.
+Without this check a flipped bit changes colours without an error: zlib's checksum at the end isn't
+verified either once all rows are decoded.
 """
 
 import zlib
@@ -15,10 +15,10 @@ _READ_BYTES = 1 << 20
 
 
 def check_png(file: BinaryIO) -> None:
-    """Check every chunk from the file's position to ``IEND``; what is no PNG is let through.
+    """Check every chunk from the file's position to ``IEND``; other formats pass.
 
-    Raises :class:`PictureError` if a chunk's CRC-32 is wrong, the end is missing, or a chunk occurs
-    twice that may not (section 5.6): two files joined.
+    Raises :class:`PictureError` if a chunk's CRC-32 is wrong, the end is missing, or a chunk that
+    must be unique (section 5.6) occurs twice: two joined files.
     """
     if file.read(len(SIGNATURE)) != SIGNATURE:
         return

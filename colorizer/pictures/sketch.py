@@ -1,4 +1,4 @@
-"""What an artist brings → line art as the model knows it, and back: nothing of it is lost.
+"""A decoded picture → line art as the model was trained on: dark lines on white.
 
 Shape legend: H×W pixels. ``uint8`` 0..255, white paper = 255.
 """
@@ -14,18 +14,18 @@ from colorizer.pictures.decoding import WHITE, Decoded
 UInt8Array = npt.NDArray[np.uint8]
 
 DARK_PAPER = 96
-"""A picture whose median is darker is drawn in light on dark."""
+"""A picture whose median grey level is below this is drawn in light on dark."""
 BACKGROUND_SIDE_PX = 256
-"""Shading of paper is smooth: at this size nothing of it is lost, and lines are thin."""
+"""The paper's shading is estimated at this size: it is smooth, and lines are thin."""
 PAPER_LEVEL, INK_LEVEL = 0.92, 0.45
-"""Of the paper's brightness: from where on it's paper, up to where it's ink."""
+"""Relative to the paper's brightness: paper from here up, ink from here down."""
 
 
 class Sketch(NamedTuple):
     """Line art, ready to be coloured."""
 
     lines: Image.Image
-    """RGB, dark on white: what is multiplied over the colours."""
+    """RGB, dark on white; multiplied over the colours."""
     alpha: Image.Image | None
     """Grey, 255 = opaque; None for a picture without transparency."""
 
@@ -36,14 +36,14 @@ class Sketch(NamedTuple):
 
 
 def to_sketch(decoded: Decoded, *, clean: bool = False, opaque: bool = False) -> Sketch:
-    """Turn white on black around; with ``clean``, make line art of a photo or scan.
+    """Invert white on black; with ``clean``, turn a photo or scan into line art.
 
-    ``opaque``: it lies on white paper, nothing is transparent any more.
+    ``opaque`` drops the alpha: the decoded RGB is composited on white already.
     """
     lines = decoded.rgb
     if is_inverted(lines):
         lines = ImageChops.invert(lines)
-        if decoded.alpha is not None:  # what is transparent is paper
+        if decoded.alpha is not None:  # transparent pixels are paper
             lines.paste((WHITE, WHITE, WHITE), mask=ImageChops.invert(decoded.alpha))
     if clean:
         lines = clean_lines(lines.convert("L")).convert("RGB")
@@ -51,19 +51,20 @@ def to_sketch(decoded: Decoded, *, clean: bool = False, opaque: bool = False) ->
 
 
 def is_inverted(rgb: Image.Image) -> bool:
-    """Whether most of a picture, as it lies on white paper, is dark.
+    """Whether the median of a picture, composited on white, is dark.
 
-    What is transparent counts as white: of black lines on nothing, all that is seen is dark.
+    Transparent pixels count as white, so black lines on a transparent page aren't inverted.
     """
     cumulated = np.array(rgb.convert("L").histogram()).cumsum()
     return int(np.searchsorted(cumulated, cumulated[-1] / 2)) < DARK_PAPER
 
 
 def clean_lines(grey: Image.Image) -> Image.Image:
-    """A photo or scan of a drawing (grey) → line art: paper white, noise gone, ink dark.
+    """A photo or scan of a drawing (mode L) → line art: white paper, dark ink, less noise.
 
-    The paper's own brightness, shading included, is what remains when dark strokes are closed; the
-    picture is divided by it, and what is neither paper nor ink is stretched between them.
+    The paper's brightness, with its shading, is estimated by a morphological closing that removes
+    dark strokes. The picture is divided by it, and levels between ink and paper are stretched.
+    Raises :class:`ValueError` for another mode.
     """
     if grey.mode != "L":
         raise ValueError(f"need a picture of mode L, got {grey.mode}")
@@ -85,7 +86,7 @@ def _paper(grey: Image.Image) -> Image.Image:
 def _divide(grey: Image.Image, paper: Image.Image) -> Image.Image:
     above, below = np.asarray(grey), np.asarray(paper)
     ratio = np.empty_like(above)
-    # row by row: float copies of a large picture would be many times its size
+    # by rows: float copies of a large picture would be many times its size
     for out, top, bottom in zip(ratio, above, below, strict=True):
         out[:] = np.minimum(255.0, 255.0 * top / np.maximum(bottom, 1)).astype(np.uint8)
     return Image.fromarray(ratio)

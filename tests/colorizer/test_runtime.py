@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from colorizer import ColorizeOptions, Colorizer
 from colorizer.base.errors import ModelFolderError, PictureError
-from colorizer.runtime import ColorizeOptions, Colorizer
+from colorizer.look.upscaling import spread_colours
 from tests.colorizer.drawing import draw, ink_alone, png
 
 
@@ -15,6 +16,17 @@ from tests.colorizer.drawing import draw, ink_alone, png
 def test_a_picture_is_as_large_as_its_sketch(colorizer: Colorizer, size: tuple[int, int]) -> None:
     coloured = colorizer(png(draw(*size)))
     assert (coloured.size, coloured.mode) == (size, "RGB")
+
+
+def test_colours_are_the_models_at_the_sketchs_place(colorizer: Colorizer) -> None:
+    sketch = draw(32, 16)
+    square = np.full((32, 32), 255, np.uint8)
+    square[8:24] = np.asarray(sketch.convert("L"))
+    painted = colorizer.session.colour([square])[0, 8:24]
+    expected = spread_colours(painted, sketch.convert("L"))
+    colour = colorizer.draw(png(sketch)).colour
+    assert np.array_equal(np.asarray(colour), np.asarray(expected))
+    assert np.asarray(colour).std() > 1
 
 
 def test_lines_are_nowhere_brighter_than_they_were(colorizer: Colorizer) -> None:

@@ -1,4 +1,4 @@
-// The page of the studio: one sketch, what is wished for it, and the pictures that come back.
+// The studio's page: one sketch, its options, and the coloured pictures.
 
 const by = (id) => document.getElementById(id);
 const look = by("look");
@@ -9,11 +9,11 @@ const METRICS = [
   { key: "ssim", name: "SSIM (more is better)" },
 ];
 let sketch = null; // Blob
-let isNew = false; // a sketch whose picture wasn't shown yet
+let isNew = false; // the sketch's picture wasn't shown yet
 let seed = null;
 let models = [];
-let round = 0; // answers to older wishes are dropped
-const urls = new Map(); // element → object URL, freed when it's replaced
+let round = 0; // responses to older requests are dropped
+const urls = new Map(); // element → object URL, revoked when it's replaced
 
 function show(element, blob) {
   if (urls.has(element)) URL.revokeObjectURL(urls.get(element));
@@ -23,33 +23,33 @@ function show(element, blob) {
   else element.src = url;
 }
 
-function tell(text, isError = false) {
+function setStatus(text, isError = false) {
   by("state").textContent = text;
   by("state").classList.toggle("error", isError);
 }
 
-function wishes(model, extra = {}) {
+function makeQuery(model, extra = {}) {
   const form = new FormData(look);
   const query = new URLSearchParams({ line_strength: form.get("line_strength"), ...extra });
   if (model) query.set("model", model);
-  for (const wish of ["clean", "opaque"]) if (form.get(wish)) query.set(wish, "true");
+  for (const option of ["clean", "opaque"]) if (form.get(option)) query.set(option, "true");
   if (seed !== null) query.set("seed", seed);
   if (form.get("use_palette")) query.set("palette", form.getAll("colour").join(","));
   return query;
 }
 
-async function ask(model, extra) {
-  const answer = await fetch(`colorize?${wishes(model, extra)}`, {
+async function requestPicture(model, extra) {
+  const response = await fetch(`colorize?${makeQuery(model, extra)}`, {
     method: "POST", body: sketch, headers: { "Content-Type": sketch.type || "application/octet-stream" },
   });
-  if (answer.ok) {
+  if (response.ok) {
     return {
-      blob: await answer.blob(), model: answer.headers.get("X-Model"), hint: answer.headers.get("X-Hint"),
+      blob: await response.blob(), model: response.headers.get("X-Model"), hint: response.headers.get("X-Hint"),
     };
   }
-  const reason = await answer.json().catch(() => ({}));
-  const detail = typeof reason.detail === "string" ? reason.detail : "the wish was refused";
-  throw new Error(answer.status === 429 ? `${detail}. Press Another in a moment.` : detail);
+  const reason = await response.json().catch(() => ({}));
+  const detail = typeof reason.detail === "string" ? reason.detail : "the options are invalid";
+  throw new Error(response.status === 429 ? `${detail}. Change an option to try again.` : detail);
 }
 
 async function colour() {
@@ -57,12 +57,12 @@ async function colour() {
   const mine = ++round;
   const form = new FormData(look);
   const began = performance.now();
-  tell("Colouring…");
+  setStatus("Colouring…");
   try {
     const other = form.get("other");
-    const asked = [ask(form.get("model")), other ? ask(other) : null];
-    const before = form.get("clean") ? ask(form.get("model"), { layer: "lines" }) : null;
-    const [first, second] = await Promise.all(asked);
+    const requests = [requestPicture(form.get("model")), other ? requestPicture(other) : null];
+    const before = form.get("clean") ? requestPicture(form.get("model"), { layer: "lines" }) : null;
+    const [first, second] = await Promise.all(requests);
     const lines = before ? (await before).blob : sketch;
     if (mine !== round) return;
     show(by("before"), lines);
@@ -77,13 +77,13 @@ async function colour() {
     by("result").hidden = false;
     if (isNew) {
       isNew = false;
-      await by("after").decode().catch(() => {}); // only now is it as high as it will be
+      await by("after").decode().catch(() => {}); // its height is known only now
       by("picture").scrollIntoView({ block: "nearest" });
     }
-    const hint = first.hint ? " Its paper is transparent, and so are the colours: fill them with white to see more." : "";
-    tell(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}`);
+    const hint = first.hint ? " The sketch's paper is transparent, and so are its colours: fill transparent areas with white to see them." : "";
+    setStatus(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}`);
   } catch (error) {
-    if (mine === round) tell(`Couldn't be coloured: ${error.message}`, true);
+    if (mine === round) setStatus(`The sketch can't be coloured: ${error.message}`, true);
   }
 }
 
@@ -97,28 +97,28 @@ function take(blob) {
 async function takePalette(blob) {
   if (!blob) return;
   try {
-    const answer = await fetch("palette?count=3", { method: "POST", body: blob });
-    const found = await answer.json();
-    if (!answer.ok) throw new Error(found.detail);
-    if (!found.length) throw new Error("it has no colours");
+    const response = await fetch("palette?count=3", { method: "POST", body: blob });
+    const found = await response.json();
+    if (!response.ok) throw new Error(found.detail);
+    if (!found.length) throw new Error("the picture has no colours");
     document.getElementsByName("colour").forEach((swatch, n) => { swatch.value = found[n % found.length]; });
     by("use-palette").checked = true;
     colour();
   } catch (error) {
-    tell(`No palette was found: ${error.message}`, true);
+    setStatus(`No palette found: ${error.message}`, true);
   }
 }
 
 async function download(extra) {
   try {
-    const { blob } = await ask(new FormData(look).get("model"), extra);
+    const { blob } = await requestPicture(new FormData(look).get("model"), extra);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = `${extra.layer ?? "coloured"}.${extra.format ?? "png"}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   } catch (error) {
-    tell(`Couldn't be made: ${error.message}`, true);
+    setStatus(`The file can't be made: ${error.message}`, true);
   }
 }
 
@@ -132,8 +132,8 @@ function option(select, model) {
 function describe() {
   const chosen = models.find((model) => model.name === by("model").value) ?? models[0];
   if (!chosen) return;
-  const stale = chosen.is_stale ? "; the registry doesn't answer, this is the one fetched before" : "";
-  by("answers").textContent = `${chosen.name}: ${chosen.label}, ${chosen.image_size} px${stale}`;
+  const stale = chosen.is_stale ? "; the registry doesn't respond, so this is the version fetched before" : "";
+  by("status").textContent = `${chosen.name}: ${chosen.label}, ${chosen.image_size} px${stale}`;
   by("card").textContent = chosen.card;
   by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?${chosen.identity}`;
   for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
@@ -159,17 +159,17 @@ async function findModels() {
   const [model, other] = [by("model").value, by("other").value];
   models = found;
   by("model").replaceChildren();
-  by("other").replaceChildren(by("other").options[0] ?? new Option("nothing", ""));
+  by("other").replaceChildren(by("other").options[0] ?? new Option("no other model", ""));
   models.forEach((each) => { option(by("model"), each); option(by("other"), each); });
   if (models.some((each) => each.name === model)) by("model").value = model;
   if (models.some((each) => each.name === other)) by("other").value = other;
   if (models.length) describe();
-  else by("answers").textContent = "No model answers yet: make repro makes one, make promote makes it champion.";
+  else by("status").textContent = "No model is loaded yet: make repro makes one, make promote makes it champion.";
 }
 
 by("file").addEventListener("change", (event) => take(event.target.files[0]));
 by("palette-file").addEventListener("change", (event) => {
-  event.stopPropagation(); // it isn't a wish itself
+  event.stopPropagation(); // the file itself is not an option
   takePalette(event.target.files[0]);
 });
 for (const kind of ["dragenter", "dragover"]) {
@@ -211,6 +211,6 @@ document.querySelector(".downloads").addEventListener("click", (event) => {
   if (format || layer) download({ ...(format && { format }), ...(layer && { layer }) });
 });
 
-const lookAgain = () => findModels().catch(() => { by("answers").textContent = "The studio doesn't answer."; });
-lookAgain();
-setInterval(lookAgain, 10_000);
+const refreshModels = () => findModels().catch(() => { by("status").textContent = "The studio doesn't respond."; });
+refreshModels();
+setInterval(refreshModels, 10_000);

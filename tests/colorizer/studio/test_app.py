@@ -13,6 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
+from colorizer.look.artwork import Part
 from colorizer.runtime import ColorizeOptions, Colorizer
 from colorizer.studio.limits import Limits
 from tests.colorizer.drawing import draw, ink_alone, png
@@ -47,9 +48,15 @@ def test_a_picture_equals_the_runtimes(studio: Studio, colorizer: Colorizer) -> 
         ({"model": "other"}, "image/png"),
     ],
 )
-def test_formats_layers_and_models(studio: Studio, query: dict[str, str], media: str) -> None:
+def test_formats_and_layers_equal_the_runtimes(
+    studio: Studio, colorizer: Colorizer, query: dict[str, str], media: str
+) -> None:
     answer = studio.post(SKETCH, **query)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, media)
+    part: Part = query.get("layer", "picture")  # type: ignore[assignment]
+    options = ColorizeOptions(clean="clean" in query)
+    wanted = colorizer.draw(SKETCH, options).encode(f".{query.get('format', 'png')}", part)
+    assert answer.content == wanted
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=["desktop", "phone"])
 def page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page, opened; it must neither complain nor ask anybody else."""
+    """The opened page; it must log no error and send requests to the studio only."""
     is_phone = request.param == "phone"
     size = {"width": 390, "height": 844} if is_phone else {"width": 1200, "height": 900}
     context = browser.new_context(viewport=size, is_mobile=is_phone, has_touch=is_phone)  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ def test_a_sketch_is_coloured_varied_and_downloaded(page: Page, studio: Studio) 
     assert "stack.xml" in zipfile.ZipFile(download.value.path()).namelist()
 
 
-def test_the_slider_uncovers_the_sketch(page: Page) -> None:
+def test_the_slider_reveals_the_sketch(page: Page) -> None:
     coloured_upload(page, sketch())
     compare = page.locator("#compare")
     shots = []
@@ -118,7 +118,7 @@ def test_the_slider_uncovers_the_sketch(page: Page) -> None:
     assert page.locator("#slider").input_value() == "1"
 
 
-def test_two_models_stand_side_by_side(page: Page) -> None:
+def test_two_models_are_shown_side_by_side(page: Page) -> None:
     page.locator("#other").select_option("other")
     coloured_upload(page, sketch())
     page.locator("#second").wait_for(state="visible")
@@ -126,7 +126,7 @@ def test_two_models_stand_side_by_side(page: Page) -> None:
     assert page.locator("#caption-other").text_content()
 
 
-def test_cleaning_shows_the_lines_it_found(page: Page, studio: Studio) -> None:
+def test_a_photo_is_cleaned_on_request(page: Page, studio: Studio) -> None:
     page.get_by_label("Clean a photo or scan first").check()
     assert coloured_upload(page, sketch()) == studio.post(sketch(), clean="true").content
 
@@ -140,23 +140,23 @@ def test_a_palette_is_taken_from_a_picture(page: Page) -> None:
     swatches = page.get_by_label(re.compile("(First|Second|Third) colour"))
     assert {swatch.input_value() for swatch in swatches.all()} == {"#c82828"}
     upload(page, png(Image.new("L", (40, 40), 90)), "#palette-file")
-    page.get_by_text("No palette was found: it has no colours").wait_for()
+    page.get_by_text("No palette found: the picture has no colours").wait_for()
 
 
-def test_lines_on_nothing_can_be_filled_with_white(page: Page) -> None:
+def test_transparent_paper_can_be_filled_with_white(page: Page) -> None:
     coloured_upload(page, png(ink_alone(draw(90, 70))))
-    assert page.get_by_text("Its paper is transparent").count() == 1
-    filled = coloured(page, page.get_by_label("Fill what is transparent with white").check)
+    assert page.get_by_text("The sketch's paper is transparent").count() == 1
+    filled = coloured(page, page.get_by_label("Fill transparent areas with white").check)
     assert Image.open(io.BytesIO(filled)).mode == "RGB"
-    assert page.get_by_text("Its paper is transparent").count() == 0
+    assert page.get_by_text("The sketch's paper is transparent").count() == 0
 
 
-def test_a_bad_file_is_told_in_words(page: Page) -> None:
+def test_a_bad_file_is_refused_with_its_reason(page: Page) -> None:
     upload(page, b"hello")
-    page.get_by_text("Couldn't be coloured: not a picture").wait_for()
+    page.get_by_text("The sketch can't be coloured: not a picture").wait_for()
 
 
-def test_everything_has_a_name_and_fits(page: Page) -> None:
+def test_every_control_is_labelled_and_fits(page: Page) -> None:
     width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]
     nameless = page.evaluate("""
@@ -172,7 +172,7 @@ def test_everything_has_a_name_and_fits(page: Page) -> None:
     assert small == []
 
 
-def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
+def test_every_control_can_be_reached_by_keyboard(page: Page) -> None:
     reached = []
     for _ in range(25):
         page.keyboard.press("Tab")
@@ -203,7 +203,7 @@ def contrast(first: str, second: str) -> float:
     ],
 )
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_text_can_be_read(text: str, ground: str, scheme: int) -> None:
+def test_text_has_enough_contrast(text: str, ground: str, scheme: int) -> None:
     colours = []
     for name in (text, ground):
         found = re.findall(rf"{name}: (#[0-9a-f]+);", STYLE.read_text())[scheme]
