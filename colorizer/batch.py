@@ -192,7 +192,6 @@ class Batch:
         self.targets = targets
         self.options = options
         self.part = part
-        self._write_lock = threading.Lock()
 
     def run(
         self,
@@ -244,9 +243,7 @@ class Batch:
         try:
             artwork = self.colorizer.draw(self.sources / job.source, self.options, decoder=decoder)
             data = artwork.encode(target.suffix, self.part)
-            # a writer may remove another's temporary file before that has locked it
-            with self._write_lock:
-                write_bytes(target, data)
+            write_bytes(target, data)
         except (ColorizerError, OSError, MemoryError) as error:
             target.unlink(missing_ok=True)  # of an earlier run with other options
             reason = str(error).removeprefix(f"{self.sources / job.source}: ") or "out of memory"

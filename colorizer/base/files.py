@@ -1,14 +1,15 @@
 """Files written whole or not at all (temporary name in the same folder, fsync, rename); hashes.
 
 A temporary file is locked while it is being written, and the kernel releases the lock when the
-writer dies. So an unlocked one was left by a killed writer, and the next write removes it.
+writer dies. So an unlocked one was left by a killed writer, and the next process that writes to the
+folder removes it.
 """
 
 import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ except ModuleNotFoundError:  # no POSIX: files are still written whole, but left
 
 _MARK = ".part"
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\..+)?")
+_cleaned: set[Path] = set()
+"""Folders from which this process has removed what killed writers left."""
 
 
 @contextmanager
@@ -32,19 +35,28 @@ def atomic_path(target: Path) -> Iterator[Path]:
     are created. The temporary name keeps the suffix, by which some writers choose their format.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target.parent)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}.", suffix=f"{_MARK}{target.suffix}", dir=target.parent
-    )
-    partial = Path(name)
+    folder = target.parent.resolve()
+    if folder not in _cleaned:
+        remove_abandoned(folder)
+        _cleaned.add(folder)
+    handle, partial = _create_locked(target)
     try:
-        _try_lock(handle)
         yield partial
-        partial.chmod(0o666 & ~_umask())
         move_into_place(partial, target)
     finally:
         partial.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _create_locked(target: Path) -> tuple[int, Path]:
+    """Create the temporary file; return its open handle and its path."""
+    while True:
+        partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{_MARK}{target.suffix}")
+        handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _try_lock(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, partial
+        os.close(handle)  # another process removed it as abandoned before it was locked
 
 
 def move_into_place(partial: Path, target: Path) -> None:
@@ -112,9 +124,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

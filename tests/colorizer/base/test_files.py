@@ -2,11 +2,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from colorizer.base.files import atomic_path, move_into_place, write_json, write_text
+from colorizer.base.files import (
+    atomic_path,
+    move_into_place,
+    remove_abandoned,
+    write_json,
+    write_text,
+)
 
 WRITER = """
 import sys, time
@@ -49,9 +57,9 @@ def test_the_temporary_file_lies_in_the_same_folder_and_keeps_the_suffix(tmp_pat
         assert partial.suffix == ".png"
 
 
-def test_the_next_write_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_the_next_process_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
     target = tmp_path / "file.json"
-    write_json(target, 1)
+    target.write_text("1\n")
     writer = start_writer(target)
     writer.send_signal(signal.SIGKILL)
     writer.communicate(timeout=30)
@@ -70,6 +78,26 @@ def test_a_file_that_another_process_is_writing_is_kept(tmp_path: Path) -> None:
     finally:
         writer.kill()
         writer.communicate(timeout=30)
+
+
+def test_a_file_removed_before_it_is_locked_is_created_again(tmp_path: Path) -> None:
+    """Another process may take it for abandoned between its creation and its lock."""
+    stop = threading.Event()
+
+    def remove_for_ever() -> None:
+        while not stop.is_set():
+            remove_abandoned(tmp_path)
+
+    remover = threading.Thread(target=remove_for_ever)
+    remover.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            done = pool.map(lambda n: write_json(tmp_path / f"{n}.json", n), range(400))
+            assert len(list(done)) == 400
+    finally:
+        stop.set()
+        remover.join()
+    assert len(list(tmp_path.iterdir())) == 400
 
 
 def test_a_users_hidden_files_are_kept(tmp_path: Path) -> None:
