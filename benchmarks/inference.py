@@ -39,7 +39,7 @@ from colorizer.model.folder import (
     compute_checksums,
 )
 from pipeline_steps.evaluate.stage import read_halves
-from pipeline_steps.export.stage import export_onnx
+from pipeline_steps.export.onnx_export import export_onnx
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs
 from pipeline_steps.scores.metrics import score

@@ -97,7 +97,7 @@ class ModelSession:
         ]
         if found != wanted:
             raise ModelFolderError(
-                f"{self.model.onnx_path}: its inputs and outputs aren't those of {size} px, as its"
+                f"{self.model.onnx_path}: its inputs and outputs aren't pictures of {size} px, as its"
                 " config says; export the folder again"
             )
 

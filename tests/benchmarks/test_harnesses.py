@@ -11,7 +11,7 @@ from benchmarks.inference import open_session, store_as
 from benchmarks.large_batches import scale
 from benchmarks.quality import make_plain
 from colorizer.model.folder import INPUT_NAME, OUTPUT_NAME
-from pipeline_steps.export.stage import export_onnx
+from pipeline_steps.export.onnx_export import export_onnx
 from pipeline_steps.networks import convolution
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 from pipeline_steps.params import Params

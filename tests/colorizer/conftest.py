@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pipeline_steps.export.stage import export_onnx
+    from pipeline_steps.export.onnx_export import export_onnx
     from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 
     folder = tmp_path_factory.mktemp("model") / "colorizer"

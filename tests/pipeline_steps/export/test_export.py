@@ -30,7 +30,8 @@ from pipeline_steps.base.paths import (
     TRAINING_METRICS,
 )
 from pipeline_steps.export.model_card import write_card
-from pipeline_steps.export.stage import compare_with_torch, export_onnx, main, require_small
+from pipeline_steps.export.onnx_export import compare_with_torch, export_onnx, require_small
+from pipeline_steps.export.stage import main
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
 from pipeline_steps.pairs.packed import PackedPairs
 
@@ -209,7 +210,7 @@ def test_a_folder_of_no_known_version_is_refused(copy_of: Path, version: object)
 def test_a_model_of_another_size_than_its_config_says_is_refused(copy_of: Path) -> None:
     config = json.loads((copy_of / "config.json").read_text())
     config["preprocessing"]["image_size"] = 64
-    with pytest.raises(ModelFolderError, match="doesn't take and give pictures of 64 px"):
+    with pytest.raises(ModelFolderError, match="its inputs and outputs aren't pictures of 64 px"):
         Colorizer.load(sealed(copy_of, config))
 
 
@@ -231,7 +232,7 @@ def test_weights_in_other_files_are_never_opened(copy_of: Path, where: str) -> N
     tensor.ClearField("raw_data")
     (copy_of / "generator.onnx").write_bytes(model.SerializeToString())
     write_json(copy_of / "checksums.json", compute_checksums(copy_of))
-    with pytest.raises(ModelFolderError, match="keeps weights in other files"):
+    with pytest.raises(ModelFolderError, match="stores weights in other files"):
         Colorizer.load(copy_of)
 
 

@@ -24,7 +24,8 @@ from pipeline_steps.base.paths import (
     RUN_FILE,
     STRIPS,
 )
-from pipeline_steps.export.stage import SECTIONS, export_onnx
+from pipeline_steps.export.onnx_export import export_onnx
+from pipeline_steps.export.stage import SECTIONS
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
 from pipeline_steps.params import Params
 from pipeline_steps.register import command
