@@ -32,7 +32,7 @@ class PromotionError(PipelineError):
 
 
 class ServerError(PipelineError):
-    """No Prefect server is set or answers, or it rejected the request."""
+    """No Prefect server is set or responds, or it rejected the request."""
 
 
 def run_flow_command(command: Callable[[], None]) -> None:

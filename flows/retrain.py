@@ -57,7 +57,7 @@ from pipeline_steps.tracking import mlflow_server
 RETRIES = 3
 FIRST_RETRY_S = 10
 PICTURES = {
-    "test-grid": (RANDOM_GRID, "sketch, generated, truth; twice a row"),
+    "test-grid": (RANDOM_GRID, "sketch, generated, truth; two pictures per row"),
     "worst-grid": (WORST_GRID, "the worst test pictures by L1"),
     "training-strips": (STRIPS, "sketch, truth, then the epochs"),
 }
@@ -131,7 +131,7 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
     """Run the stages of ``dvc.yaml`` as tasks, each after those it depends on."""
     if force:
         for finished in workspace.folder.glob(f"{TRAIN_WORK}/*/finished"):
-            shutil.rmtree(finished.parent)  # else train takes the finished training from there
+            shutil.rmtree(finished.parent)  # else train reuses the finished training
     futures: dict[str, PrefectFuture[Any]] = {}
     for stage in read_stages(workspace.folder):
         upstream = [futures[name] for name in stage.upstream]
@@ -146,7 +146,7 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
         )
     for future in futures.values():
         future.wait()
-    # the first that failed, not one that was never begun for it
+    # raises the first failure, not that of a stage which therefore wasn't started
     return {name: future.result() for name, future in futures.items()}
 
 
@@ -164,7 +164,7 @@ def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | O
 @retrying
 @failed_state_on_error
 def register_model(workspace: Workspace) -> int:
-    """Have the model in the registry, as ``candidate``; return its version. Idempotent."""
+    """Register the model as ``candidate``; return its version. Idempotent."""
     log = get_run_logger()
     command = [sys.executable, "-m", "pipeline_steps", "register"]
     run_in_workspace("register", command, workspace.folder, on_line=log.info)
@@ -179,7 +179,7 @@ def register_model(workspace: Workspace) -> int:
 @task(name="results")
 @failed_state_on_error
 def show_results(workspace: Workspace, version: int) -> None:
-    """Leave metrics, pictures and links in the Prefect UI."""
+    """Show metrics, pictures and links in the Prefect UI."""
     evaluation = workspace.folder / EVALUATION_METRICS
     show_metrics(read_json(evaluation))
     for key, (path, description) in PICTURES.items():

@@ -1,7 +1,7 @@
 """The data trigger: start a retraining when the source of pairs has changed, and only then.
 
-It runs hourly, apart from the weekly schedule, and is cheap (``download/source_version.py``). What
-was seen last is kept in a Prefect variable, so it's known on every machine.
+It runs hourly, apart from the weekly schedule, and is cheap (``download/source_version.py``). The
+version seen last is kept in a Prefect variable, so it's known on every machine.
 """
 
 from pathlib import Path
@@ -32,11 +32,11 @@ def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[A
     raw: Any = Variable.get(SEEN)
     seen: dict[str, Any] = raw if isinstance(raw, dict) else {}
     stamp = find_source_stamp(params)
-    taken_up = not was_cancelled(seen.get("flow_run"))
-    if stamp is not None and stamp == seen.get("stamp") and taken_up:
+    is_handled = not was_cancelled(seen.get("flow_run"))
+    if stamp is not None and stamp == seen.get("stamp") and is_handled:
         return Completed(name="Unchanged", message="the source's files have not been touched")
     version = find_source_version(params)
-    if version == seen.get("version") and taken_up:
+    if version == seen.get("version") and is_handled:
         Variable.set(SEEN, seen | {"stamp": stamp}, overwrite=True)
         return Completed(name="Unchanged", message=f"the source is still {version}")
     flow_run = start(deployment)

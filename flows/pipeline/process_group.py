@@ -1,4 +1,4 @@
-"""A command in its own process group: its lines as they come; the whole group is ended."""
+"""Runs a command in its own process group: passes its output on by lines, ends all its children."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ class LineSplitter:
         self.last_progress_s = float("-inf")
 
     def feed(self, data: bytes) -> None:
-        """Take more bytes."""
+        """Process more bytes."""
         *parts, self.rest = re.split(rb"(?<=[\r\n])", self.rest + data)
         for part in parts:
             if part.endswith(b"\n"):

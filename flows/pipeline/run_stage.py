@@ -2,7 +2,7 @@
 
 Runs the stage by DVC's Python API and writes what happened to it to a JSON file, a
 :class:`StageReport`. The output of the stage and of DVC goes to stdout and stderr. The process ends
-with its parent: DVC by itself outlives a killed flow, and would write beside the next run.
+with its parent: DVC by itself outlives a killed flow, and would write while the next run does.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pipeline_steps.base.signals import die_with_parent
 from pipeline_steps.commands.dvc_lock import FILE, quarantine_truncated_lock
 
 Outcome = Literal["ran", "restored", "unchanged"]
-"""Its commands were run; DVC's run cache had the results; nothing was to do."""
+"""Its command was run; DVC's run cache had the results; there was nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class StageReport:
     exit_code: int | None = None
     """Of the stage's command, if that is what failed; negative for a signal."""
     may_pass: bool = False
-    """Whether another try may do: DVC's lock is held, or the stage exited with ``TRY_LATER``."""
+    """Whether a retry may succeed: DVC's lock is held, or the stage exited with ``TRY_LATER``."""
 
 
 def main() -> int:

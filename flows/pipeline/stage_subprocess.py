@@ -79,12 +79,12 @@ def describe_exit(name: str, exit_code: int, lines: list[str]) -> StageError:
 def _run(command: list[str], folder: Path, on_line: Callable[[str], None]) -> tuple[int, list[str]]:
     lines: list[str] = []
 
-    def take(line: str) -> None:
+    def keep(line: str) -> None:
         lines.append(line)
         on_line(line)
 
     environment = stage_environment()
-    exit_code = run_in_process_group(command, folder=folder, environment=environment, on_line=take)
+    exit_code = run_in_process_group(command, folder=folder, environment=environment, on_line=keep)
     return exit_code, lines
 
 

@@ -1,4 +1,4 @@
-"""The stages as ``dvc.yaml`` has them: which there are, and in what order."""
+"""Reads the stages from ``dvc.yaml``, in the order of their dependencies."""
 
 import contextlib
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def read_stages(folder: Path) -> list[Stage]:
 
 
 def _address(stage: Any, folder: Path) -> str:
-    """How ``dvc repro``, run in ``folder``, calls a stage; DVC itself names it from the cwd."""
+    """A stage's name for ``dvc repro`` in ``folder``; DVC's is relative to the current folder."""
     file = Path(stage.path).relative_to(folder.resolve())
     if file == Path("dvc.yaml"):
         return str(stage.name)

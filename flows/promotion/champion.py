@@ -59,14 +59,14 @@ class Standing:
 
 
 class Confirmation(NamedTuple):
-    """Who stands for a decision, and why not, if not."""
+    """Who is responsible for a decision, and the reason for a veto, if there is one."""
 
     by: str
     veto: str | None = None
 
 
 def read_standing(registry: Registry) -> Standing:
-    """The ledger and the aliases as they are."""
+    """Read the ledger and the aliases."""
     entries = ledger.read_entries(registry.client, registry.name)
     return Standing(entries, find_aliases(registry.client, registry.name))
 
@@ -250,11 +250,11 @@ def _settle(registry: Registry, lease: Lease) -> Standing:
 
 
 def _complete(registry: Registry, lease: Lease, intent: Entry, standing: Standing) -> None:
-    """Carry out what a dead process had decided; give it up if that makes no sense any more."""
+    """Complete the decision of a killed process, or give it up if it was overtaken."""
     from mlflow.exceptions import MlflowException
 
     client = registry.client
-    # written late, by a process that slept past its lease
+    # written late, by a process that was suspended for longer than its lease
     is_overtaken = any(
         entry.state == "done" and entry.sequence >= intent.sequence for entry in standing.entries
     )

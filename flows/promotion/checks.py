@@ -1,4 +1,4 @@
-"""Whether an exported model works at all, whatever its scores: what no mean over pictures shows."""
+"""Checks that an exported model works at all, which its mean scores don't show."""
 
 import io
 import statistics
@@ -11,12 +11,12 @@ from colorizer.base.errors import ColorizerError
 from colorizer.runtime import Colorizer
 
 ODD_SIZES = ((1, 1), (16, 16), (37, 211), (640, 360))
-"""Width and height in pixels of sketches that every model must take."""
+"""Width and height in pixels of sketches that every model must colour."""
 TIMED_RUNS = 5
 
 
 def find_failures(colorizer: Colorizer, *, max_latency_ms: float) -> list[str]:
-    """What is wrong with a loaded model, a line each; empty when all is well."""
+    """What is wrong with a loaded model, one text each; empty if nothing is."""
     failures = []
     for width, height in ODD_SIZES:
         failure = _fails_on(colorizer, width, height)
@@ -32,7 +32,7 @@ def find_failures(colorizer: Colorizer, *, max_latency_ms: float) -> list[str]:
     latency_ms = measure_latency_ms(colorizer)
     if latency_ms > max_latency_ms:
         failures.append(
-            f"takes {latency_ms:.0f} ms a picture, promotion.max_latency_ms is {max_latency_ms:g}"
+            f"takes {latency_ms:.0f} ms per picture, promotion.max_latency_ms is {max_latency_ms:g}"
         )
     return failures
 

@@ -1,10 +1,10 @@
 """Whether a challenger becomes the champion: a pure function of scores and a rule.
 
-A model must beat every trivial answer on every metric. Against a champion it must besides be better
-beyond doubt on the primary metric, by more than another seed gives, and worse on none by more than
-a margin; and no kind of picture may collapse. Doubt is a paired bootstrap over the test pictures
-(Efron & Tibshirani 1993, chapter 13): both models are scored on the same pictures, and pictures are
-drawn anew, with replacement. Ties keep the champion.
+A model must beat every baseline on every metric. Against a champion it must also be significantly
+better on the primary metric, by more than another seed gives, and worse on none by more than a
+margin; and no kind of picture may collapse. Significance is by a paired bootstrap over the test
+pictures (Efron & Tibshirani 1993, chapter 13): both models are scored on the same pictures, which
+are resampled with replacement. Ties keep the champion.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from pipeline_steps.scores.definitions import HIGHER_IS_BETTER, METRIC_TITLES
 
 Float64Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Float64Array]
-"""Metric → N values, one a test picture."""
+"""Metric → N values, one per test picture."""
 
 
 class Interval(NamedTuple):
@@ -33,17 +33,17 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """All that a decision looks at."""
+    """All that a decision depends on."""
 
     challenger: Scores
     champion: Scores | None
     """None when there is no champion yet."""
     trivial: Mapping[str, Scores]
-    """Scores of the answers that need no model."""
+    """Scores of the baselines, by name."""
     slices: Mapping[str, npt.NDArray[np.bool_]]
-    """Name of a kind of picture → N times whether a picture is of it."""
+    """Kind of picture → N booleans: which test pictures are of that kind."""
     failed_checks: tuple[str, ...] = ()
-    """What is wrong with the challenger as a file or a program."""
+    """What :func:`~flows.promotion.checks.find_failures` found wrong with the challenger."""
 
     @property
     def test_pairs(self) -> int:
@@ -57,7 +57,7 @@ class Decision:
 
     promote: bool
     reasons: tuple[str, ...]
-    """Why not, if not; else what speaks for it."""
+    """Every reason against promoting, or if there is none, the reason for it."""
     intervals: Mapping[str, Interval]
     """Improvement over the champion by metric; empty without a champion."""
 
@@ -82,9 +82,9 @@ def decide(evidence: Evidence, rule: PromotionParams) -> Decision:
         )
     if not all(np.isfinite(evidence.challenger[metric]).all() for metric in METRIC_TITLES):
         return Decision(promote=False, reasons=(*against, "scores are not finite"), intervals={})
-    against += _not_beating_trivial(evidence)
+    against += _not_beating_baselines(evidence)
     if evidence.champion is None:
-        for_it = ("there was no champion, and it beats all trivial answers",)
+        for_it = ("there was no champion, and it beats all baselines",)
         return Decision(promote=not against, reasons=tuple(against) or for_it, intervals={})
     intervals = compare(evidence.challenger, evidence.champion, rule)
     against += _not_better(intervals[rule.primary_metric], evidence.champion, rule)
@@ -132,16 +132,16 @@ def format_interval(metric: str, interval: Interval, rule: PromotionParams) -> s
     )
 
 
-def _not_beating_trivial(evidence: Evidence) -> list[str]:
+def _not_beating_baselines(evidence: Evidence) -> list[str]:
     found = []
-    for answer, scores in evidence.trivial.items():
+    for baseline, scores in evidence.trivial.items():
         lost = [
             METRIC_TITLES[metric]
             for metric in METRIC_TITLES
             if not improvement(metric, evidence.challenger, scores).mean() > 0
         ]
         if lost:
-            found.append(f"doesn't beat {answer} on {', '.join(lost)}")
+            found.append(f"doesn't beat {baseline} on {', '.join(lost)}")
     return found
 
 
@@ -150,7 +150,7 @@ def _not_better(primary: Interval, champion: Scores, rule: PromotionParams) -> l
     if primary.low > needed:
         return []
     return [
-        f"not better beyond doubt: {format_interval(rule.primary_metric, primary, rule)},"
+        f"not significantly better: {format_interval(rule.primary_metric, primary, rule)},"
         f" more than {needed:.4g} is needed"
     ]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TestSet:
-    """The pairs that both models are scored on, and the mean training picture beside them."""
+    """The pairs that both models are scored on, and the mean training picture."""
 
     __test__ = False  # not a test, whatever pytest thinks of its name
 
@@ -40,11 +40,11 @@ class TestSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What was found out about a version, and what follows from it."""
+    """The scores of a version and the decision about it."""
 
     version: Version
     champion: int | None
-    """The version it was compared with."""
+    """The version it was compared with; None if there was none."""
     test_set: TestSet
     test_set_changed: bool
     """Whether the champion was promoted on another test set."""
@@ -54,7 +54,7 @@ class Judgement:
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Mean scores of both models and the trivial answers."""
+        """Mean scores of both models and of the baselines."""
         models: dict[str, Scores] = {"challenger": self.evidence.challenger}
         if self.evidence.champion is not None:
             models["champion"] = self.evidence.champion

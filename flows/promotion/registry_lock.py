@@ -1,8 +1,8 @@
 """One writer at a time changes the registered model's aliases and their ledger.
 
 MLflow has no compare-and-set. Where all writers are on one machine, its file lock is enough: the
-kernel holds it as long as its holder lives. A registry that other machines write to needs a lease
-besides, from an engine that they share; it's passed in, since this folder knows no Prefect. A
+kernel holds it as long as its holder lives. A registry that other machines write to needs
+a lease too, from a server that they share; it's passed in, since this folder knows no Prefect. A
 lease expires, so its holder renews it right before each write.
 """
 
@@ -54,7 +54,7 @@ def registry_lock(registry: Registry, *, timeout_s: float = TIMEOUT_S) -> Iterat
     """Hold the right to move the model's aliases and to write its ledger. Not re-entrant.
 
     Raises :class:`~pipeline_steps.base.errors.TrackingError` or what ``open_lease`` raises, if it
-    isn't had within ``timeout_s``.
+    isn't free within ``timeout_s``.
     """
     with machine_lock(registry.client, timeout_s=timeout_s):
         if not is_shared(registry.client._registry_uri or registry.client.tracking_uri):

@@ -30,13 +30,13 @@ def score_model(colorizer: Colorizer, pairs: PackedPairs) -> dict[str, Float64Ar
 def score_trivial_answers(
     pairs: PackedPairs, train_mean: Path
 ) -> dict[str, dict[str, Float64Array]]:
-    """Score the answers that need no model: ``{answer: {metric: N values}}``.
+    """Score the baselines: ``{baseline: {metric: N values}}``.
 
     Raises :class:`DataError` if the mean training picture is missing or of another size.
     """
     mean = array_of(read_train_mean(train_mean, pairs.image_size)[None])
 
-    def answer(name: str, batch: UInt8Array) -> Float32Array:
+    def draw(name: str, batch: UInt8Array) -> Float32Array:
         if name == "copy_sketch":
             return np.repeat(array_of(batch[..., SKETCH]), 3, axis=1)
         if name == "white":
@@ -44,7 +44,7 @@ def score_trivial_answers(
         return np.repeat(mean, len(batch), axis=0)
 
     return {
-        name: _collect(_score(answer(name, batch), batch) for batch in _batches(pairs))
+        name: _collect(_score(draw(name, batch), batch) for batch in _batches(pairs))
         for name in ("copy_sketch", "white", "train_mean")
     }
 

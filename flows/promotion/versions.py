@@ -33,7 +33,7 @@ class Version:
 def find_version(client: "MlflowClient", name: str, wanted: str | int) -> Version:
     """Find a version by its number or by an alias.
 
-    Raises :class:`PromotionError` if there is none, naming what there is.
+    Raises :class:`PromotionError` if there is none, whose message lists the versions and aliases.
     """
     from mlflow.exceptions import MlflowException
 
@@ -47,7 +47,7 @@ def find_version(client: "MlflowClient", name: str, wanted: str | int) -> Versio
             raise
         kind = "version" if str(wanted).isdecimal() else "alias"
         raise PromotionError(
-            f"{name} has no {kind} {wanted}; it has {_what_there_is(client, name)}"
+            f"{name} has no {kind} {wanted}; it has {_list_existing(client, name)}"
         ) from None
     return Version(int(found.version), found.run_id or "", dict(found.tags))
 
@@ -69,7 +69,7 @@ def find_aliases(client: "MlflowClient", name: str) -> dict[str, int]:
 def open_version(name: str, number: int) -> Iterator[Colorizer]:
     """Download a version's exported folder, verify every checksum, and load it.
 
-    The checksums are stored beside the files, so the model and its config must match the
+    The checksums are stored with the files, so the model and its config must match the
     version's tags, too. Raises :class:`PromotionError` if a file is missing, damaged or another.
     """
     with tempfile.TemporaryDirectory(prefix="colorizer-version-") as temporary:
@@ -99,7 +99,7 @@ def fetch_folder(name: str, number: int, folder: Path) -> None:
         ) from None
 
 
-def _what_there_is(client: "MlflowClient", name: str) -> str:
+def _list_existing(client: "MlflowClient", name: str) -> str:
     versions = sorted(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
     if not versions:
         return "no versions; `make repro` registers one"

@@ -1,4 +1,4 @@
 """What talks to Prefect: its client, server, artifacts, automations, approval, flow runs, lease.
 
-The flows themselves are the command files in ``flows``; what is decided is in ``promotion``.
+The flows themselves are the command files in ``flows``; decisions are in ``promotion``.
 """

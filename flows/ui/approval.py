@@ -23,7 +23,7 @@ class Approval(RunInput):
 
 
 def show_and_confirm(judgement: Judgement, *, ask: bool) -> Confirmation:
-    """Leave the report in the Prefect UI; ``ask`` a person about what the rule would promote."""
+    """Show the report in the Prefect UI; ``ask`` a person about what the rule would promote."""
     show_report(judgement.report)
     if not (ask and judgement.decision.promote):
         return Confirmation(who_runs())

@@ -1,4 +1,4 @@
-"""What a retraining leaves in the Prefect UI: tables, pictures, the comparison, links."""
+"""What a retraining shows in the Prefect UI: metrics, pictures, the comparison, links."""
 
 import base64
 import io
@@ -23,10 +23,10 @@ EMBEDDED_UI = "http://127.0.0.1:5000"
 
 
 def show_metrics(evaluation: dict[str, Any]) -> None:
-    """The test metrics, an answer a row."""
+    """The test metrics: a row for the generator and for each baseline."""
     rows = [
-        {"": answer, **{title: evaluation[answer][key] for key, title in METRIC_TITLES.items()}}
-        for answer in (GENERATOR, *BASELINES)
+        {"": method, **{title: evaluation[method][key] for key, title in METRIC_TITLES.items()}}
+        for method in (GENERATOR, *BASELINES)
     ]
     create_table_artifact(
         key="metrics", table=rows, description=f"on {evaluation['test_pairs']} test pairs"

@@ -38,8 +38,8 @@ Labels = dict[str, str | list[str]]
 CRASH_AUTOMATION = "colorizer: mark silent flow runs as crashed"
 FAILURE_AUTOMATION = "colorizer: tell of failed flow runs"  # the key on servers set up before
 WATCHED_FLOWS = ("retrain", "promote", "rollback", "watch")
-SHORTEST_HEARTBEAT_S = 30  # Prefect takes no smaller PREFECT_FLOWS_HEARTBEAT_FREQUENCY
-# Paused and Suspended runs send no heartbeats either, and are well
+SHORTEST_HEARTBEAT_S = 30  # Prefect accepts no smaller PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+# Paused and Suspended runs send no heartbeats either, and aren't dead
 SIGNS_OF_LIFE = (
     "heartbeat",
     "Completed",
@@ -173,10 +173,10 @@ def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
         client.create_automation(wanted)
         print(f"created the automation {wanted.name!r}")
         return
-    # an update sends only what was set, so the defaults are set as well; it takes no owner
+    # an update sends only what was set, so the defaults are set as well; it accepts no owner
     fields = set(AutomationCore.model_fields) - {"owner_resource"}
     complete, first = wanted.model_dump(include=fields), existing[0].model_dump(include=fields)
-    # an update forgets the runs that are being waited for, so none without a reason
+    # an update drops the runs that the trigger is watching, so update only on a change
     if first == complete:
         print(f"kept the automation {wanted.name!r} as it is")
     else:

@@ -23,7 +23,7 @@ def serve_deployments() -> None:
 
 
 def to_deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    """An entry of ``prefect.yaml`` as ``serve`` takes it."""
+    """An entry of ``prefect.yaml`` as ``serve`` expects it."""
     file, _, name = entry["entrypoint"].partition(":")
     module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
     limit = entry.get("concurrency_limit")

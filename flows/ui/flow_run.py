@@ -1,4 +1,4 @@
-"""Our flow runs: their names and pages, their errors as one line, their children at the end."""
+"""The current flow run: its name and page, its errors as one line, the end of its stages."""
 
 import functools
 import logging

@@ -1,4 +1,4 @@
-"""The registered model, and Prefect's concurrency limit by which machines take turns with it."""
+"""The registered model, and Prefect's concurrency limit that lets one machine write at a time."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 180.0
 """A dead holder blocks the others for so long. Whatever is done between two writes, such as
-fetching a version's files, must take less. Prefect takes 60 s at the least."""
+fetching a version's files, must take less. Prefect accepts no less than 60 s."""
 POLL_S = 1.0
 
 
@@ -30,7 +30,7 @@ def connect_registry(name: str) -> Registry:
 def hold_lease(name: str, timeout_s: float) -> Iterator[Lease]:
     """Hold the one slot of the concurrency limit ``<name> registry``; it's made if missing.
 
-    Raises :class:`ServerError` if there is no Prefect server that answers, and
+    Raises :class:`ServerError` if there is no Prefect server that responds, and
     :class:`PromotionError` if the slot isn't free within ``timeout_s``.
     """
     # Prefect takes seconds to import, and most registries need no lease
@@ -77,7 +77,7 @@ class PrefectLease:
             ) from None
 
     def release(self) -> None:
-        """Give the slot back; if Prefect doesn't answer, the lease expires."""
+        """Give the slot back; if Prefect doesn't respond, the lease expires."""
         import httpx
 
         with contextlib.suppress(httpx.HTTPError):

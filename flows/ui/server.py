@@ -1,6 +1,6 @@
 """``python -m flows.ui.server``: Prefect's server, closed to web pages of other sites.
 
-``prefect server start`` answers requests for any host name, and lets any web page read the answer:
+``prefect server start`` accepts requests for any host name, and lets any page read the response:
 a page open in a browser on this machine could start runs, which are code. This is the same server,
 but it rejects a request for another host name (DNS rebinding) or from another origin (RFC 6454).
 """

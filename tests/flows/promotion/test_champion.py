@@ -112,7 +112,7 @@ def test_a_better_one_replaces_it_and_a_worse_one_does_not(
     assert promote(client, better, test_set, rule).action == "promoted"
     refused = promote(client, worse, test_set, rule)
     assert refused.action == "refused"
-    assert "not better beyond doubt" in refused.reason
+    assert "not significantly better" in refused.reason
     assert find_aliases(client, NAME) == {"champion": better, "previous": first}
     assert [entry.sequence for entry in ledger.read_entries(client, NAME)] == [1, 2, 3]
 

@@ -59,7 +59,7 @@ def test_a_clearly_better_challenger_is_promoted(rule: PromotionParams) -> None:
 def test_a_worse_challenger_is_refused(rule: PromotionParams) -> None:
     decision = decide(evidence(scores(better(-0.2), seed=2), scores(GOOD)), rule)
     assert not decision.promote
-    assert "not better beyond doubt" in decision.reason
+    assert "not significantly better" in decision.reason
 
 
 def test_a_tie_keeps_the_champion(rule: PromotionParams) -> None:
