@@ -79,7 +79,7 @@ def time_interleaved(
 
 
 def draw_png(number: int) -> bytes:
-    """Draw a PNG of flat areas, lines and a little noise, with its greyscale beside it."""
+    """Draw a PNG of flat areas, lines and a little noise, with its greyscale on the right."""
     random_state = np.random.default_rng(number)
     size = (PICTURE[0] // 2, PICTURE[1])
     small = random_state.integers(0, 256, (8, 8, 3), dtype=np.uint8)

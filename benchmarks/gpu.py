@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --peer ~/pytorch-CycleGAN-and-pix2pix
 
-The training step beside the peer's, a profile of the step, epochs over a packed set as large as
+The training step and the peer's, a profile of the step, epochs over a packed set as large as
 Kaggle's (drawn sample pairs, repeated), and the evaluation of as many test pairs as Kaggle's.
 Needs torch, safetensors, numpy, pillow, pyyaml and tqdm only.
 """

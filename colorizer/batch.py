@@ -150,7 +150,7 @@ def size_and_mtime(path: Path) -> list[int]:
 
 
 def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
-    """A hash of all that a picture depends on beside its sketch."""
+    """A hash of all that a picture depends on except its sketch."""
     reference = hashlib.sha256(options.reference.tobytes()).hexdigest() if options.reference else ""
     parts = [model_sha256, options.clean, options.opaque, options.seed, options.palette, reference]
     parts += [options.line_strength, part]
@@ -161,7 +161,7 @@ class BatchResults(NamedTuple):
     """The results of a run."""
 
     results: list[Result]
-    """One a job, in the jobs' order; with those of earlier runs."""
+    """One per job, in the jobs' order; with those of earlier runs."""
     num_skipped: int
     """Pictures that an earlier run had coloured."""
 

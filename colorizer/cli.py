@@ -6,7 +6,7 @@ colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same 
 colorize - -o - < sketch.png > coloured.png
 colorize studio                               the web page; its options: colorize studio --help
 
-exit codes: 0 all coloured; 1 error; 2 wrong usage; 3 some files of a folder failed
+exit codes: 0 all coloured; 1 error; 2 wrong usage; 3 some files of a folder failed; 130 interrupted
 """
 
 import argparse

@@ -29,7 +29,7 @@ _cleaned: set[Path] = set()
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on success it is synced and renamed to ``target``.
+    """Yield a temporary path next to ``target``; on success it is synced and renamed to ``target``.
 
     On any exception the temporary file is removed and ``target`` is left as it was. Missing parents
     are created. The temporary name keeps the suffix, by which some writers choose their format.

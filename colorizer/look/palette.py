@@ -28,6 +28,7 @@ SOFTNESS = 12.0
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
 
 
 def parse_colours(text: str) -> list[Colour]:

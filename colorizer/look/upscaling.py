@@ -74,7 +74,7 @@ def _conductance(lines: Image.Image) -> Float32Array:
 
 
 def _fill_lines(values: Float32Array, conductance: Float32Array) -> Float32Array:
-    """Replace the ink in a coloured picture by the colours beside it."""
+    """Replace the ink in a coloured picture by the colours nearby."""
     weight = conductance[..., None] ** 2
     painted = values * weight
     for _ in range(FILL_SPREADS):

@@ -40,7 +40,7 @@ class FetchedModel(NamedTuple):
     name: str
     version: int
     is_stale: bool
-    """The registry was unreachable: this is what the address referred to when last fetched."""
+    """The registry was unreachable: this is the version that the address last resolved to."""
 
 
 def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:

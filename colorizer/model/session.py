@@ -68,7 +68,7 @@ class ModelSession:
         return np.asarray(coloured, dtype=np.float32)
 
     def draw_noise(self, seeds: Sequence[int]) -> list[Float32Array]:
-        """Dropout masks of N seeds, one N×C×H×W float32 a layer; a mask depends on its seed only.
+        """Dropout masks of N seeds, one N×C×H×W float32 per layer; a mask depends on its seed only.
 
         Raises :class:`ModelFolderError` if the model has no such inputs.
         """
@@ -97,8 +97,8 @@ class ModelSession:
         ]
         if found != wanted:
             raise ModelFolderError(
-                f"{self.model.onnx_path}: its inputs and outputs aren't pictures of {size} px, as its"
-                " config says; export the folder again"
+                f"{self.model.onnx_path}: its inputs and outputs aren't pictures of {size} px, as"
+                " its config says; export the folder again"
             )
 
 

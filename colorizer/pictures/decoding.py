@@ -65,7 +65,7 @@ def open_picture(
 def open_with_alpha(
     file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Decoded:
-    """Decode a picture as :func:`open_picture` does, and keep its transparency beside it."""
+    """Decode a picture as :func:`open_picture` does, and return its transparency too."""
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be ≥ 1, got {max_pixels}")
     # warning filters are global: one thread at a time may change them
@@ -99,7 +99,7 @@ def _check_size(picture: Image.Image, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise PictureError(f"empty: {width}×{height} px")
     if width * height > max_pixels:
-        raise PictureError(f"too large: {width}×{height} px, at most {max_pixels} px are taken")
+        raise PictureError(f"too large: {width}×{height} px, at most {max_pixels} px are accepted")
 
 
 def _check_checksums(source: BinaryIO, start: int) -> None:

@@ -1,4 +1,4 @@
-"""A picture of any size → the square that the model takes, and back.
+"""A picture of any size → the square that is the model's input, and back.
 
 Shape legend: H×W pixels, S = side of the square. ``uint8`` 0..255, white paper = 255.
 """

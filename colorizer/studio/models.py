@@ -2,7 +2,8 @@
 
 Users choose a model by name: ``champion``, ``candidate``, ``previous``, or ``folder`` for an
 exported folder. Every few seconds each name is resolved again; a new model is loaded and tested
-beside the old one, and replaces it only if it works. A request keeps the model it started with.
+while the old one serves, and replaces it only if it works. A request keeps the model that it
+started with.
 """
 
 import threading

@@ -87,14 +87,14 @@ async function colour() {
   }
 }
 
-function take(blob) {
+function useSketch(blob) {
   if (!blob) return;
   sketch = blob;
   isNew = true;
   colour();
 }
 
-async function takePalette(blob) {
+async function readPalette(blob) {
   if (!blob) return;
   try {
     const response = await fetch("palette?count=3", { method: "POST", body: blob });
@@ -167,10 +167,10 @@ async function findModels() {
   else by("status").textContent = "No model is loaded yet: make repro makes one, make promote makes it champion.";
 }
 
-by("file").addEventListener("change", (event) => take(event.target.files[0]));
+by("file").addEventListener("change", (event) => useSketch(event.target.files[0]));
 by("palette-file").addEventListener("change", (event) => {
   event.stopPropagation(); // the file itself is not an option
-  takePalette(event.target.files[0]);
+  readPalette(event.target.files[0]);
 });
 for (const kind of ["dragenter", "dragover"]) {
   by("drop").addEventListener(kind, (event) => { event.preventDefault(); by("drop").classList.add("over"); });
@@ -179,14 +179,14 @@ by("drop").addEventListener("dragleave", () => by("drop").classList.remove("over
 by("drop").addEventListener("drop", (event) => {
   event.preventDefault();
   by("drop").classList.remove("over");
-  take(event.dataTransfer.files[0]);
+  useSketch(event.dataTransfer.files[0]);
 });
-document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+document.addEventListener("paste", (event) => useSketch(event.clipboardData.files[0]));
 by("examples").addEventListener("click", async (event) => {
   const name = event.target.closest("button")?.dataset.example;
   if (!name) return;
   look.elements.clean.checked = name.endsWith("scan.png");
-  take(await (await fetch(name)).blob());
+  useSketch(await (await fetch(name)).blob());
 });
 by("another").addEventListener("click", () => {
   seed = (seed ?? 0) + 1;
