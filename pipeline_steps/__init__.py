@@ -1,1 +1,4 @@
-"""The stages (verbs) beside the nouns they share; ``dvc.yaml`` is the stages' only link."""
+"""The pipeline: a folder for each stage, and below them in the import order what stages share.
+
+Stages don't import each other: they exchange only the files that ``dvc.yaml`` names.
+"""

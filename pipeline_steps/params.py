@@ -3,7 +3,7 @@
 ``python -m pipeline_steps params`` checks it alone, before DVC reads it.
 
 The sections are stdlib dataclasses that pydantic validates in :func:`check_params`. pydantic is
-imported only there: the trainer takes its params ready-made, on machines without pydantic.
+imported only there: the trainer is given its params, on machines without pydantic too.
 """
 
 import dataclasses
@@ -147,7 +147,7 @@ class TrainParams(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateParams(Section):
-    """How the test set is scored and shown."""
+    """How the test set is scored and its grids are drawn."""
 
     batch_size: Annotated[int, Between(1, 4096)]
     grid_pairs: Annotated[int, Between(1, 64)]
@@ -324,17 +324,17 @@ _PRIORITY = {"unexpected_keyword_argument": 0, "invalid_key": 0, "missing": 1}
 def _describe(error: Any) -> str:
     """A pydantic error in one line: the key's dotted name, what it must be, what was given."""
     hint: Any = Params
-    name, section, takes = "", "", list[str]()
+    name, section, keys = "", "", list[str]()
     for key in error["loc"]:
         if not dataclasses.is_dataclass(hint):
             break  # the rest of the location is the alternative of a union
         hints = {field.name: field.type for field in dataclasses.fields(hint)}
-        section, takes = name or PARAMS_FILE.name, list(hints)
+        section, keys = name or PARAMS_FILE.name, list(hints)
         name = f"{name}.{_shorten(str(key), MAX_SHOWN_CHARS)}".lstrip(".")
         hint = hints.get(key)
     match error["type"]:
         case "unexpected_keyword_argument" | "invalid_key":
-            return f"{name}: unknown key; {section} takes {', '.join(takes)}"
+            return f"{name}: unknown key; {section} has {', '.join(keys)}"
         case "missing":
             return f"{name}: missing"
         case "dataclass_type":

@@ -3,13 +3,13 @@
 PipelineError                      base; the message is one line: what was wrong, where, what to do
 ├── ParamError                     params.yaml: unknown or missing key, bad value
 ├── SourceError                    the source of pairs is missing or damaged
-│   └── SourceUnreachableError     the source doesn't answer; another try may succeed
+│   └── SourceUnreachableError     the source doesn't respond; a retry may succeed
 ├── DataError                      pairs or weights are missing, damaged or ambiguous
 ├── DiskSpaceError                 the disk has too little space
 ├── TrainingError                  the training can't start, continue or be resumed
 ├── ExportError                    the exported generator differs from the trained one
-└── TrackingError                  MLflow rejected the request, or its answer can't be used
-    └── TrackingUnreachableError   MLflow doesn't answer; another try may succeed
+└── TrackingError                  MLflow rejected the request, or its response can't be used
+    └── TrackingUnreachableError   MLflow doesn't respond; a retry may succeed
 """
 
 import errno
@@ -25,7 +25,7 @@ from pipeline_steps.base import signals
 from pipeline_steps.base.signals import die_with_parent
 
 TRY_LATER = 75
-"""Exit code of a failure after which another try may succeed: EX_TEMPFAIL of sysexits.h."""
+"""Exit code of a failure after which a retry may succeed: EX_TEMPFAIL of sysexits.h."""
 FULL_BYTES = 1 << 20
 """A disk with less free space than this is full."""
 
@@ -71,7 +71,7 @@ class TrackingError(PipelineError):
 
 
 class TrackingUnreachableError(TrackingError):
-    """The MLflow server doesn't answer."""
+    """The MLflow server doesn't respond."""
 
     exit_code = TRY_LATER
 
@@ -91,7 +91,7 @@ def report_errors(command: Callable[[], None]) -> None:
     """Run a command; turn a failure into one line on stderr and an exit code.
 
     A :class:`PipelineError` exits with its ``exit_code``. ``COLORIZER_TRACEBACK=1`` shows the
-    traceback as well. An error that only a bug can explain is raised as it is.
+    traceback as well. Any other error is a bug and is raised unchanged.
     """
     warnings.formatwarning = _format_warning  # type: ignore[assignment]
     try:
@@ -112,7 +112,10 @@ def _describe(error: BaseException) -> tuple[str | None, int]:
     if any(map(_is_disk_full, _causes(error))):
         names = [cause.filename for cause in _causes(error) if isinstance(cause, OSError)]
         where = next((f"writing {name}" for name in names if name), f"working in {Path.cwd()}")
-        return f"error: the disk is full ({where}): make room and run the same command again", 1
+        return (
+            f"error: the disk is full ({where}): free disk space and run the same command again",
+            1,
+        )
     if isinstance(error, PipelineError):
         return f"error: {error}", error.exit_code
     if isinstance(error, OSError) and error.strerror:
@@ -128,7 +131,7 @@ def _describe(error: BaseException) -> tuple[str | None, int]:
 def _is_disk_full(error: BaseException) -> bool:
     # safetensors and SQLite have errors of their own for it
     texts = ["No space left on device", "database or disk is full", "Disk quota exceeded"]
-    if shutil.disk_usage(".").free < FULL_BYTES:  # what SQLite says of it, among others
+    if shutil.disk_usage(".").free < FULL_BYTES:  # SQLite reports it by these too
         texts += ["disk I/O error", "unable to open database file"]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
@@ -136,7 +139,7 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from, or while handling what."""
+    """An error, then each error that it was raised from or while handling."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

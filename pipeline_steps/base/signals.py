@@ -2,7 +2,8 @@
 
 Outside training everything survives a kill, so there is nothing to clean up: the handler prints one
 line and ends the process. It raises no exception, since a library may swallow that. A training has
-something to lose: from its first step on it only notes the signal, and asks for it between steps.
+something to lose: from its first step on the handler only records the signal, and the trainer
+checks for it between steps.
 
 The first signal counts: the terminal, make, DVC and torchrun each pass theirs on, and the later
 ones are ignored.
@@ -60,7 +61,7 @@ def _exit(number: int, _: FrameType | None) -> None:
 def exit_now(line: str, exit_code: int) -> NoReturn:
     """Print a line on stderr and end this process and the workers that it started.
 
-    Python's own way out takes seconds after torch and MLflow were loaded.
+    Python's own finalization takes seconds after torch and MLflow were loaded.
     """
     for child in multiprocessing.active_children():
         child.kill()
@@ -76,7 +77,7 @@ def exit_now(line: str, exit_code: int) -> NoReturn:
 
 
 def end_progress_bars() -> None:
-    """Let what is printed next begin on a new line."""
+    """Close tqdm's bars, so that the next output begins on a new line."""
     if "tqdm" in sys.modules:
         for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
             bar.close()
@@ -84,7 +85,7 @@ def end_progress_bars() -> None:
 
 @contextmanager
 def deferrable() -> Iterator[None]:
-    """Inside, :func:`defer` may be called. Raises :class:`Interruption` at the end if one is due.
+    """Inside, :func:`defer` may be called. Raises :class:`Interruption` at the end after a signal.
 
     Handlers are put back, unless a signal was received and the command is about to exit.
     """
@@ -101,7 +102,7 @@ def deferrable() -> Iterator[None]:
 
 
 def defer() -> None:
-    """From here to the end of :func:`deferrable`, only note the first signal.
+    """From here to the end of :func:`deferrable`, only record the first signal.
 
     Nothing happens outside the main thread: signals don't arrive there.
     """
@@ -149,6 +150,6 @@ def kept_from_children() -> Iterator[None]:
 
 
 def die_with_parent() -> None:
-    """Receive SIGTERM when the parent dies: what a killed process started doesn't run on."""
+    """Receive SIGTERM when the parent dies: a killed process leaves no children. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Commands beside the stages, one per file, for users and ``make``: overrides, summary, delivery.
+"""Commands that aren't stages, one per file: deliver, dvc_lock, overrides, summary.
 
 Doesn't belong here: what ``dvc.yaml`` runs, which is a stage, and registering (``register``).
 """

@@ -1,6 +1,6 @@
 """``python -m pipeline_steps overrides FILE [key=value …]``: options for ``dvc exp run``.
 
-Prints the params in FILE, and the assignments, as ``--set-param`` options, one a line, after
+Prints the params in FILE, and the assignments, as ``--set-param`` options, one per line, after
 checking them against params.yaml.
 """
 

@@ -1,4 +1,4 @@
-"""Other people's pairs: a zip, a tar or a folder, brought to the one raw format, a zip.
+"""The user's own pairs: a zip, a tar or a folder, converted to the one raw format, a zip.
 
 A zip is copied as it is; a tar or a folder is packed, uncompressed, into one whose bytes depend on
 names and contents alone. Members are streamed, links are never followed.
@@ -50,7 +50,7 @@ class _StrictTarInfo(BoundedTarInfo):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveTaken:
-    """What was taken from where it lay."""
+    """The archive or folder that was read, and the zip that was written from it."""
 
     kind: str
     """``zip``, ``tar`` or ``folder``."""
@@ -147,7 +147,7 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
 def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
     """Pack a tar's regular files (any compression) into the zip ``target``; return their number.
 
-    Links and devices are skipped, so are names that lead out of the archive. Raises
+    Links, devices and names that lead out of the archive are skipped. Raises
     :class:`DamageError`, which names the member, if the tar is damaged; :class:`SourceError` if it
     is over the limits.
     """

@@ -1,4 +1,4 @@
-"""Is a file a whole archive within the limits? Cheap: no member is read to its end.
+"""Checks that a file is a whole archive within the limits; no member is read to its end.
 
 A damaged member fails its own checksum where it's read: a zip's in ``prepare``, which names it in
 the manifest, a tar's while it's repacked.
@@ -63,7 +63,7 @@ def check_archive(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:
 
 
 def check_zip(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
-    """Check a zip's directory and that its members lie where it says; return how many files.
+    """Check a zip's directory and the position of its members; return the number of files.
 
     Raises :class:`DamageError` for a broken directory,
     :class:`~pipeline_steps.base.errors.SourceError` for an encrypted zip or one over the limits.
@@ -86,7 +86,7 @@ def check_zip(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
 
 
 def _check_positions(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
-    """Raise unless the first or the last member's header lies where the directory says.
+    """Raise unless the first or the last member's header is where the directory says.
 
     A single damaged header is left to ``prepare``, which rejects that member alone.
     """

@@ -1,4 +1,4 @@
-"""How much an archive may hold: a zip or tar bomb must fill neither disk nor memory."""
+"""Limits of an archive, so that a zip or tar bomb fills neither disk nor memory."""
 
 import tarfile
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _EXTENDED_HEADERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLimits:
-    """What ``params.yaml`` allows."""
+    """``download.max_members`` and ``download.max_unpacked_gb``, the latter in bytes."""
 
     members: int
     unpacked_bytes: int

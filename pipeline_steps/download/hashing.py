@@ -1,4 +1,4 @@
-"""Hashes of bytes that pass by, so that a large file isn't read again for them."""
+"""Hashes computed while bytes are read or written, so that a large file isn't read twice."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ READ_BYTES = 1024 * 1024
 
 
 class StreamHashes:
-    """The SHA-256 of a stream, and those of the storage's digests that are named."""
+    """The SHA-256 of a stream, and its ``md5`` and ``crc32c`` if ``digest_names`` has them."""
 
     def __init__(self, digest_names: Iterable[str] = ()) -> None:
         self.num_bytes = 0

@@ -56,7 +56,7 @@ def download_kaggle(
     retry_delay_s: float = 2.0,
     timeout_s: float = 60.0,
 ) -> KaggleDownload:
-    """Have the archive of a Kaggle dataset in ``work_folder``, verified.
+    """Download the archive of a Kaggle dataset to ``work_folder`` and verify it.
 
     ``handle`` is ``owner/name`` for the current version, or ``owner/name/versions/3``. A version
     that is there already isn't downloaded again: its size and time are compared with the record,

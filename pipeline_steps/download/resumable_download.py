@@ -1,7 +1,7 @@
 """One file over HTTP: resumed after a cut, retried, hashed as it comes, checked at the end.
 
-Beside ``<file>.part`` lies ``<file>.part.json``, the size and the hashes in the first response's
-headers: the response to a range request may lack them, and two files must never be joined.
+``<file>.part.json`` records the size and the hashes in the first response's headers: the response
+to a range request may lack them, and parts of two files must never be joined.
 """
 
 import json
@@ -75,7 +75,7 @@ def with_retries(step: Callable[[], T], retry_delay_s: float) -> T:
 
 
 class ExpectedFile(NamedTuple):
-    """What the first response's headers say of the whole file."""
+    """Size and hashes of the whole file, from the first response's headers."""
 
     bytes: int | None
     hashes: dict[str, str]
@@ -133,7 +133,7 @@ class PartialFile:
 
         Raises :class:`DamageError` if one differs.
         """
-        self._hash_what_is_there()
+        self._hash_bytes_on_disk()
         if name := self._hashes.find_mismatch(self.expected.hashes):
             raise DamageError(f"its {name} is not the storage's")
         return self._hashes.sha256()
@@ -148,7 +148,7 @@ class PartialFile:
         num_expected = self.expected.bytes
         missing_bytes = max(0, (num_expected or 0) - self.num_bytes)
         require_disk_space(self.path.parent, missing_bytes, "the rest of the archive")
-        self._hash_what_is_there()
+        self._hash_bytes_on_disk()
         with (
             self.path.open("ab") as file,
             _progress("downloading", num_expected, done=self.num_bytes) as bar,
@@ -160,7 +160,7 @@ class PartialFile:
         if num_expected not in {None, self.num_bytes}:
             raise TemporaryError("the archive came with a wrong length")
 
-    def _hash_what_is_there(self) -> None:
+    def _hash_bytes_on_disk(self) -> None:
         """Bring the hashes up to the bytes on disk; read these unless this process wrote them."""
         if self._hashes.num_bytes == self.num_bytes > 0:
             return

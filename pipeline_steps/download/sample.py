@@ -1,8 +1,9 @@
 """The sample: pairs of anime-like characters that the project draws itself.
 
 The zip has the layout of the Kaggle archive ``ktaebum/anime-sketch-colorization-pair``: every
-picture is 1024×512, the colour picture on the left and its sketch on the right, and beside it lie
-the dominant colours of four horizontal strips. A character depends on the seed and its index only.
+picture is 1024×512 (width × height), the colour picture on the left and its sketch on the right. A
+JSON file for each holds the dominant colours of four horizontal strips. A character depends only on
+the seed and its index.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Whether the source has changed. Checked often, so cheap: nothing is downloaded, little read."""
+"""Identifies the current version of the source, without downloading it."""
 
 import hashlib
 import json

@@ -19,17 +19,19 @@ from pipeline_steps.params import DownloadParams, read_params
 
 
 def main() -> None:
-    """Take the pairs that ``params.yaml`` names."""
+    """Get the pairs that ``params.yaml`` names."""
     params = read_params().download
     pairs = RAW / "pairs.zip"
-    take = {"sample": take_sample, "kaggle": take_kaggle, "archive": take_path}[params.source]
-    source = {"source": params.source, **take(params, pairs)}
+    write_pairs = {"sample": take_sample, "kaggle": take_kaggle, "archive": take_path}[
+        params.source
+    ]
+    source = {"source": params.source, **write_pairs(params, pairs)}
     write_json(RAW / "source.json", source | {"pairs_zip_bytes": pairs.stat().st_size})
     print(f"download: {source['origin']}, {source['bytes'] / 1e6:.1f} MB")
 
 
 def take_sample(params: DownloadParams, pairs: Path) -> dict[str, Any]:
-    """Draw the sample."""
+    """Draw the sample into the zip ``pairs``; return what ``source.json`` records of it."""
     write_sample(
         pairs,
         train_pairs=params.sample_train_pairs,
@@ -64,12 +66,12 @@ def take_path(params: DownloadParams, pairs: Path) -> dict[str, Any]:
     if params.path is None:
         raise SourceError("download.path: must name a zip, tar or folder when source is archive")
     path = Path(params.path).expanduser()
-    taken = take_archive(path, pairs, limits_of(params))
-    return {"origin": str(path), "version": taken.sha256[:12], **asdict(taken)}
+    archive = take_archive(path, pairs, limits_of(params))
+    return {"origin": str(path), "version": archive.sha256[:12], **asdict(archive)}
 
 
 def limits_of(params: DownloadParams) -> ArchiveLimits:
-    """What an archive may hold."""
+    """The limits of an archive, from the params."""
     return ArchiveLimits(
         members=params.max_members, unpacked_bytes=int(params.max_unpacked_gb * 1e9)
     )

@@ -24,6 +24,7 @@ SHARP_TURN = math.cos(math.radians(25))
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Outline = NDArray[np.float64]
+"""N×2: x and y of each point."""
 
 # Catmull-Rom: rows are powers of t, columns the four control points.
 _BASIS = 0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], dtype=float)
@@ -60,7 +61,7 @@ def path(*curves: Sequence[Point]) -> Outline:
 
 
 def bow(start: Point, end: Point, bulge: float) -> list[Point]:
-    """Return the middle and the end of an arc; ``bulge`` is its rise to the right of its way."""
+    """Return middle and end of an arc; ``bulge``: its rise, to the right of the direction."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = math.hypot(dx, dy) or 1.0
     middle = (start[0] + dx / 2 - bulge * dy / length, start[1] + dy / 2 + bulge * dx / length)

@@ -1,4 +1,4 @@
-"""Stage 4: the best generator on the test pairs, beside the baselines.
+"""Stage 4: the best generator on the test pairs, compared with the baselines.
 
 Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
 Writes metrics/evaluation.json, reports/evaluate/{per_picture.csv,random.png,best.png,worst.png}
@@ -89,23 +89,26 @@ def read_ids(manifest: Path, split: str) -> list[str]:
 def score_pairs(
     generator: Generator, pairs: PackedPairs, train_mean: Tensor, *, batch_size: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Score the generator and the baselines: ``{answer: {metric: N float32}}``."""
+    """Score the generator and the baselines: ``{method: {metric: N float32}}``.
+
+    ``train_mean`` is 3×S×S float in −1..1. A method is the generator or a baseline, by name.
+    """
     device = next(generator.parameters()).device
     collected: dict[str, dict[str, list[Tensor]]] = {}
     for indices in torch.arange(len(pairs)).split(batch_size):
         sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
-        answers = {
+        pictures = {
             GENERATOR: generator(sketch),
             "copy_sketch": sketch.expand_as(truth),
             "white": torch.ones_like(truth),
             "train_mean": train_mean.to(device).expand_as(truth),
         }
-        for answer, picture in answers.items():
+        for method, picture in pictures.items():
             for metric, values in score(picture, truth).items():
-                collected.setdefault(answer, {}).setdefault(metric, []).append(values.cpu())
+                collected.setdefault(method, {}).setdefault(metric, []).append(values.cpu())
     return {
-        answer: {metric: torch.cat(parts) for metric, parts in by_metric.items()}
-        for answer, by_metric in collected.items()
+        method: {metric: torch.cat(parts) for metric, parts in by_metric.items()}
+        for method, by_metric in collected.items()
     }
 
 
@@ -116,21 +119,21 @@ def read_halves(pairs: PackedPairs, indices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def summarize(scores: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
-    """Mean of every metric over the test pairs, by answer, and how many pairs there were."""
+    """Mean of every metric over the test pairs, by method, and how many pairs there were."""
     means = {
-        answer: {metric: round(values.double().mean().item(), 6) for metric, values in by.items()}
-        for answer, by in scores.items()
+        method: {metric: round(values.double().mean().item(), 6) for metric, values in by.items()}
+        for method, by in scores.items()
     }
     return {**means, "test_pairs": len(scores[GENERATOR]["l1"])}
 
 
 def per_picture_table(ids: list[str], scores: dict[str, dict[str, Tensor]]) -> "pd.DataFrame":
-    """One row per test picture: id, row (its packed index), then ``<answer>_<metric>``."""
+    """One row per test picture: id, row (its packed index), then ``<method>_<metric>``."""
     import pandas as pd
 
     columns = {
-        f"{answer}_{metric}": values.numpy()
-        for answer, by_metric in scores.items()
+        f"{method}_{metric}": values.numpy()
+        for method, by_metric in scores.items()
         for metric, values in by_metric.items()
     }
     return pd.DataFrame({"id": ids, "row": range(len(ids)), **columns})

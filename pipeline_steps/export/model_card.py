@@ -1,4 +1,4 @@
-"""The model card: what an exported generator is, was made from, and is good for (Markdown)."""
+"""The model card of an exported generator (Markdown): its use, data, test results and training."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def write_card(config: dict[str, Any]) -> str:
 
 Colours anime line art: a pix2pix generator (U-Net) at {size}×{size} pixels.
 
-![sketch, generated, truth; twice a row]({GRID_FILE})
+![sketch, generated, truth; two pictures per row]({GRID_FILE})
 
 ## Intended use
 Flat colour drafts of clean line art like its training pictures (dark lines on white paper). It
@@ -28,8 +28,8 @@ that an artist should check. Not for passing off another artist's line art as on
 Fingerprint `{data["fingerprint"]}`. Licence of the data: {config["data_licence"]}.
 
 ## Test results
-On {evaluation["test_pairs"]} pairs that neither training nor the choice of the epoch saw, beside
-the baselines, which need no model:
+On {evaluation["test_pairs"]} pairs that neither training nor the choice of the epoch saw, compared
+with the baselines, which need no model:
 
 {_table(evaluation)}
 
@@ -45,8 +45,8 @@ preprocessing are in `config.json`.
 def _table(evaluation: dict[str, Any]) -> str:
     header = "| | " + " | ".join(metric.label for metric in METRICS.values()) + " |"
     lines = [header, "|---" * (len(METRICS) + 1) + "|"]
-    for answer, values in evaluation.items():
+    for method, values in evaluation.items():
         if isinstance(values, dict):
             cells = " | ".join(f"{values[metric]:.3f}" for metric in METRICS)
-            lines.append(f"| {answer.replace('_', ' ')} | {cells} |")
+            lines.append(f"| {method.replace('_', ' ')} | {cells} |")
     return "\n".join(lines)

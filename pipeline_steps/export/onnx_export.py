@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def export_onnx(generator: Generator, path: Path) -> None:
-    """Write the generator, in evaluation mode, as one ONNX file that takes any batch.
+    """Write the generator, in evaluation mode, as one ONNX file that accepts any batch size.
 
     Dropout masks are inputs with a default of one, so that without them there is no dropout.
     """
@@ -52,7 +52,7 @@ def export_onnx(generator: Generator, path: Path) -> None:
 
 
 def make_optional(model: "onnx.ModelProto", names: Sequence[str]) -> None:
-    """Give these inputs a default of one, which any batch takes."""
+    """Give these inputs a default of one, which is broadcast to any batch."""
     import onnx
 
     for value in model.graph.input:
@@ -76,8 +76,8 @@ def compare_with_torch(
     model: ModelFolder, generator: Generator, pairs: PackedPairs, *, num_pairs: int
 ) -> float:
     """Largest |ONNX − torch| over the first test sketches, singly and batched; −1..1 units."""
-    rows = pairs.pixels[:num_pairs]
-    sketches = array_of(rows[..., SKETCH])
+    packed = pairs.pixels[:num_pairs]
+    sketches = array_of(packed[..., SKETCH])
     session = ModelSession(model)
     with torch.inference_mode():
         expected = generator(torch.from_numpy(sketches)).numpy()

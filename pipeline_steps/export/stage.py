@@ -60,7 +60,9 @@ def main() -> None:
     difference = write_folder(partial, params, generator, test_pairs)
     shutil.rmtree(EXPORTED_MODEL, ignore_errors=True)
     partial.rename(EXPORTED_MODEL)
-    print(f"export: {EXPORTED_MODEL}, largest difference from torch {difference:.1e} (of 2)")
+    print(
+        f"export: {EXPORTED_MODEL}, largest difference from torch {difference:.1e} in −1..1 units"
+    )
     print("register it: python -m pipeline_steps register (make repro does)")
 
 
@@ -88,7 +90,7 @@ def write_folder(
 
 
 def build_config(params: Params, generator: Generator) -> dict[str, Any]:
-    """``config.json``: how to feed the model, and what it was made from."""
+    """``config.json``: the preprocessing, and what the model was made from."""
     dataset = read_json(DATASET)
     training = read_json(TRAINING_METRICS)
     return {

@@ -39,7 +39,7 @@ class Discriminator(nn.Module):
         self.apply(initialize)
 
     def forward(self, sketch: Tensor, colour: Tensor) -> Tensor:
-        """N×1×S×S sketches, N×3×S×S colours in −1..1 → logits N×1×P×P, one a patch, > 0 = real."""
+        """N×1×S×S sketches, N×3×S×S colours in −1..1 → logits N×1×P×P, one per patch, > 0: real."""
         sketch = sketch.expand(-1, self.sketch_channels, -1, -1)
         logits: Tensor = self.layers(torch.cat([sketch, colour], dim=1))
         return logits

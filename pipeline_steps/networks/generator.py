@@ -69,7 +69,7 @@ class Generator(nn.Module):
 
     def _down_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
         # neither the first layer, which sees raw pixels, nor the 1×1 bottleneck, which has a single
-        # value a channel, is normalized
+        # value per channel, is normalized
         normalized = 0 < level < depth - 1
         block = nn.Sequential()
         if level > 0:
@@ -108,8 +108,8 @@ class Generator(nn.Module):
     def forward(self, sketch: Tensor, *noise: Tensor) -> Tensor:
         """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1.
 
-        ``noise``: dropout masks of ``noise_shapes``, drawn by the caller: the paper's source of
-        varied colourings (section 2.1), which dropout itself is not in evaluation mode.
+        ``noise``: dropout masks, N × each of ``noise_shapes``, drawn by the caller. They vary the
+        colouring, as the paper's dropout does (section 2.1), in evaluation mode too.
         """
         x = sketch.expand(-1, self.architecture.in_channels, -1, -1)
         skips: list[Tensor] = []

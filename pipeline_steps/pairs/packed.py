@@ -1,4 +1,4 @@
-"""The packed pairs: one ``.npy`` file a split, written once, memory-mapped by every reader.
+"""The packed pairs: one ``.npy`` file per split, written once, memory-mapped by every reader.
 
 Shape legend: N pairs, H = W = image size in pixels, 4 channels = red, green, blue of the colour
 picture, then the grey of the sketch. ``uint8`` 0..255, white paper = 255. Pairs are sorted by id.

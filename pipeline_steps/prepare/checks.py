@@ -41,7 +41,7 @@ def check_shapes(pictures: PicturePair) -> None:
 
 
 def check_chroma(pictures: PicturePair) -> None:
-    """Raise :class:`RejectedError` for a sketch that is coloured, beside its colour picture."""
+    """Raise :class:`RejectedError` for a sketch that is coloured, compared with its picture."""
     colour, sketch = (mean_chroma(picture) for picture in pictures)
     if sketch > CLEAR_CHROMA and sketch > MAX_CHROMA_SHARE * colour:
         raise RejectedError(

@@ -22,7 +22,7 @@ HUE_BINS = 36
 MIN_HUE_CHROMA = 10.0
 """CIELAB units below which a pixel counts as having no hue."""
 SAMPLED_PX = 64
-"""Rows and columns of a picture that are looked at, evenly spaced."""
+"""Rows and columns of a picture that are sampled, evenly spaced."""
 LAB_NAMES = ("lightness", "a", "b")
 
 
@@ -56,7 +56,7 @@ def sum_colours(packed: UInt8Array) -> ColourSums:
 
 
 def colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation of L*, a*, b* by split, a line each: ``colours.csv``."""
+    """Mean and standard deviation of L*, a*, b*, one row per split: ``colours.csv``."""
     table = []
     for split, sums_of_pairs in colours.items():
         num_pixels = max(1, sum(sums.num_pixels for sums in sums_of_pairs))
@@ -72,7 +72,7 @@ def colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str
 
 
 def hue_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
-    """Share of the coloured pixels by split and hue, a line each: ``hues.csv``."""
+    """Share of the coloured pixels one row per split and hue: ``hues.csv``."""
     table = []
     for split, sums_of_pairs in colours.items():
         hues = sum((sums.hues for sums in sums_of_pairs), np.zeros(HUE_BINS, np.int64))

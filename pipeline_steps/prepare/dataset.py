@@ -1,4 +1,4 @@
-"""``dataset.json``: what was prepared from what, in counts, options and hashes."""
+"""``dataset.json``: counts, options, source and hashes of the packed pairs."""
 
 import hashlib
 import json

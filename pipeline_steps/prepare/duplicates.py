@@ -34,7 +34,7 @@ SPLIT_RANK: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
 
 
 class Fingerprint(NamedTuple):
-    """What duplicates are found by, together with the thumbnail."""
+    """The hashes by which duplicates are found, together with the thumbnail."""
 
     digest: bytes
     """SHA-256 of both halves' full-size pixels."""
@@ -44,7 +44,7 @@ class Fingerprint(NamedTuple):
 
 
 class SplitPair(NamedTuple):
-    """A pair as the rules about duplicates see it."""
+    """A pair's id and split, by which the rules choose the copy to keep."""
 
     id: str
     split: Split
@@ -136,7 +136,7 @@ def near_groups(
 
 
 class _Groups:
-    """Disjoint sets."""
+    """Disjoint sets (union-find)."""
 
     def __init__(self, num_items: int) -> None:
         self._parents = list(range(num_items))

@@ -1,4 +1,4 @@
-"""One listed pair → its packed pair and what is known of it: read, check, resize, join.
+"""One listed pair → its packed pair and facts: read, check, resize, join.
 
 Shape legend: S = image size in pixels, square; 4 channels as in ``pairs.packed``.
 """
@@ -20,7 +20,7 @@ from pipeline_steps.prepare.reading import MemberHashes, PairRules, RejectedErro
 
 @dataclass(kw_only=True, slots=True)
 class PairFacts(MemberHashes):
-    """What is known of a pair once it was read; ``reason`` is empty when it can be used."""
+    """Facts about a pair that was read; ``reason`` is empty unless it was rejected."""
 
     width: int | None = None
     height: int | None = None

@@ -101,7 +101,7 @@ def find_pairs(names: Sequence[str]) -> Listing:
 
 
 class _Place(NamedTuple):
-    """What a picture's path means."""
+    """A picture, and its key, split and side according to its path."""
 
     member: Member
     key: str

@@ -21,7 +21,7 @@ from pipeline_steps.prepare.reading import (
 )
 
 NUM_SAMPLES = 64
-"""Pictures looked at, spread evenly over the archive."""
+"""Pictures examined, spread evenly over the archive."""
 MIN_CLEAR_SHARE = 0.25
 MIN_AGREEMENT = 0.8
 

@@ -35,7 +35,7 @@ class PlacedPairs:
         return sorted(number for number, own in self.splits.items() if own == split)
 
     def drop(self, reasons: dict[int, str]) -> None:
-        """Take pairs out of their splits, with a reason each."""
+        """Remove pairs from their splits, with a reason each."""
         for number, reason in reasons.items():
             self.dropped[number] = (self.splits.pop(number), reason)
 

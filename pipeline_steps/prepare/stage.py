@@ -113,7 +113,7 @@ def prepare(
 def require_space_for_pairs(num_pairs: int, prepared: Path, image_size: int) -> None:
     """Raise :class:`DiskSpaceError` if so many packed pairs don't fit on the disk.
 
-    For a moment they are there twice: as they were packed, and sorted into splits.
+    At the peak they are on disk twice: as they were packed, and sorted into splits.
     """
     pair_bytes = image_size**2 * NUM_CHANNELS
     require_disk_space(prepared, num_pairs * 2 * pair_bytes, f"packing {num_pairs} pairs")
@@ -147,7 +147,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
 
 @contextmanager
 def _work_folder(prepared: Path) -> Iterator[Path]:
-    """Make a folder beside ``prepared``, without what a killed process left in it."""
+    """Make a folder next to ``prepared``, without what a killed process left in it."""
     folder = prepared.parent / f".{prepared.name}.work"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def find_registered(client: "MlflowClient", name: str, model_sha256: str) -> "ModelVersion | None":
-    """Find the version made from this very model file."""
+    """Find the lowest version with this model file; None if there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -110,7 +110,7 @@ def register(client: "MlflowClient", params: Params, model: ModelFolder) -> "Mod
 
 
 def add_outputs(journal: RunJournal, model: ModelFolder) -> None:
-    """Append what the pipeline's outputs say of the run; what it has on the server is kept."""
+    """Append params, history, result and reports; what the run has on the server is kept."""
     params = {key: str(value) for key, value in flatten(model.config["params"]).items()}
     journal.add("rebuilt params", "params", params, send="missing")
     for row in read_history(HISTORY):
@@ -145,7 +145,7 @@ def create_version(
 
 
 def read_history(path: Path) -> Iterator[dict[str, float]]:
-    """Yield the rows of the history table."""
+    """Yield the rows of the history table. Raises :class:`DataError` if it's damaged."""
     for row in read_table(path, ("epoch",)).to_dict("records"):
         try:
             yield {str(key): float(value) for key, value in row.items()}
@@ -199,8 +199,8 @@ def version_tags(
     """Tags from which a version leads back to its commit, data, params and metrics."""
     evaluation = model.config["evaluation"]
     metrics = {
-        f"{answer}.{metric}": f"{value:.6g}"
-        for answer, by_metric in evaluation.items()
+        f"{method}.{metric}": f"{value:.6g}"
+        for method, by_metric in evaluation.items()
         if isinstance(by_metric, dict)
         for metric, value in by_metric.items()
     }

@@ -26,9 +26,9 @@ METRICS = {
     "ssim": Metric("SSIM", "", higher_is_better=True, column="SSIM"),
     "chroma": Metric("chroma error", "CIELAB", higher_is_better=False, column="chroma"),
 }
-"""By the key that they have in files, params and MLflow."""
+"""By their key in files, params and MLflow."""
 METRIC_TITLES = {name: metric.column for name, metric in METRICS.items()}
 HIGHER_IS_BETTER = {name: metric.higher_is_better for name, metric in METRICS.items()}
 GENERATOR = "generator"
 BASELINES = ("copy_sketch", "white", "train_mean")
-"""Answers that need no model: the sketch itself, white paper, the mean training picture."""
+"""Outputs that need no model: the sketch itself, white paper, the mean training picture."""

@@ -1,6 +1,6 @@
 """Brings a run on an MLflow server up to its journal: at once, later, or on another server.
 
-There is one way: the run is found, or made, and gets the entries that it hasn't got, in order.
+Always in the same way: the run is found, or made, and is sent the entries that it lacks, in order.
 Training does so in the background while it appends entries (:class:`Delivery`); every other command
 does so when it has appended its own (:func:`bring_up_to_date`).
 """
@@ -56,7 +56,7 @@ class Delivery:
 
     @property
     def num_left(self) -> int:
-        """How many entries the run hasn't got."""
+        """How many entries the run lacks."""
         return len(self.journal.entries) - self.num_delivered
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class Delivery:
         except Exception as error:
             if isinstance(error, MlflowException) and error.error_code != REJECTED:
                 return False
-            if len(batch) > 1:  # one of them; it must not take the others along
+            if len(batch) > 1:  # one is rejected; the others must not be lost with it
                 return all(self._try([entry]) for entry in batch)
             # it would fail later too, and must not hold up the rest
             self.rejected.append(f"{batch[0].key}: {mlflow_server.one_line(error)}")

@@ -1,4 +1,4 @@
-"""What is to be logged of a run, on disk first: no slow or dead MLflow server can delay a training.
+"""A run's log on disk, written first: no slow or dead MLflow server can delay a training.
 
     outbox/journal.jsonl    one entry per line, in order; appended and synced
     outbox/files/           files that entries name
@@ -26,7 +26,7 @@ from colorizer.base.files import atomic_path, file_sha256, sync, write_json
 
 Kind = Literal["tags", "params", "metrics", "file", "dataset", "status"]
 Send = Literal["always", "missing", "changed"]
-"""Send an entry always; only what the run hasn't got; or only values that differ from the run's."""
+"""Send an entry always; only what the run lacks; or only values that differ from the run's."""
 FOLDER = "outbox"
 """In a training's work folder."""
 _RUN_ID = re.compile(r"[\w-]{1,64}")
@@ -39,7 +39,7 @@ class Entry:
     key: str
     kind: Kind
     content: dict[str, Any]
-    """JSON values; :mod:`pipeline_steps.tracking.run_writer` knows what they mean."""
+    """JSON values; their keys depend on the kind, see :mod:`pipeline_steps.tracking.run_writer`."""
     send: Send = "always"
 
 
@@ -151,7 +151,7 @@ class RunJournal:
         return (mark.num_entries if mark else 0) < len(self.entries)
 
     def wait_for_more_than(self, count: int, timeout_s: float) -> None:
-        """Wait until there are more entries than ``count``, or the time is over."""
+        """Wait until there are more entries than ``count``, at most ``timeout_s``."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._entries) > count, timeout_s)
 

@@ -44,7 +44,7 @@ def machine_lock(client: "MlflowClient", *, timeout_s: float = 600.0) -> Iterato
 
 
 def machine_lock_path(registry_uri: str) -> Path:
-    """The lock file of a registry: beside an SQLite database, else in the temporary folder."""
+    """The lock file of a registry: next to an SQLite database, else in the temporary folder."""
     database = sqlite_path(registry_uri)
     if database:
         return lock_path(database)

@@ -1,4 +1,4 @@
-"""Which MLflow server is used, whether it answers, and its errors as one line.
+"""Which MLflow server is used, whether it responds, and its errors as one line.
 
 By default an SQLite database and a folder at the repository's root, where a plain ``mlflow ui``
 finds them. ``MLFLOW_TRACKING_URI`` names any other server.
@@ -39,7 +39,7 @@ _ENVIRONMENT = {
 
 
 def repository_root() -> Path:
-    """Where the embedded database lies: the main repository, also inside ``dvc exp run --temp``."""
+    """The embedded database's folder: the main repository, also inside ``dvc exp run --temp``."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
@@ -49,7 +49,7 @@ def tracking_uri() -> str:
 
 
 def require_reachable() -> None:
-    """Check with one request that the server answers; MLflow isn't imported.
+    """Check with one request that the server responds; MLflow isn't imported.
 
     Raises :class:`TrackingUnreachableError` if it does not; an embedded one is always there.
     """
@@ -59,7 +59,7 @@ def require_reachable() -> None:
 
 
 def connect() -> "MlflowClient":
-    """Check that the server at hand answers, within seconds, and return its client.
+    """Check that the server in use responds, within seconds, and return its client.
 
     Raises :class:`TrackingError` if it is not there or rejects the request.
     """
@@ -115,7 +115,8 @@ def went_away(what: str) -> TrackingUnreachableError:
     """The error to raise when the server stops answering."""
     where = without_credentials(tracking_uri())
     return TrackingUnreachableError(
-        f"the MLflow server at {where} went away ({what}); run again when it's back"
+        f"the MLflow server at {where} stopped responding ({what}); run the same"
+        " command again when it's back"
     )
 
 
@@ -131,7 +132,7 @@ def _require_answer(uri: str) -> None:
     try:
         urllib.request.urlopen(health, timeout=PREFLIGHT_TIMEOUT_S).close()
     except urllib.error.HTTPError:
-        return  # it answers; the next request shows whether it lets us in
+        return  # it responds; the next request shows whether it accepts the credentials
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TrackingUnreachableError(

@@ -1,4 +1,4 @@
-"""What a journal says of a run, and under which keys: the same live, evaluated and rebuilt.
+"""The entries of a journal and their keys, the same when logged live or rebuilt from files.
 
 Metrics, tags and artifact folders have their names here.
 """
@@ -17,7 +17,7 @@ EVALUATION = "evaluation"
 
 
 def now_ms() -> int:
-    """The time as MLflow takes it: milliseconds since 1970."""
+    """The current time as MLflow expects it: milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
@@ -60,9 +60,9 @@ def add_evaluation(
     What equals the newest evaluation in the journal is not appended again.
     """
     values: dict[str, float] = {"test_pairs": evaluation["test_pairs"]}
-    for answer, by_metric in evaluation.items():
+    for method, by_metric in evaluation.items():
         if isinstance(by_metric, Mapping):
-            prefix = "test" if answer == "generator" else answer
+            prefix = "test" if method == "generator" else method
             values |= {f"{prefix}_{metric}": value for metric, value in by_metric.items()}
     content = {"values": values, "step": 0, "time_ms": now_ms()}
     journal.add_revision(EVALUATION, "metrics", content, send=send)

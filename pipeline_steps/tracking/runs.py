@@ -26,7 +26,7 @@ ORIGIN_TAG = "colorizer.imported_from"
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Find the experiment, or make it; an embedded one keeps its artifacts beside its database."""
+    """Find the experiment, or make it; an embedded one keeps artifacts next to its database."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)

@@ -1,6 +1,6 @@
 """Detects a failed GAN from the history, so that a training is stopped early.
 
-Pix2pix has an L1 loss beside the adversarial one, so a discriminator whose loss is near 0 is a
+Pix2pix has an L1 loss besides the adversarial one, so a discriminator whose loss is near 0 is a
 failure only if the generator gets worse as well. Nor is constant output always one: every generator
 starts with it, and a slowly learning one takes some epochs to leave it.
 """
@@ -54,7 +54,7 @@ def find_collapse(
 
 
 def guessing_loss(gan_loss: str) -> float:
-    """The loss of the best constant answer of a discriminator."""
+    """The loss of a discriminator whose output is the best constant."""
     undecided = torch.zeros(1)
     if gan_loss == "lsgan":
         undecided += 0.5

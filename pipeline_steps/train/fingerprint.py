@@ -64,8 +64,8 @@ def find_module(module: str, repository: Path) -> Path | None:
     if parts[0] not in PACKAGES:
         return None
     path = repository.joinpath(*parts)
-    candidates = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in candidates if file.is_file()), None)
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
 
 
 def imported_modules(tree: ast.AST) -> Iterator[str]:

@@ -97,7 +97,7 @@ class TrainingLog:
         if left:
             print(
                 f"train: {left} entries wait for MLflow at {self._delivery.server}, which doesn't"
-                " take them; `python -m pipeline_steps deliver` sends them when it's back"
+                " accept them; `python -m pipeline_steps deliver` sends them when it's back"
             )
         print_rejected("train", self._delivery)
 
@@ -134,14 +134,14 @@ class TrainingLog:
         run_entries.add_epoch(self.journal, row)
 
     def log_missing_epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the rows that were never logged: the journal may be younger than the training."""
+        """Log the epochs that the journal lacks: it may be newer than the training."""
         for row in history:
             self.log_epoch(row)
 
     def log_sample(self, epoch: int, picture: Picture) -> None:
         """Log the panel (sketch, truth, generated) at step = epoch, where MLflow shows a series.
 
-        The files are named as ``MlflowClient.log_image`` names them, but once and for all.
+        The files are named as ``MlflowClient.log_image`` names them, but the name is fixed here.
         """
         from mlflow.tracking.multimedia import compress_image_size
 

@@ -146,7 +146,7 @@ def train_and_log(
 def train_as_other(
     params: TrainParams, data: Data, fingerprint: str, processes: ProcessGroup
 ) -> None:
-    """Train as another rank than 0: write nothing, log nothing."""
+    """Train as a rank other than 0: write nothing, log nothing."""
     panel = fetch(data.val, torch.zeros(1, dtype=torch.int64), torch.device("cpu"))
     train(
         data.train,
@@ -187,7 +187,7 @@ def write_outputs(state: TrainingState, strips: Picture, run: TrainingRun) -> No
 
 
 def write_history(path: Path, history: list[EpochRow]) -> None:
-    """Write the history as CSV, a row an epoch, without ``MACHINE_DEPENDENT`` columns."""
+    """Write the history as CSV, one row per epoch, without ``MACHINE_DEPENDENT`` columns."""
     rows = [{key: row[key] for key in row if key not in MACHINE_DEPENDENT} for row in history]
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Sample strips: how a few fixed sketches are coloured as the training goes, a column an epoch."""
+"""Sample strips: a few fixed sketches as the training colours them, one column per epoch."""
 
 import warnings
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ class Samples:
         self.truths = to_pictures(panel[:, COLOUR])
 
     def add(self, epoch: int, coloured: Tensor) -> Picture:
-        """Keep an epoch's column (K×3×S×S in −1..1); return it beside sketch and truth."""
+        """Keep an epoch's column (K×3×S×S in −1..1); return it joined to sketch and truth."""
         column = to_pictures(coloured)
         save_picture(self.folder / f"epoch_{epoch:04d}.png", np.concatenate(column))
         return draw_strips([self.sketches, self.truths, column])
 
     def strips(self) -> Picture:
-        """Sketch, truth, then one column an epoch, oldest first."""
+        """Sketch, truth, then one column per epoch, oldest first."""
         columns = [self.sketches, self.truths]
         for path in sorted(self.folder.glob("epoch_*.png")):
             try:

@@ -80,8 +80,8 @@ def train(
 
     ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
     ``sample_every_epochs``. Checkpoints are kept in ``work_folder``; ``fingerprint`` identifies
-    what they were made from. Each process of ``processes`` calls this and takes its share of every
-    batch.
+    what they were made from. Each process of ``processes`` calls this and trains on its share of
+    every batch.
 
     Raises :class:`TrainingError` on a non-finite loss, a collapse, another training's checkpoint,
     when memory runs out, or when ``params.device`` isn't there; after SIGINT or SIGTERM
@@ -293,7 +293,7 @@ def explained_out_of_memory() -> Iterator[None]:
 def raise_if_interrupted(state: TrainingState, processes: ProcessGroup) -> None:
     """Raise :class:`Interruption` if a signal was received by any process of the group.
 
-    On GPUs a group asks every ``STEPS_BETWEEN_LOSS_CHECKS`` steps only: asking waits for the GPUs.
+    On GPUs a group checks every ``STEPS_BETWEEN_LOSS_CHECKS`` steps only: it waits for the GPUs.
     """
     device = state.loss_sums.device
     if processes.count > 1 and device.type == "cuda" and state.step % STEPS_BETWEEN_LOSS_CHECKS:

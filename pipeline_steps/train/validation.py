@@ -36,10 +36,10 @@ def colour_sketches(generator: Generator, sketches: Tensor) -> Tensor:
 def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> None:
     """Estimate the batch-norm statistics again, with the current weights and no dropout.
 
-    The running averages lag behind the weights and are taken with dropout on, which costs a model
-    that is used without it much of its quality (Wu & Johnson 2021, arXiv:2105.07576, section 3).
-    Training itself never reads them. The pairs are evenly spaced, the same ones each time. Raises
-    :class:`Interruption` between batches.
+    The running averages lag behind the weights and are collected with dropout on, which costs a
+    model that is used without it much of its quality (Wu & Johnson 2021, arXiv:2105.07576, section
+    3). Training itself never reads them. The pairs are evenly spaced, the same ones each time.
+    Raises :class:`Interruption` between batches.
     """
     norms = [module for module in generator.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     if not norms:

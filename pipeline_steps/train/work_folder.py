@@ -46,7 +46,7 @@ def open_work_folder(
         drop_others(folder, number=keep_unfinished, days=keep_unfinished_days)
         remove_abandoned(folder)
         if (folder / FINISHED).exists():
-            print(f"train: finished before; taken from {folder} (delete it to train anew)")
+            print(f"train: finished before; restored from {folder} (delete it to train anew)")
         elif any(folder.glob("checkpoint-*")):
             print(f"train: resumes from the newest checkpoint in {folder}")
         yield folder

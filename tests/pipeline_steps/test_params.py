@@ -73,7 +73,7 @@ def test_a_missing_key_is_named(tree: Any) -> None:
 
 def test_a_misspelt_key_is_named_before_the_missing_one(tree: Any) -> None:
     tree["train"]["epoch"] = tree["train"].pop("epochs")
-    with pytest.raises(ParamError, match=r"^train\.epoch: unknown key; train takes epochs, batch"):
+    with pytest.raises(ParamError, match=r"^train\.epoch: unknown key; train has epochs, batch"):
         check_params(tree)
 
 
