@@ -75,7 +75,7 @@ def command(model: Path, *arguments: object) -> list[str]:
 
 
 def time_sizes(folder: Path, model: Path) -> None:
-    """Cold start and pictures/s, onnxruntime and torch in alternating rounds."""
+    """Print cold start and pictures/s, onnxruntime and torch in alternating rounds."""
     in_onnx, in_torch = Colorizer.load(model), InTorch.load(model)
     in_torch.use(load_generator(model / WEIGHTS_FILE))
     print(

@@ -4,7 +4,7 @@ PipelineError
 ├── WorkspaceError       the git ref, or the clone that a retraining runs in, can't be used
 ├── StageError           a DVC stage failed; says which, and whether a retry may help
 ├── PromotionError       a version can't be judged, promoted or rolled back to
-└── ServerError          the Prefect server at hand is missing or can't be used
+└── ServerError          the Prefect server in use is missing or can't be used
 """
 
 from collections.abc import Callable

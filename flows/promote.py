@@ -3,7 +3,7 @@
 Reads  the registry, data/prepared/{test.npy,train_mean.npy}, params.yaml (``promotion``)
 Writes the aliases ``champion`` and ``previous``, and an entry of the ledger
 
-Both models are scored again on the same test pairs, with the files that people get. The exit code
+Both models are scored again on the same test pairs, by their registered ONNX files. The exit code
 is 0 when the version was promoted, 3 when it was refused, 1 when it couldn't be judged.
 """
 

@@ -57,7 +57,7 @@ from pipeline_steps.tracking import mlflow_server
 RETRIES = 3
 FIRST_RETRY_S = 10
 PICTURES = {
-    "test-grid": (RANDOM_GRID, "sketch, generated, truth; two pictures per row"),
+    "test-grid": (RANDOM_GRID, "sketch, generated, truth; two per row"),
     "worst-grid": (WORST_GRID, "the worst test pictures by L1"),
     "training-strips": (STRIPS, "sketch, truth, then the epochs"),
 }
@@ -96,7 +96,7 @@ def retrain(
     Args:
         ref: branch, tag or commit of the repository to run; uncommitted edits are left out.
         overrides: params to change for this run, e.g. ``{"train.epochs": 30}``.
-        force: run every stage anew, even where nothing changed.
+        force: run every stage, even where nothing changed.
         promote: ``ask`` waits for a person in the UI; ``no`` only registers the candidate.
         repository: where the git repository is.
     """
@@ -223,7 +223,9 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=30")
     parser.add_argument("--ref", default="HEAD", help="git ref to run (default: %(default)s)")
-    parser.add_argument("--force", action="store_true", help="run every stage anew")
+    parser.add_argument(
+        "--force", action="store_true", help="run every stage, even where nothing changed"
+    )
     parser.add_argument("--promote", choices=("yes", "no", "ask"), default="yes")
     arguments = parser.parse_args()
     state = retrain(

@@ -299,7 +299,7 @@ class _ParamsLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if keys.count(key.value) > 1:
                 line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"key {_short(key.value)} in line {line} appears twice")
+                raise yaml.YAMLError(f"key {_short_repr(key.value)} in line {line} appears twice")
         return super().construct_mapping(node, deep)
 
 
@@ -309,7 +309,7 @@ def _reason(error: Exception) -> str:
     return _shorten(" ".join(str(error).split()), 200)
 
 
-def _short(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     """The value's repr, shortened."""
     return _shorten(_REPR.repr(value), MAX_SHOWN_CHARS)
 
@@ -347,7 +347,7 @@ def _describe(error: Any) -> str:
             rule = str(error["ctx"]["error"])
         case _:
             rule = f"must be {_describe_type(hint)}"
-    return f"{name or PARAMS_FILE.name}: {rule}, got {_short(error['input'])}"
+    return f"{name or PARAMS_FILE.name}: {rule}, got {_short_repr(error['input'])}"
 
 
 def _describe_type(hint: Any) -> str:

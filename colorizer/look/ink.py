@@ -32,7 +32,7 @@ def separate(colour: Image.Image, lines: Image.Image, alpha: Image.Image | None)
     """
     red, green, blue = lines.split()
     density = ImageChops.invert(ImageChops.darker(ImageChops.darker(red, green), blue))
-    ink = _take_white_out(lines, density)
+    ink = _remove_white(lines, density)
     below = colour.copy()
     if alpha is None:
         ink.putalpha(density)
@@ -44,7 +44,7 @@ def separate(colour: Image.Image, lines: Image.Image, alpha: Image.Image | None)
     return InkAndColour(ink, below)
 
 
-def _take_white_out(lines: Image.Image, density: Image.Image) -> Image.Image:
+def _remove_white(lines: Image.Image, density: Image.Image) -> Image.Image:
     """The ink's own colour: lines = white · (1 − density) + colour · density."""
     result = Image.new("RGB", lines.size)
     # in bands: float copies of a large picture would be many times its size

@@ -30,7 +30,7 @@ def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
     if lines.mode != "L":
         raise ValueError(f"need lines of mode L, got {lines.mode}")
     height, width = colour.shape[:2]
-    small = _at(lines, (width, height))
+    small = _resized(lines, (width, height))
     filled = _fill_lines(colour.astype(np.float32), _conductance(small))
     planes = np.ascontiguousarray(np.moveaxis(filled, -1, 0))
     for size in _sizes((width, height), lines.size):
@@ -38,7 +38,7 @@ def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
             Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in planes
         ]
         planes = np.stack([np.asarray(plane) for plane in enlarged])
-        _spread(planes, _conductance(_at(lines, size)), NUM_SPREADS)
+        _spread(planes, _conductance(_resized(lines, size)), NUM_SPREADS)
     values = np.moveaxis(planes, 0, -1)
     picture = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     if picture.size == lines.size:
@@ -60,7 +60,7 @@ def _sizes(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]
     return sizes
 
 
-def _at(lines: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _resized(lines: Image.Image, size: tuple[int, int]) -> Image.Image:
     if lines.size == size:
         return lines
     return lines.resize(size, Image.Resampling.BOX, reducing_gap=2.0)

@@ -2,7 +2,7 @@
 
 generator.onnx          the model: sketch N×1×S×S → colour N×3×S×S, float32 in −1..1
 generator.safetensors   the same weights, for further training
-config.json             preprocessing, and the params, data and commit it was made from
+config.json             preprocessing, params, data, training and test metrics of the model
 checksums.json          SHA-256 of every other file
 README.md, grid.png     the model card, and a grid of coloured test pictures
 """

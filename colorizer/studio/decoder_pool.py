@@ -33,12 +33,12 @@ class DecoderPool:
         Raises :class:`PoolBusyError` if too many wait already, and what the job raises. A thread
         can't be stopped, so a cancelled caller's decoder is free only when its job ends.
         """
-        decoder = await self._take()
+        decoder = await self._acquire()
         running = asyncio.ensure_future(asyncio.to_thread(job, decoder))
-        running.add_done_callback(lambda done: self._give_back(decoder, done))
+        running.add_done_callback(lambda done: self._release(decoder, done))
         return await asyncio.shield(running)
 
-    async def _take(self) -> DecoderProcess:
+    async def _acquire(self) -> DecoderProcess:
         if self._free.empty() and self.num_waiting >= self.limits.max_waiting:
             raise PoolBusyError
         self.num_waiting += 1
@@ -47,7 +47,7 @@ class DecoderPool:
         finally:
             self.num_waiting -= 1
 
-    def _give_back(self, decoder: DecoderProcess, done: "asyncio.Future[Any]") -> None:
+    def _release(self, decoder: DecoderProcess, done: "asyncio.Future[Any]") -> None:
         self._free.put_nowait(decoder)
         if not done.cancelled():
             done.exception()  # or asyncio logs one that a cancelled caller never retrieves

@@ -1,4 +1,4 @@
-"""Runs a command in its own process group: passes its output on by lines, ends all its children."""
+"""Runs a command in its own process group: passes on its output by lines, ends all its children."""
 
 import contextlib
 import os

@@ -196,7 +196,7 @@ def set_champion(
     by: str,
     flow_run: str = "",
 ) -> Entry:
-    """Make a version the champion on a person's word, if its files are whole and it works.
+    """Make a version the champion on a person's word, if its checksums match and it works.
 
     What was champion becomes ``previous``, so the same command leads back. The champion itself is
     refused, in the ledger. Raises :class:`PromotionError` if there is no such version, or it

@@ -16,7 +16,7 @@ TIMED_RUNS = 5
 
 
 def find_failures(colorizer: Colorizer, *, max_latency_ms: float) -> list[str]:
-    """What is wrong with a loaded model, one text each; empty if nothing is."""
+    """What is wrong with a loaded model, one line each; empty if nothing is."""
     failures = []
     for width, height in ODD_SIZES:
         failure = _fails_on(colorizer, width, height)

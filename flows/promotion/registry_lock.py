@@ -1,8 +1,8 @@
 """One writer at a time changes the registered model's aliases and their ledger.
 
 MLflow has no compare-and-set. Where all writers are on one machine, its file lock is enough: the
-kernel holds it as long as its holder lives. A registry that other machines write to needs
-a lease too, from a server that they share; it's passed in, since this folder knows no Prefect. A
+kernel holds it as long as its holder lives. A registry that other machines write to needs a
+lease too, from a server that they share; it's passed in, since this folder knows no Prefect. A
 lease expires, so its holder renews it right before each write.
 """
 

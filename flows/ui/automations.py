@@ -4,7 +4,7 @@
 of the server, and may be run again at any time:
 
 - A flow run whose heartbeats stop is marked as Crashed, since a process killed together with its
-  worker can't say so itself: its run would stay Running, and block its deployment, for ever.
+  worker can't report it: its run would stay Running, and block its deployment, for ever.
 - With ``--notify``, a failed or crashed retrain, promote, rollback or watch is reported through a
   notification block of the server, such as ``slack-webhook/team`` or ``custom-webhook/ops``.
 
@@ -132,7 +132,7 @@ def ensure_failure_notification(block: str) -> None:
 
 
 def failure_trigger() -> CompoundTrigger:
-    """Fire once for each run of our flows, named or tagged so, that failed or crashed."""
+    """Fire once for each failed or crashed run of our flows, which are found by name or tag."""
     named: Labels = {"prefect.resource.role": "flow", "prefect.resource.name": list(WATCHED_FLOWS)}
     tagged: Labels = {
         "prefect.resource.role": "tag",
@@ -167,7 +167,7 @@ def failure_trigger() -> CompoundTrigger:
 
 
 def ensure(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Create the automation, or make the one of that name so."""
+    """Create the automation, or update the one of that name; delete duplicates."""
     existing = client.read_automations_by_name(wanted.name)
     if not existing:
         client.create_automation(wanted)

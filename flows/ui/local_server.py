@@ -20,7 +20,7 @@ START_TIMEOUT_S = 180
 def local_server(port: int) -> Iterator[str]:
     """A Prefect server on loopback, stopped at the end; yields its API's URL.
 
-    Raises :class:`ServerError` if the port is taken or the server doesn't come up.
+    Raises :class:`ServerError` if the port is in use or the server doesn't start.
     """
     url = f"http://{HOST}:{port}/api"
     if _is_taken(port):

@@ -1,4 +1,4 @@
-"""A client of the Prefect server at hand, whose errors are one line."""
+"""A client of the Prefect server in use, whose errors are one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from flows.errors import ServerError
 
 @contextmanager
 def connected() -> Iterator[SyncPrefectClient]:
-    """A client of the Prefect server at hand; raises :class:`ServerError` if it can't be used."""
+    """A client of the Prefect server in use; raises :class:`ServerError` if it can't be used."""
     url = get_current_settings().api.url
     if not url:
         # without an address the client would start a server of its own, gone a moment later

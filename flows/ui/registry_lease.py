@@ -22,7 +22,7 @@ POLL_S = 1.0
 
 
 def connect_registry(name: str) -> Registry:
-    """Connect to the MLflow server at hand; Prefect is asked only if others write there, too."""
+    """Connect to the MLflow server in use; Prefect is asked only if others write there, too."""
     return Registry(mlflow_server.connect(), name, hold_lease)
 
 

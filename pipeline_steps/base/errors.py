@@ -112,10 +112,7 @@ def _describe(error: BaseException) -> tuple[str | None, int]:
     if any(map(_is_disk_full, _causes(error))):
         names = [cause.filename for cause in _causes(error) if isinstance(cause, OSError)]
         where = next((f"writing {name}" for name in names if name), f"working in {Path.cwd()}")
-        return (
-            f"error: the disk is full ({where}): free disk space and run the same command again",
-            1,
-        )
+        return f"error: the disk is full ({where}): free space and run the same command again", 1
     if isinstance(error, PipelineError):
         return f"error: {error}", error.exit_code
     if isinstance(error, OSError) and error.strerror:

@@ -22,10 +22,8 @@ def main() -> None:
     """Get the pairs that ``params.yaml`` names."""
     params = read_params().download
     pairs = RAW / "pairs.zip"
-    write_pairs = {"sample": take_sample, "kaggle": take_kaggle, "archive": take_path}[
-        params.source
-    ]
-    source = {"source": params.source, **write_pairs(params, pairs)}
+    sources = {"sample": take_sample, "kaggle": take_kaggle, "archive": take_path}
+    source = {"source": params.source, **sources[params.source](params, pairs)}
     write_json(RAW / "source.json", source | {"pairs_zip_bytes": pairs.stat().st_size})
     print(f"download: {source['origin']}, {source['bytes'] / 1e6:.1f} MB")
 

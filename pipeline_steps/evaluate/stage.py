@@ -79,7 +79,10 @@ def main() -> None:
 
 
 def read_ids(manifest: Path, split: str) -> list[str]:
-    """The ids of a split's pairs, in the order in which they are packed."""
+    """The ids of a split's pairs, in the order in which they are packed.
+
+    Raises :class:`DataError` if the manifest is missing or damaged.
+    """
     table = read_table(manifest, ("id", "split", "row"))
     rows = table[(table["split"] == split) & table["row"].notna()]
     return list(rows.sort_values("row")["id"])

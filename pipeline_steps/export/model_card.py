@@ -16,12 +16,13 @@ def write_card(config: dict[str, Any]) -> str:
 
 Colours anime line art: a pix2pix generator (U-Net) at {size}×{size} pixels.
 
-![sketch, generated, truth; two pictures per row]({GRID_FILE})
+![sketch, generated, truth; two per row]({GRID_FILE})
 
 ## Intended use
 Flat colour drafts of clean line art like its training pictures (dark lines on white paper). It
-knows nothing of text prompts, photographs or styles it has not seen, and its colours are guesses
-that an artist should check. Not for passing off another artist's line art as one's own work.
+accepts no text prompts, isn't meant for photographs or styles that it wasn't trained on, and its
+colours are guesses that an artist should check. Not for passing off another artist's line art as
+one's own work.
 
 ## Data
 {source.get("origin", "unknown")} (version {source.get("version", "unknown")}): {counts} pairs.

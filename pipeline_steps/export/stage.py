@@ -90,7 +90,7 @@ def write_folder(
 
 
 def build_config(params: Params, generator: Generator) -> dict[str, Any]:
-    """``config.json``: the preprocessing, and what the model was made from."""
+    """The content of ``config.json``, see :mod:`colorizer.model.folder`."""
     dataset = read_json(DATASET)
     training = read_json(TRAINING_METRICS)
     return {

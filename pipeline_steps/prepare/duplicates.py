@@ -128,7 +128,7 @@ def near_groups(
                 others = same[position + 1 :]
                 distances = np.bitwise_count(hashes[others] ^ hashes[first])
                 others = others[(distances <= max_distance).all(axis=1)]
-                others = others[_meet_first(bands, table, first, others)]
+                others = others[_not_compared_before(bands, table, first, others)]
                 others = others[_look_alike(thumbs[where[first]], thumbs[where[others]])]
                 for other in others:
                     groups.join(int(first), int(other))
@@ -186,7 +186,7 @@ def _same_bands(colour_band: Int64Array, sketch_band: Int64Array) -> Iterator[In
             yield same
 
 
-def _meet_first(
+def _not_compared_before(
     bands: Sequence[Int64Array], table: Sequence[int], first: np.int64, others: Int64Array
 ) -> npt.NDArray[np.bool_]:
     """Which ``others`` share no earlier table with ``first``, so that none is compared twice."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RETRY_S = 2.0
 IDLE_LIMIT_S = 30.0
-"""At the end, how long to wait while no entry gets through."""
+"""At the end, how long to wait while no entry is delivered."""
 TOTAL_LIMIT_S = 600.0
 INTERRUPTED_LIMIT_S = 3.0
 """A preempted machine gives ten seconds in all."""
@@ -46,7 +46,7 @@ class Delivery:
 
     @classmethod
     def to_run_of(cls, client: "MlflowClient", experiment: str, journal: RunJournal) -> "Delivery":
-        """A delivery to the journal's run on the server at hand, which is found or made."""
+        """A delivery to the journal's run on the server in use, which is found or made."""
         run_id = runs.find_or_make_run(
             client, experiment, training=journal.training, known=journal.read_mark()
         )
@@ -64,7 +64,7 @@ class Delivery:
         self._thread.start()
 
     def finish(self, *, idle_limit_s: float, total_limit_s: float) -> int:
-        """Wait for the rest, as long as entries get through; return how many are left."""
+        """Wait for the rest, as long as entries are delivered; return how many are left."""
         self._closing.set()
         deadline_s = time.monotonic() + total_limit_s
         last, idle_since_s = self.num_delivered, time.monotonic()
@@ -108,7 +108,7 @@ class Delivery:
 
 
 def bring_up_to_date(client: "MlflowClient", experiment: str, journal: RunJournal) -> Delivery:
-    """Bring the journal's run on the server at hand up to the journal; return what was done.
+    """Bring the journal's run on the server in use up to the journal; return what was done.
 
     Raises :class:`~pipeline_steps.base.errors.TrackingUnreachableError` if the server goes away.
     """
@@ -144,5 +144,5 @@ def print_rejected(command: str, delivery: Delivery) -> None:
 
 
 def server_address() -> str:
-    """The address of the server at hand, without user name and password."""
+    """The address of the server in use, without user name and password."""
     return without_credentials(mlflow_server.tracking_uri())

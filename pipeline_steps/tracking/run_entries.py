@@ -22,7 +22,7 @@ def now_ms() -> int:
 
 
 def origin_tags(training: str, data: Mapping[str, str]) -> dict[str, str]:
-    """Tags of the commit at hand, the training's fingerprint, and its data's sha256 by split."""
+    """Tags of the current commit, the training's fingerprint, and its data's sha256 by split."""
     sums = {f"data.{split}_sha256": sha256 for split, sha256 in data.items()}
     return runs.git_tags() | {runs.TRAINING_TAG: training} | sums
 

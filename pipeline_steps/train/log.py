@@ -56,7 +56,7 @@ class TrainingLog:
 
     @property
     def run_id(self) -> str:
-        """The run's id on the server at hand."""
+        """The run's id on the server in use."""
         assert self._delivery is not None, "entered before"
         return self._delivery.run_id
 

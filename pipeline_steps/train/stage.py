@@ -4,8 +4,8 @@ Reads  data/prepared/{train,val}.npy
 Writes models/generator.safetensors (best by val), models/generator_last.safetensors,
        models/run.json (the MLflow run), reports/train/{history.csv,strips.png},
        metrics/training.json
-Works in .work/train/<fingerprint>/: checkpoints and samples. To resume, run the same command again.
-       .work/inductor/: the cache of ``torch.compile``
+Works in .work/train/<fingerprint>/ (checkpoints, samples, journal) and .work/inductor/ (the cache
+of ``torch.compile``). To resume, run the same command again.
 
 On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps train``.
 """
