@@ -28,7 +28,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks.timing import ratios, spread
-from colorizer.model.folder import WEIGHTS_FILE
+from colorizer.model.folder import WEIGHTS_FILE, ModelFolder
+from colorizer.model.session import ModelSession
 from colorizer.runtime import Colorizer
 from pipeline_steps.networks.generator import load_generator
 
@@ -76,8 +77,8 @@ def command(model: Path, *arguments: object) -> list[str]:
 
 def time_sizes(folder: Path, model: Path) -> None:
     """Print cold start and pictures/s, onnxruntime and torch in alternating rounds."""
-    in_onnx, in_torch = Colorizer.load(model), InTorch.load(model)
-    in_torch.use(load_generator(model / WEIGHTS_FILE))
+    in_onnx, in_torch = Colorizer.load(model), Colorizer.load(model)
+    in_torch.session = TorchSession(in_torch.model, load_generator(model / WEIGHTS_FILE))
     print(
         "side px  cold start s            pictures/s              torch / onnxruntime time",
         flush=True,
@@ -104,16 +105,16 @@ def time_largest(folder: Path, model: Path) -> None:
     print(f"{LARGEST} × {LARGEST}: {seconds:.1f} s, peak {peak_gib:.2f} GiB in the largest process")
 
 
-class InTorch(Colorizer):
-    """The runtime with its generator in torch."""
+class TorchSession(ModelSession):
+    """The runtime's model session with the generator in torch."""
 
-    def use(self, generator: torch.nn.Module) -> None:
-        """Set the generator."""
+    def __init__(self, model: ModelFolder, generator: torch.nn.Module) -> None:
+        super().__init__(model)
         self.generator = generator.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, sketches: Any, noise: Any = None) -> Any:
-        """As :meth:`Colorizer.run`."""
+        """As :meth:`ModelSession.run`."""
         assert noise is None, "only colouring without noise is compared"
         return self.generator(torch.from_numpy(sketches)).numpy()
 

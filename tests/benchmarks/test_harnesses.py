@@ -7,10 +7,12 @@ import pytest
 import torch
 from onnx import TensorProto
 
+from benchmarks.colouring import TorchSession
 from benchmarks.inference import open_session, store_as
 from benchmarks.large_batches import scale
 from benchmarks.quality import make_plain
-from colorizer.model.folder import INPUT_NAME, OUTPUT_NAME
+from colorizer.model.folder import INPUT_NAME, ONNX_FILE, OUTPUT_NAME, ModelFolder
+from colorizer.model.session import ModelSession
 from pipeline_steps.export.onnx_export import export_onnx
 from pipeline_steps.networks import convolution
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
@@ -55,3 +57,15 @@ def test_a_model_stored_in_16_bits_is_half_as_large_and_colours_alike(
     sketch = np.random.default_rng(0).uniform(-1, 1, (1, 1, 32, 32)).astype(np.float32)
     coloured = [open_session(p).run([OUTPUT_NAME], {INPUT_NAME: sketch})[0] for p in (whole, half)]
     assert 0 < np.abs(coloured[0] - coloured[1]).max() < difference
+
+
+def test_the_torch_side_of_the_colouring_benchmark_runs_torch(tmp_path: Path) -> None:
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+    export_onnx(generator, tmp_path / ONNX_FILE)
+    model = ModelFolder(tmp_path, {"preprocessing": {"image_size": 32}})
+    calls: list[int] = []
+    generator.register_forward_hook(lambda *_: calls.append(1))
+    sketch = np.full((1, 1, 32, 32), -1, np.float32)
+    difference = TorchSession(model, generator).run(sketch) - ModelSession(model).run(sketch)
+    assert np.abs(difference).max() < 1e-4
+    assert calls == [1]
