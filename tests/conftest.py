@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the committed params, made small, packed pairs, a folder to work in."""
+"""Fixtures of all tests: small params, packed pairs, a temporary working folder."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# two torch processes with a thread pool each are ten times slower on the same cores
+# two torch processes with thread pools are ten times slower on the same cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -40,7 +40,7 @@ def params() -> Params:
 
 @pytest.fixture
 def make_pairs(tmp_path: Path) -> Callable[..., PackedPairs]:
-    """Write a packed split of discs, whose colour follows from the radius."""
+    """Write a packed split of discs whose colour depends on the radius."""
 
     def make(name: str, num_pairs: int, image_size: int = 32) -> PackedPairs:
         path = tmp_path / f"{name}.npy"
@@ -64,7 +64,7 @@ def draw_disc_pair(index: int, image_size: int) -> np.ndarray:
 
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Run the test in a folder of its own."""
+    """Run the test in a new folder, without ``MLFLOW_TRACKING_URI``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path

@@ -1,4 +1,4 @@
-"""``dvc.yaml`` says the truth: a stage's code deps hold what it imports, and nothing else does."""
+"""``dvc.yaml``: a stage's code deps contain exactly the project's files that it imports."""
 
 import ast
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ DVC_YAML: dict[str, Any] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 STAGES: dict[str, Any] = DVC_YAML["stages"]
 OUR_PACKAGES = ("pipeline_steps", "colorizer", "flows")
 NO_LOGIC = {"pipeline_steps/__init__.py", "colorizer/__init__.py"}
-"""Package roots: a docstring, and a lazy import that no stage uses."""
+"""Package roots with a docstring and a lazy import that no stage uses."""
 
 
 @cache
 def imported_by(path: Path) -> frozenset[Path]:
-    """Our own files that a file imports, at its top or inside functions, itself included."""
+    """The project's files that a file imports, also inside functions, and the file itself."""
     found = {path}
     for node in walk_what_runs(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -36,7 +36,7 @@ def imported_by(path: Path) -> frozenset[Path]:
 
 
 def walk_what_runs(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, except what only a type checker sees."""
+    """All nodes except those under ``if TYPE_CHECKING``."""
     yield node
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
@@ -45,7 +45,7 @@ def walk_what_runs(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def files_of(module: str) -> set[Path]:
-    """The file of a module of ours and the ``__init__`` files above it; else nothing."""
+    """The file of a project's module and the ``__init__`` files above it; else an empty set."""
     parts = module.split(".")
     if parts[0] not in OUR_PACKAGES:
         return set()
@@ -58,7 +58,7 @@ def files_of(module: str) -> set[Path]:
 
 
 def closure(files: set[Path]) -> set[str]:
-    """All of our files that these files import, directly or not, relative to the repository."""
+    """The project's files that these import, directly or indirectly, relative to the repository."""
     known: set[Path] = set()
     while files - known:
         path = next(iter(files - known))
@@ -68,7 +68,7 @@ def closure(files: set[Path]) -> set[str]:
 
 
 def imports_of(stage: str) -> set[str]:
-    # the entry point itself, pipeline_steps/__main__.py, shapes no output
+    # the entry point, pipeline_steps/__main__.py, influences no output
     command = STAGES[stage]["cmd"].removeprefix("python -m pipeline_steps ")
     return closure(files_of(COMMANDS[command])) - NO_LOGIC
 
@@ -78,12 +78,12 @@ def code_deps(stage: str) -> list[str]:
 
 
 def holds(dep: str, file: str) -> bool:
-    """Whether a dep is the file, or a folder that it lies in, at any depth."""
+    """Whether a dep is the file or a folder that contains it, at any depth."""
     return Path(file).is_relative_to(dep)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_code_deps_are_the_imports(stage: str) -> None:
+def test_the_code_deps_of_a_stage_are_its_imports(stage: str) -> None:
     deps, imports = code_deps(stage), imports_of(stage)
     missing = {file for file in imports if not any(holds(dep, file) for dep in deps)}
     assert missing == set(), f"{stage}: add a folder that holds them"
@@ -92,14 +92,14 @@ def test_code_deps_are_the_imports(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_code_deps_are_a_handful_of_folders_and_the_params(stage: str) -> None:
+def test_the_code_deps_are_few_folders_and_the_params_module(stage: str) -> None:
     deps = code_deps(stage)
     assert [dep for dep in deps if not (REPOSITORY / dep).is_dir()] == ["pipeline_steps/params.py"]
     assert len(deps) <= 8
     assert f"pipeline_steps/{stage}" == deps[0]
 
 
-def test_no_stage_depends_on_the_flows_or_the_page() -> None:
+def test_no_stage_depends_on_the_flows_or_the_studio() -> None:
     for stage in STAGES:
         for file in imports_of(stage):
             assert not file.startswith(("flows/", "colorizer/studio/", "colorizer/look/"))
@@ -121,22 +121,22 @@ def test_no_stage_depends_on_the_flows_or_the_page() -> None:
         ("colorizer/base/pixels.py", set(STAGES)),
     ],
 )
-def test_an_edit_runs_only_these_stages(file: str, stages: set[str]) -> None:
+def test_an_edit_invalidates_only_these_stages(file: str, stages: set[str]) -> None:
     assert (REPOSITORY / file).exists()
     assert {
         stage for stage in STAGES if any(holds(dep, file) for dep in code_deps(stage))
     } == stages
 
 
-def test_compiled_code_is_no_dep() -> None:
+def test_python_bytecode_is_not_a_dep() -> None:
     assert "__pycache__" in (REPOSITORY / ".dvcignore").read_text().splitlines()
 
 
-def test_registering_is_no_stage() -> None:
+def test_register_is_not_a_stage() -> None:
     assert "register" not in (REPOSITORY / "dvc.yaml").read_text().replace("registered_model", "")
 
 
-def test_paths_are_named_as_in_dvc_yaml() -> None:
+def test_the_paths_in_the_code_are_those_of_dvc_yaml() -> None:
     named = {
         str(value)
         for name, value in vars(paths).items()
@@ -144,7 +144,7 @@ def test_paths_are_named_as_in_dvc_yaml() -> None:
     }
     outputs = {Path(out) for out in all_outputs()}
     for path in named:
-        # an output, or the folder of some
+        # an output, or a folder of outputs
         assert any(out.is_relative_to(path) for out in outputs), path
     for out in outputs:
         assert any(out.is_relative_to(path) for path in named), out
@@ -158,7 +158,7 @@ def all_outputs() -> list[str]:
     ]
 
 
-def test_every_output_is_somebodys_and_only_one_stages() -> None:
+def test_every_output_belongs_to_exactly_one_stage() -> None:
     outputs = all_outputs()
     assert len(outputs) == len(set(outputs))
     files = {

@@ -32,7 +32,7 @@ def test_learning_rates_scale_with_a_power_of_the_batch_size(
     assert scaled.discriminator_lr == pytest.approx(factor * before.discriminator_lr)
 
 
-def test_the_plain_training_is_undone_afterwards(params: Params) -> None:
+def test_the_patches_for_the_plain_training_are_undone_afterwards(params: Params) -> None:
     generator = Generator(GeneratorArchitecture(image_size=32, width=4))
     with ExitStack() as stack:
         plain = make_plain(params.train, stack)
@@ -46,7 +46,7 @@ def test_the_plain_training_is_undone_afterwards(params: Params) -> None:
 @pytest.mark.parametrize(
     ("dtype", "difference"), [(TensorProto.FLOAT16, 0.01), (TensorProto.BFLOAT16, 0.1)]
 )
-def test_a_model_stored_in_16_bits_is_half_as_large_and_colours_alike(
+def test_a_model_stored_in_16_bits_is_half_as_large_and_gives_similar_colours(
     tmp_path: Path, dtype: int, difference: float
 ) -> None:
     whole = tmp_path / "whole.onnx"

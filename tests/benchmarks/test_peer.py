@@ -10,7 +10,7 @@ from pipeline_steps.params import PARAMS_FILE, check_params, load_yaml
 from pipeline_steps.train.state import build_state
 
 
-def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="not a checkout"):
         build_peer(tmp_path, torch.device("cpu"))
 
@@ -23,11 +23,11 @@ def test_networks_of_different_shapes_are_refused() -> None:
 def test_weights_are_copied_in_order() -> None:
     source, target = (torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in "ab")) for _ in "st")
     copy_weights(source, target)
-    for ours, theirs in zip(source.parameters(), target.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for found, expected in zip(source.parameters(), target.parameters(), strict=True):
+        assert torch.equal(found, expected)
 
 
-def test_the_papers_params_are_the_checked_ones_but_for_the_changes() -> None:
+def test_the_papers_params_pass_the_validation_of_params() -> None:
     read = paper_params(compile=True)
     tree = load_yaml(PARAMS_FILE)
     tree["train"] = dataclasses.asdict(read)

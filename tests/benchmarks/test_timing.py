@@ -11,7 +11,7 @@ def test_a_spread_is_the_median_and_the_quartiles() -> None:
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    # both sides twice as slow in the second round: the ratio has no spread
+    # both sides are twice as slow in the second round: the ratio has no spread
     assert ratios([4.0, 8.0], [2.0, 4.0]) == (2.0, 2.0, 2.0)
     with pytest.raises(ValueError, match="shorter"):
         ratios([1.0, 2.0], [1.0])

@@ -1,4 +1,4 @@
-"""A small generator of chance, exported as every one is; a registry of two tiny models."""
+"""A small exported generator with random weights, and a registry of two tiny models."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = Generator(GeneratorArchitecture(image_size=32, width=4))
     with torch.no_grad():
         for weights in generator.parameters():
-            weights.mul_(5)  # so that noise shows in 8 bits
+            weights.mul_(5)  # so that noise is visible in 8 bits
     export_onnx(generator, folder / ONNX_FILE)
     for name in (WEIGHTS_FILE, CARD_FILE, GRID_FILE):
         (folder / name).write_text(name)
@@ -57,7 +57,7 @@ def colorizer(model_folder: Path) -> Colorizer:
 
 @pytest.fixture
 def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
-    """Of a registry with ``tiny`` versions 1, the champion, and 2; a model cache of its own."""
+    """A registry with ``tiny`` versions 1 (champion) and 2, and an empty model cache."""
     monkeypatch.setenv("COLORIZER_CACHE", str(in_folder / "cache"))
     make_registry(in_folder, "tiny")
     client = mlflow_server.connect()

@@ -18,7 +18,7 @@ def draw(width: int = 60, height: int = 40) -> Image.Image:
 
 
 def ink_alone(drawing: Image.Image) -> Image.Image:
-    """The drawing as programs save it without paper: black, and as opaque as it's dark."""
+    """The drawing without paper, RGBA: black, with the darkness as its alpha."""
     picture = Image.new("RGBA", drawing.size, (0, 0, 0, 0))
     picture.putalpha(ImageOps.invert(drawing.convert("L")))
     return picture

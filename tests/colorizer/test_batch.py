@@ -47,7 +47,7 @@ Done = subprocess.CompletedProcess[bytes]
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Finished pictures: temporary files are hidden."""
+    """The finished pictures, without the hidden temporary files."""
     return sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
 
 
@@ -62,13 +62,13 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def report(folder: Path, name: str = "report.csv") -> list[dict[str, str]]:
+def read_report(folder: Path, name: str = "report.csv") -> list[dict[str, str]]:
     with (folder / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
-def whole(sketches: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(sketches: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("coloured")
     done = colorize(model_folder, sketches, "-o", folder)
     assert done.returncode == 3, done.stderr
@@ -80,54 +80,54 @@ def whole(sketches: Path, model_folder: Path, tmp_path_factory: pytest.TempPathF
     return folder
 
 
-def test_the_report_has_a_row_for_every_file(whole: Path) -> None:
-    rows = report(whole)
+def test_the_report_has_a_row_for_every_file(finished: Path) -> None:
+    rows = read_report(finished)
     assert [row["source"] for row in rows] == sorted(row["source"] for row in rows)
     failed = {row["source"] for row in rows if row["status"] == "failed"}
     assert failed == set(BAD)
     assert all(row["reason"] for row in rows if row["status"] == "failed")
     for row in rows:
         if row["status"] == "done":
-            data = (whole / row["target"]).read_bytes()
+            data = (finished / row["target"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == row["sha256"]
-            with Image.open(whole / row["target"]) as picture:
+            with Image.open(finished / row["target"]) as picture:
                 assert picture.size == (int(row["width"]), int(row["height"]))
-    assert json.loads((whole / "report.json").read_text())[0]["source"] == rows[0]["source"]
+    assert json.loads((finished / "report.json").read_text())[0]["source"] == rows[0]["source"]
 
 
 def test_shards_together_equal_the_unsharded_run(
-    whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
+    finished: Path, sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     for number in (1, 2, 3):
         shard = ("--shard", f"{number}/3", "--workers", 1)
         assert colorize(model_folder, sketches, "-o", tmp_path, *shard).returncode in (0, 3)
-    assert hashes(tmp_path) == hashes(whole)
-    rows = [row for n in (1, 2, 3) for row in report(tmp_path, f"report-{n}-of-3.csv")]
-    assert {row["source"] for row in rows} == {row["source"] for row in report(whole)}
+    assert hashes(tmp_path) == hashes(finished)
+    rows = [row for n in (1, 2, 3) for row in read_report(tmp_path, f"report-{n}-of-3.csv")]
+    assert {row["source"] for row in rows} == {row["source"] for row in read_report(finished)}
 
 
-def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(
-    whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
+def test_a_killed_run_resumes_and_ends_like_an_undisturbed_one(
+    finished: Path, sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "colorizer", str(sketches), "-o", str(tmp_path)]
-    for wanted in (2, 6):
+    for num_wanted in (2, 6):
         process = subprocess.Popen(
             [*command, "--model", str(model_folder), "--workers", "1"],
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         deadline_s = time.monotonic() + 60
-        while len(pictures(tmp_path)) < wanted and process.poll() is None:
+        while len(pictures(tmp_path)) < num_wanted and process.poll() is None:
             assert time.monotonic() < deadline_s
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     before = {path: path.stat().st_mtime_ns for path in pictures(tmp_path)}
     assert colorize(model_folder, sketches, "-o", tmp_path).returncode == 3
-    assert hashes(tmp_path) == hashes(whole)
-    rows = {row["source"]: row for row in report(tmp_path)}
+    assert hashes(tmp_path) == hashes(finished)
+    rows = {row["source"]: row for row in read_report(tmp_path)}
     assert {k: v["sha256"] for k, v in rows.items()} == {
-        row["source"]: row["sha256"] for row in report(whole)
+        row["source"]: row["sha256"] for row in read_report(finished)
     }
     kept = [path for path, changed in before.items() if path.stat().st_mtime_ns == changed]
     assert len(kept) >= len(before) - 1  # killed between a picture and its journal line
@@ -135,9 +135,9 @@ def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(
 
 
 def test_partial_files_of_a_killed_run_are_removed_even_if_nothing_is_left_to_do(
-    whole: Path, sketches: Path, model_folder: Path, tmp_path: Path
+    finished: Path, sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    out = shutil.copytree(whole, tmp_path / "out")
+    out = shutil.copytree(finished, tmp_path / "out")
     abandoned = out / "frames0" / ".00.a1b2c3d4.part.png"
     in_use = out / "frames1" / ".01.a1b2c3d4.part.png"
     mine = out / "frames1" / ".part.png"
@@ -148,10 +148,10 @@ def test_partial_files_of_a_killed_run_are_removed_even_if_nothing_is_left_to_do
         done = colorize(model_folder, sketches, "-o", out)
     assert f"0 coloured, {NUM_GOOD} skipped (done before), {len(BAD)} failed; " in str(done.stdout)
     assert sorted(partial_files(out)) == sorted([in_use, mine])
-    assert hashes(out) == hashes(whole)
+    assert hashes(out) == hashes(finished)
 
 
-def test_partial_files_are_never_taken_for_sketches(tmp_path: Path) -> None:
+def test_partial_files_are_not_coloured(tmp_path: Path) -> None:
     draw().save(tmp_path / "a.png")
     with atomic_path(tmp_path / "b.png") as partial:
         draw().save(partial)
@@ -159,7 +159,7 @@ def test_partial_files_are_never_taken_for_sketches(tmp_path: Path) -> None:
     assert [job.source for job in find_jobs(tmp_path, ".png")] == ["a.png", "b.png"]
 
 
-def test_other_options_colour_again_and_equal_ones_skip(
+def test_pictures_are_coloured_again_only_with_other_options(
     sketches: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     colorize(model_folder, sketches, "-o", tmp_path)

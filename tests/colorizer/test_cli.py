@@ -23,7 +23,7 @@ def sketch(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_a_file_is_coloured(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
     done = colorize(model_folder, sketch, "-o", tmp_path / "out.webp", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["width"] == 70
@@ -31,7 +31,9 @@ def test_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
         assert picture.size == (70, 50)
 
 
-def test_a_missing_output_folder_is_made(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_a_missing_output_folder_is_created(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "no" / "out.png"
     done = colorize(model_folder, sketch, "-o", out)
     assert done.returncode == 0, done.stderr
@@ -39,12 +41,14 @@ def test_a_missing_output_folder_is_made(sketch: Path, model_folder: Path, tmp_p
         assert picture.size == (70, 50)
 
 
-def test_layers(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_layers_are_written_as_openraster(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
     assert colorize(model_folder, sketch, "-o", tmp_path / "out.ora").returncode == 0
     assert "stack.xml" in zipfile.ZipFile(tmp_path / "out.ora").namelist()
 
 
-def test_a_pipe_is_the_same_as_a_file(sketch: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_a_pipe_gives_the_same_picture_as_a_file(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
     look = ("--seed", 3, "--palette", "#ff8800,#2244aa", "--clean", "--only", "colour")
     assert colorize(model_folder, sketch, "-o", tmp_path / "out.png", *look).returncode == 0
     piped = colorize(model_folder, "-", "-o", "-", *look, data=sketch.read_bytes())
@@ -52,7 +56,7 @@ def test_a_pipe_is_the_same_as_a_file(sketch: Path, model_folder: Path, tmp_path
     assert Image.open(io.BytesIO(piped.stdout)).size == (70, 50)
 
 
-def test_only_lines_gives_the_cleaned_lines(
+def test_only_lines_writes_the_cleaned_lines(
     sketch: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "lines.png"
@@ -101,7 +105,7 @@ def test_invalid_input_is_refused_with_its_reason(
     assert not out.exists()
 
 
-def test_without_a_model_it_says_how_to_make_one(sketch: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_with_how_to_make_one(sketch: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "colorizer", str(sketch), "-o", "out.png"],
         cwd=tmp_path,
@@ -112,7 +116,7 @@ def test_without_a_model_it_says_how_to_make_one(sketch: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_completion_scripts(shell: str) -> None:
+def test_completion_scripts_are_printed(shell: str) -> None:
     pytest.importorskip("shtab")
     command = [sys.executable, "-m", "colorizer", "--print-completion", shell]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

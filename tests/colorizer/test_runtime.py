@@ -1,4 +1,4 @@
-"""A sketch of any size → a picture of the same size, lines and transparency."""
+"""The runtime keeps a sketch's size, lines and transparency."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ from tests.colorizer.drawing import draw, ink_alone, png
 @pytest.mark.parametrize(
     "size", [(16, 16), (1, 1), (1, 300), (300, 1), (32, 32), (100, 37), (333, 517), (1500, 1100)]
 )
-def test_a_picture_is_as_large_as_its_sketch(colorizer: Colorizer, size: tuple[int, int]) -> None:
+def test_a_picture_has_the_size_of_its_sketch(colorizer: Colorizer, size: tuple[int, int]) -> None:
     coloured = colorizer(png(draw(*size)))
     assert (coloured.size, coloured.mode) == (size, "RGB")
 
 
-def test_colours_are_the_models_at_the_sketchs_place(colorizer: Colorizer) -> None:
+def test_colours_are_those_of_the_model_at_the_same_position(colorizer: Colorizer) -> None:
     sketch = draw(32, 16)
     square = np.full((32, 32), 255, np.uint8)
     square[8:24] = np.asarray(sketch.convert("L"))
@@ -29,7 +29,7 @@ def test_colours_are_the_models_at_the_sketchs_place(colorizer: Colorizer) -> No
     assert np.asarray(colour).std() > 1
 
 
-def test_lines_are_nowhere_brighter_than_they_were(colorizer: Colorizer) -> None:
+def test_lines_are_nowhere_brighter_than_in_the_sketch(colorizer: Colorizer) -> None:
     sketch = draw(400, 300)
     assert (np.asarray(colorizer(png(sketch))) <= np.asarray(sketch)).all()
 
@@ -66,7 +66,7 @@ def test_white_on_black_is_coloured_as_black_on_white(colorizer: Colorizer) -> N
     assert np.array_equal(np.asarray(inverted), np.asarray(colorizer(png(sketch))))
 
 
-def test_a_seed_gives_one_colouring_and_another_gives_another(colorizer: Colorizer) -> None:
+def test_a_seed_determines_the_colouring(colorizer: Colorizer) -> None:
     sketch = png(draw(200, 150))
     plain = np.asarray(colorizer(sketch))
     first, again, second = (
@@ -79,14 +79,14 @@ def test_a_seed_gives_one_colouring_and_another_gives_another(colorizer: Coloriz
 
 
 def test_a_seed_means_the_same_in_any_batch(colorizer: Colorizer) -> None:
-    alone = colorizer.session.draw_noise([7])
+    single = colorizer.session.draw_noise([7])
     among = colorizer.session.draw_noise([3, 7, 9])
-    for one, three in zip(alone, among, strict=True):
+    for one, three in zip(single, among, strict=True):
         assert np.array_equal(one[0], three[1])
         assert set(np.unique(three)) == {0.0, 2.0}
 
 
-def test_a_model_without_noise_says_so(
+def test_a_seed_for_a_model_without_noise_is_reported(
     colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(colorizer.model.config, "noise")
@@ -94,7 +94,7 @@ def test_a_model_without_noise_says_so(
         colorizer(png(draw()), ColorizeOptions(seed=1))
 
 
-def test_line_strength_0_leaves_the_colours_alone(colorizer: Colorizer) -> None:
+def test_line_strength_0_gives_the_colours_without_lines(colorizer: Colorizer) -> None:
     artwork = colorizer.draw(png(draw(200, 150)), ColorizeOptions(line_strength=0))
     assert np.array_equal(np.asarray(artwork.picture()), np.asarray(artwork.colour))
 

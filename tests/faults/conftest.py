@@ -1,4 +1,4 @@
-"""What the faults are compared with: a run that nothing happened to."""
+"""The reference for all fault tests: a run that isn't disturbed."""
 
 import signal
 from typing import NamedTuple
@@ -11,23 +11,23 @@ from tests.whole.clone import Clone, make_small_clone
 PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": 0.3}}
 
 
-# a shell that starts us in the background has Ctrl-C ignored, and whom we start would inherit that
+# a shell that starts pytest in the background ignores SIGINT, which child processes inherit
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class Unbroken(NamedTuple):
-    """A clone whose pipeline ran to its end, and what it came to."""
+class ReferenceRun(NamedTuple):
+    """A clone whose pipeline ran undisturbed to its end, and its results."""
 
     clone: Clone
     durations_s: dict[str, float]
-    """Phase → how long it took."""
+    """Phase → duration."""
     hashes: dict[str, str]
 
 
 @pytest.fixture(scope="session")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
-    clone = make_small_clone(tmp_path_factory.mktemp("unbroken") / "clone")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> ReferenceRun:
+    clone = make_small_clone(tmp_path_factory.mktemp("reference") / "clone")
     clone.set_params(PARAMS)
     clone.commit()
     watched = run_to_end(clone, REPRO)
@@ -38,4 +38,4 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
     }
     registered = run_to_end(clone, REGISTER)
     durations_s["register"] = registered.ended_s - registered.began_s["register"]
-    return Unbroken(clone, durations_s, hashes(clone))
+    return ReferenceRun(clone, durations_s, hashes(clone))

@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback before a real server, which can make it slow, mute or gone."""
+"""An HTTP proxy on loopback that simulates a slow, unresponsive or stopped server."""
 
 import http.client
 import threading
@@ -15,7 +15,7 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 
 
 class FaultyProxy:
-    """What stands between a client and its server, and how it behaves now."""
+    """The proxy's address and its current mode."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -25,7 +25,7 @@ class FaultyProxy:
 
 @contextmanager
 def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
-    """Forward to a port on loopback until told otherwise."""
+    """Forward requests to a port on loopback; the tests change ``mode``."""
     proxy = FaultyProxy("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,11 +47,11 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
             connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
             connection.close()
-            self.send_response(answer.status)
-            for key, value in answer.getheaders():
+            self.send_response(response.status)
+            for key, value in response.getheaders():
                 if key.lower() not in _HOP_BY_HOP:
                     self.send_header(key, value)
             self.send_header("Content-Length", str(len(content)))
@@ -61,13 +61,13 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     class Listener(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """Keep quiet of clients that were killed."""
+            """Don't print the errors of connections whose client was killed."""
 
     with Listener(("127.0.0.1", 0), Handler) as listener:
         proxy.url = f"http://127.0.0.1:{listener.server_address[1]}"

@@ -1,4 +1,4 @@
-"""Commands that are killed at a chosen moment, and what they leave behind."""
+"""Run the pipeline's commands and kill them at a chosen moment."""
 
 import contextlib
 import os
@@ -57,7 +57,7 @@ class Watched:
         self.ended_s = time.monotonic()
 
     def wait_for(self, phase: str) -> bool:
-        """Wait until a phase has begun; False if the command ended before."""
+        """Wait until a phase has begun; False if the command ended first."""
         deadline_s = time.monotonic() + LIMIT_S
         while phase not in self.began_s:
             if self.process.poll() is not None:
@@ -66,8 +66,8 @@ class Watched:
             time.sleep(0.01)
         return True
 
-    def lives(self, seconds: float) -> bool:
-        """Wait; whether it's still running then."""
+    def is_running_after(self, seconds: float) -> bool:
+        """Wait; return whether the process is still running."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -75,7 +75,7 @@ class Watched:
         return False
 
     def kill(self, victim: Victim) -> None:
-        """SIGKILL the whole session, DVC alone, or what DVC has started alone."""
+        """SIGKILL the whole session, only DVC, or only DVC's child processes."""
         group = self.process.pid
         if victim == "all":
             targets = [p.pid for p in psutil.process_iter() if _session(p.pid) == group]
@@ -89,7 +89,7 @@ class Watched:
 
 
 def start(clone: Clone, command: Sequence[str]) -> tuple[Watched, threading.Thread]:
-    """Start a command in a session of its own, its lines read as they come."""
+    """Start a command in a new session; a thread reads its output."""
     process = subprocess.Popen(
         command,
         cwd=clone.folder,
@@ -109,7 +109,7 @@ def start(clone: Clone, command: Sequence[str]) -> tuple[Watched, threading.Thre
 
 
 def start_for(phase: str, clone: Clone) -> tuple[Watched, threading.Thread]:
-    """Start the command that reaches a phase; registering needs all stages done before."""
+    """Start the command that runs a phase; before ``register``, all stages are run."""
     if phase != "register":
         return start(clone, REPRO)
     run_to_end(clone, REPRO)
@@ -117,9 +117,9 @@ def start_for(phase: str, clone: Clone) -> tuple[Watched, threading.Thread]:
 
 
 def run_and_kill(clone: Clone, *, phase: str, after_s: float, victim: Victim) -> bool:
-    """Kill a command so many seconds into a phase; False if the phase was over before."""
+    """Kill a command ``after_s`` into a phase; False if the command ended first."""
     watched, reader = start_for(phase, clone)
-    is_killed = watched.wait_for(phase) and watched.lives(after_s)
+    is_killed = watched.wait_for(phase) and watched.is_running_after(after_s)
     if is_killed:
         watched.kill(victim)
     watched.process.wait(LIMIT_S)
@@ -129,7 +129,7 @@ def run_and_kill(clone: Clone, *, phase: str, after_s: float, victim: Victim) ->
 
 
 def run_to_end(clone: Clone, command: Sequence[str]) -> Watched:
-    """Run a command that must succeed."""
+    """Run a command to its end; fail if it fails."""
     watched, reader = start(clone, command)
     watched.process.wait(LIMIT_S)
     reader.join(LIMIT_S)
@@ -138,16 +138,16 @@ def run_to_end(clone: Clone, command: Sequence[str]) -> Watched:
 
 
 def finish(clone: Clone) -> None:
-    """Run every stage and register, which must succeed."""
+    """Run every stage and register the model; fail if either fails."""
     run_to_end(clone, REPRO)
     run_to_end(clone, REGISTER)
 
 
 def wait_for_session_end(session: int) -> None:
-    """Orphaned processes must exit within seconds."""
+    """Wait until all processes of a session have exited; fail after 20 s."""
     deadline_s = time.monotonic() + 20
-    while left := [p for p in psutil.process_iter() if _session(p.pid) == session]:
-        assert time.monotonic() < deadline_s, f"still running: {[p.cmdline() for p in left]}"
+    while remaining := [p for p in psutil.process_iter() if _session(p.pid) == session]:
+        assert time.monotonic() < deadline_s, f"still running: {[p.cmdline() for p in remaining]}"
         time.sleep(0.05)
 
 
@@ -159,5 +159,5 @@ def _session(pid: int) -> int | None:
 
 
 def hashes(clone: Clone) -> dict[str, str]:
-    """The sha256 of every file that must not depend on interruptions."""
+    """The sha256 of each file that must be the same with and without interruptions."""
     return {file: clone.sha256(file) for file in COMPARED}

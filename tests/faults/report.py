@@ -1,14 +1,14 @@
-"""What was done to the pipeline and what it lost, as lines that docs/reliability.md quotes."""
+"""The report of the fault tests, on which docs/reliability.md is based."""
 
 import os
 from pathlib import Path
 
 FULL = os.environ.get("FAULTS") == "full"
-"""``make faults``; else a short form."""
+"""Set by ``make faults``; without it the tests run in a short form."""
 
 
-def tell(line: str) -> None:
-    """Print a line of the fault table; ``FAULTS_REPORT`` names a file that keeps it as well."""
+def report(line: str) -> None:
+    """Print a line of the report, and append it to the file that ``FAULTS_REPORT`` names."""
     print(line)
     if path := os.environ.get("FAULTS_REPORT"):
         with Path(path).open("a", encoding="utf-8") as file:

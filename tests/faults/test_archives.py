@@ -1,4 +1,4 @@
-"""Hostile archives through the real stages: accepted rightly or refused with a reason, bounded."""
+"""Hostile archives through the real stages: results, error messages, memory and disk."""
 
 import io
 import os
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 from tests.whole.clone import Clone, make_small_clone
 
 pytestmark = [
@@ -32,7 +32,7 @@ GIB = 1 << 30
 
 
 def picture(number: int, size: int = 64) -> bytes:
-    """A side-by-side pair: a coloured disc, and its outline; no two alike."""
+    """A side-by-side pair as a PNG: a coloured disc and its outline, different for each number."""
     y, x = np.mgrid[:size, :size] - size // 2
     radius = np.hypot(x + number % 7, y - number % 5)
     edge = size * (0.15 + 0.05 * (number % 5))
@@ -112,8 +112,8 @@ def not_utf_8(folder: Path) -> Path:
     return path
 
 
-def lying_sizes(folder: Path) -> Path:
-    """The directory gives a picture a thousand times its bytes."""
+def wrong_sizes(folder: Path) -> Path:
+    """The zip's directory gives a picture a thousand times its real size."""
     path = zip_of(folder / "a.zip")
     content = bytearray(path.read_bytes())
     at = content.find(b"PK\x01\x02")
@@ -124,7 +124,7 @@ def lying_sizes(folder: Path) -> Path:
 
 
 def bomb_in_png(folder: Path) -> Path:
-    """A thousand to one: half a megabyte that unpacks to half a gigabyte."""
+    """A compression ratio of 1,000:1: half a megabyte that unpacks to half a gigabyte."""
     return zip_of(folder / "a.zip", ("data/train/bomb.png", bytes(GIB // 2)), deflate=True)
 
 
@@ -151,7 +151,7 @@ def tar_bomb(folder: Path, kind: str) -> Path:
 
 
 def giant_header(folder: Path) -> Path:
-    """A long name of half a gigabyte, which tarfile would read whole."""
+    """A GNU long name of half a gigabyte, which tarfile would read into memory."""
     import gzip
 
     path = folder / "a.tar.gz"
@@ -166,7 +166,7 @@ def giant_header(folder: Path) -> Path:
 
 
 def sparse(folder: Path) -> Path:
-    """A member of a terabyte of holes, in GNU's old format."""
+    """A sparse member of a terabyte, in GNU's old format."""
     info = tarfile.TarInfo("data/train/sparse.png")
     info.type = tarfile.GNUTYPE_SPARSE
     info.size = 0
@@ -208,9 +208,9 @@ def folder_with_a_fifo(folder: Path) -> Path:
 class Case(NamedTuple):
     make: Callable[[Path], Path]
     refusal: str | None
-    """Part of the error message; None if it's accepted, the valid pairs and no more."""
+    """Part of the error message; None if the archive is accepted with only its valid pairs."""
     reason: str = ""
-    """A reason in the manifest."""
+    """A reason for rejection in the manifest."""
     pairs: int = 20
 
 
@@ -254,7 +254,7 @@ CASES = {
     "zip, nested": Case(zipped(("data/train/inner.zip", b"PK\5\6")), None, "not a picture"),
     "zip, many members": Case(many_members, None, "not a picture: no valid header"),
     "zip, 1,000:1 bomb": Case(bomb_in_png, None, "too large"),
-    "zip, lying sizes": Case(lying_sizes, None),
+    "zip, lying sizes": Case(wrong_sizes, None),
     "zip, name not UTF-8": Case(not_utf_8, "damaged zip"),
     "zip, control characters": Case(zipped(("data/train/\x1b[2J\n.png", b"x")), None, "not a pic"),
     "tar, ../ and absolute": Case(
@@ -292,7 +292,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if FULL or name not in SLOW])
-def test_an_archive_is_accepted_rightly_or_refused_with_a_reason(
+def test_an_archive_is_accepted_or_refused_with_its_reason_within_bounds(
     clone: Clone, tmp_path: Path, name: str
 ) -> None:
     case = CASES[name]
@@ -327,7 +327,7 @@ def test_an_archive_is_accepted_rightly_or_refused_with_a_reason(
     assert peak_mib < MEMORY_BOUND_MIB
     assert disk_mib < DISK_BOUND_MIB
     assert not list(Path("/tmp").glob("evil*"))
-    tell(
+    report(
         f"archive | {name} | {message.replace(str(tmp_path), '…')[:100]}"
         f" {case.reason and f'(one: {case.reason})'} | {time.monotonic() - start_s:.1f} s |"
         f" {peak_mib} MiB | disk {disk_mib} MiB"

@@ -1,4 +1,4 @@
-"""A real MLflow server gone, mute or slow: no training waits, nothing is lost or doubled."""
+"""A stopped, unresponsive or slow MLflow server: training doesn't wait, no entry is lost."""
 
 import json
 import os
@@ -18,9 +18,9 @@ import pytest
 
 from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.faults.killing import TRAIN, start, wait_for_session_end
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 from tests.whole.clone import Clone, make_small_clone
-from tests.whole.prefect_stack import end, free_port, lives, wait_until
+from tests.whole.prefect_stack import end, free_port, require_running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -33,11 +33,11 @@ TRAIN_PARAMS = {
 }
 SAMPLES = [0, 20, 40, 60]
 MODES = [("gone", 40), ("mute", 40), ("slow", None)] if FULL else [("slow", None)]
-"""How the server misbehaves from epoch 5 on, and until which."""
+"""The proxy's mode from epoch 5 on, and the epoch at which it ends (None: at the end)."""
 
 
-class Station:
-    """Clones with prepared pairs, and a server behind a faulty proxy."""
+class MlflowSetup:
+    """Makes clones with prepared pairs that log to a server behind a faulty proxy."""
 
     def __init__(self, prepared: Clone, proxy: FaultyProxy, folder: Path) -> None:
         self.prepared = prepared
@@ -48,19 +48,19 @@ class Station:
         folder = Path(shutil.copytree(self.prepared.folder, self.folder / name, symlinks=True))
         uri = self.proxy.url
 
-        class Logging(Clone):
+        class LoggingClone(Clone):
             @property
             def environment(self) -> dict[str, str]:
                 return super().environment | {"MLFLOW_TRACKING_URI": uri, "NO_PROXY": "127.0.0.1"}
 
-        clone = Logging(folder)
-        # another seed, another training: else they would share one run
+        clone = LoggingClone(folder)
+        # trainings with equal params would share one MLflow run
         clone.set_params({"train": {"seed": sum(name.encode())}})
         return clone
 
 
 @pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+def mlflow_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSetup]:
     folder = tmp_path_factory.mktemp("mlflow-server")
     clone = make_small_clone(folder / "prepared")
     clone.set_params({"train": TRAIN_PARAMS})
@@ -77,11 +77,11 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     try:
         with faulty_proxy(port) as proxy:
 
-            def answers() -> bool:
-                return lives(server, log_path) and _get(proxy.url) is not None
+            def responds() -> bool:
+                return require_running(server, log_path) and _get(proxy.url) is not None
 
-            wait_until(answers, 180, lambda: log_path.read_text(errors="replace")[-2000:])
-            yield Station(clone, proxy, folder)
+            wait_until(responds, 180, lambda: log_path.read_text(errors="replace")[-2000:])
+            yield MlflowSetup(clone, proxy, folder)
     finally:
         end(server)
 
@@ -90,8 +90,8 @@ def _get(url: str) -> bytes | None:
     import urllib.request
 
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            content: bytes = answer.read()
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            content: bytes = response.read()
             return content
     except OSError:
         return None
@@ -103,17 +103,17 @@ def journal(clone: Clone) -> list[dict[str, Any]]:
 
 
 def epoch_interval_s(clone: Clone) -> float:
-    """The median time from one epoch's row to the next: steps, validation and logging."""
+    """The median time between two epochs' log entries: steps, validation and logging."""
     times: list[float] = [
         e["content"]["time_ms"] for e in journal(clone) if e["key"].startswith("epoch ")
     ]
-    # while the run's first entries are sent, imports for their delivery use one of two cores
-    later = times[len(times) // 4 :]
-    return statistics.median(b - a for a, b in pairwise(later)) / 1000
+    # while the first entries are sent, the imports for it take one of two cores
+    times = times[len(times) // 4 :]
+    return statistics.median(b - a for a, b in pairwise(times)) / 1000
 
 
-def require_all_once(clone: Clone) -> str:
-    """Every metric, picture and file is on the server exactly once; how much that is."""
+def require_complete_run(clone: Clone) -> str:
+    """Check that the server has every metric, picture and file exactly once; return counts."""
     script = """
 import json
 from pathlib import Path
@@ -144,20 +144,22 @@ print(json.dumps([run.info.status, rows, list(files()), run.data.params]))
     return f"metrics {len(rows)} / {logged}, pictures {len(pictures)} / {len(SAMPLES)}"
 
 
-def train_while(station: Station, clone: Clone, mode: Any, *, back_at_epoch: int | None) -> str:
-    """Train; from epoch 5 on the server misbehaves, to an epoch or to the end."""
+def train_with_fault(
+    mlflow_setup: MlflowSetup, clone: Clone, mode: Any, *, back_at_epoch: int | None
+) -> str:
+    """Train with the proxy in ``mode`` from epoch 5 to ``back_at_epoch`` or the end."""
     watched, reader = start(clone, TRAIN)
     try:
         wait_for_epoch(clone, watched.process, 5)
-        station.proxy.mode = mode
+        mlflow_setup.proxy.mode = mode
         if back_at_epoch:
             wait_for_epoch(clone, watched.process, back_at_epoch)
-            station.proxy.mode = "open"
+            mlflow_setup.proxy.mode = "open"
         watched.process.wait(400)
         reader.join(10)
     finally:
         watched.process.kill()
-        station.proxy.mode = "open"
+        mlflow_setup.proxy.mode = "open"
     printed = "".join(watched.lines)
     assert watched.process.returncode == 0, printed
     assert "Traceback" not in printed, printed
@@ -170,52 +172,56 @@ def wait_for_epoch(clone: Clone, process: "subprocess.Popen[str]", epoch: int) -
         f'"epoch {epoch}"' in path.read_text()
         for path in clone.folder.glob(".work/train/*/outbox/journal.jsonl")
     ):
-        assert process.poll() is None, "it ended before"
+        assert process.poll() is None, f"the training ended before epoch {epoch}"
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def calm_s(station: Station) -> float:
-    """The time of an epoch while nothing is wrong."""
-    clone = station.clone("calm")
-    train_while(station, clone, "open", back_at_epoch=None)
-    require_all_once(clone)
+def reference_s(mlflow_setup: MlflowSetup) -> float:
+    """The time of an epoch with an available server."""
+    clone = mlflow_setup.clone("calm")
+    train_with_fault(mlflow_setup, clone, "open", back_at_epoch=None)
+    require_complete_run(clone)
     return epoch_interval_s(clone)
 
 
 @pytest.mark.parametrize(("mode", "back_at_epoch"), MODES)
-def test_a_training_goes_on_and_the_server_gets_it_all(
-    station: Station, calm_s: float, mode: str, back_at_epoch: int | None
+def test_a_training_continues_and_all_entries_are_delivered(
+    mlflow_setup: MlflowSetup, reference_s: float, mode: str, back_at_epoch: int | None
 ) -> None:
-    clone = station.clone(mode)
-    printed = train_while(station, clone, mode, back_at_epoch=back_at_epoch)
+    clone = mlflow_setup.clone(mode)
+    printed = train_with_fault(mlflow_setup, clone, mode, back_at_epoch=back_at_epoch)
     assert "wait for MLflow" not in printed
-    found = require_all_once(clone)
-    tell(f"MLflow {mode}: {found}; time of an epoch ×{epoch_interval_s(clone) / calm_s:.2f}")
+    found = require_complete_run(clone)
+    report(f"MLflow {mode}: {found}; epoch time ×{epoch_interval_s(clone) / reference_s:.2f}")
 
 
 @pytest.mark.skipif(not FULL, reason="a minute; `make faults`")
-def test_gone_past_the_end_one_command_delivers(station: Station, calm_s: float) -> None:
-    clone = station.clone("gone past the end")
-    printed = train_while(station, clone, "gone", back_at_epoch=None)
+def test_entries_of_a_training_without_a_server_are_delivered_by_one_command(
+    mlflow_setup: MlflowSetup, reference_s: float
+) -> None:
+    clone = mlflow_setup.clone("gone past the end")
+    printed = train_with_fault(mlflow_setup, clone, "gone", back_at_epoch=None)
     assert re.search(r"train: \d+ entries wait for MLflow at http://127", printed)
     assert "python -m pipeline_steps deliver" in printed
     for _ in range(2):
         clone.run(sys.executable, "-m", "pipeline_steps", "deliver")
-        found = require_all_once(clone)
-    tell(
-        f"MLflow gone to the end, then deliver, twice: {found};"
-        f" time of an epoch ×{epoch_interval_s(clone) / calm_s:.2f}"
+        found = require_complete_run(clone)
+    report(
+        f"MLflow down to the end, then deliver twice: {found};"
+        f" epoch time ×{epoch_interval_s(clone) / reference_s:.2f}"
     )
 
 
-def test_killed_while_the_server_is_away(station: Station) -> None:
-    clone = station.clone("killed")
+def test_a_training_killed_while_the_server_is_down_resumes_and_delivers_all(
+    mlflow_setup: MlflowSetup,
+) -> None:
+    clone = mlflow_setup.clone("killed")
     watched, reader = start(clone, TRAIN)
     try:
         wait_for_epoch(clone, watched.process, 5)
-        station.proxy.mode = "gone"
+        mlflow_setup.proxy.mode = "gone"
         wait_for_epoch(clone, watched.process, 20)
         watched.kill("all")
         watched.process.wait()
@@ -225,6 +231,8 @@ def test_killed_while_the_server_is_away(station: Station) -> None:
         assert refused.returncode == 75
         assert len(refused.stderr.splitlines()) == 1
     finally:
-        station.proxy.mode = "open"
+        mlflow_setup.proxy.mode = "open"
     clone.run(*TRAIN)
-    tell(f"MLflow gone, kill -9, refused without it, run again: {require_all_once(clone)}")
+    report(
+        f"MLflow down, kill -9, start refused while down, run again: {require_complete_run(clone)}"
+    )

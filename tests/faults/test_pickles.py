@@ -1,4 +1,4 @@
-"""Malicious pickles, and their like, wherever our commands read a file: nothing of them runs."""
+"""Malicious pickles and YAML in every file that the commands read: none is executed."""
 
 import ast
 import hashlib
@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 from tests.whole.clone import REPOSITORY, Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -27,7 +27,7 @@ FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "mars
 
 
 class Bomb:
-    """Makes a file when it's unpickled."""
+    """Creates a file when it's unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -91,14 +91,14 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = make_small_clone(tmp_path_factory.mktemp("pickles") / "clone")
     clone.dvc("repro")
     return clone
 
 
 def choose_kinds(number: int) -> list[str]:
-    """All kinds in full, else one in every other place."""
+    """All kinds in a full run, else one kind for every other file."""
     kinds = list(KINDS)
     if FULL:
         return kinds
@@ -106,8 +106,8 @@ def choose_kinds(number: int) -> list[str]:
 
 
 def run_all(clone: Clone, files: dict[str, str], canary: Path) -> tuple[int, int]:
-    """Plant each kind in each file and run what reads it: how many were planted and refused."""
-    whole = {file: (clone.folder / file).read_bytes() for file in files}
+    """Plant each kind in each file and run the command that reads it: counts planted, refused."""
+    originals = {file: (clone.folder / file).read_bytes() for file in files}
     planted = refused = 0
     for number, (file, command) in enumerate(files.items()):
         for kind in choose_kinds(number):
@@ -118,7 +118,7 @@ def run_all(clone: Clone, files: dict[str, str], canary: Path) -> tuple[int, int
             where = f"{kind} in {file}"
             assert not canary.exists(), f"{where} ran"
             assert "Traceback" not in done.stderr, f"{where}\n{done.stderr}"
-            for each, data in whole.items():
+            for each, data in originals.items():
                 replace(clone.folder / each, data)
     return planted, refused
 
@@ -128,8 +128,8 @@ def replace(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_the_control_does_run(tmp_path: Path) -> None:
-    """A canary that never sings proves nothing."""
+def test_each_malicious_file_is_executed_by_an_unsafe_reader(tmp_path: Path) -> None:
+    """Control: without it, the other tests could pass with harmless files."""
     for kind, make in KINDS.items():
         canary = tmp_path / kind
         data = make(canary)
@@ -145,16 +145,16 @@ def test_the_control_does_run(tmp_path: Path) -> None:
         assert canary.exists(), kind
 
 
-def test_nothing_runs_that_lies_where_a_stage_reads(done: Clone, tmp_path: Path) -> None:
-    planted, refused = run_all(done, COMMANDS, tmp_path / "canary")
-    # the history of a model that is registered already isn't read
+def test_no_malicious_input_of_a_stage_is_executed(finished: Clone, tmp_path: Path) -> None:
+    planted, refused = run_all(finished, COMMANDS, tmp_path / "canary")
+    # `register` doesn't read the history of a model that is already registered
     assert refused == planted - (len(KINDS) if FULL else 1)
-    tell(f"malicious files, stages: {planted} planted, 0 executed, {refused} refused")
+    report(f"malicious files, stages: {planted} planted, 0 executed, {refused} refused")
 
 
-def test_nothing_runs_that_lies_among_checkpoints(done: Clone, tmp_path: Path) -> None:
+def test_no_malicious_checkpoint_or_journal_is_executed(finished: Clone, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    (work,) = (path.parent for path in done.folder.glob(".work/train/*/outbox"))
+    (work,) = (path.parent for path in finished.folder.glob(".work/train/*/outbox"))
     planted = 0
     names = ("right", "wrong", "outbox/journal.jsonl", "outbox/delivered.json")
     for number, name in enumerate((*names, "samples/epoch_0000.png")):
@@ -163,22 +163,22 @@ def test_nothing_runs_that_lies_among_checkpoints(done: Clone, tmp_path: Path) -
             digest = {"right": hashlib.sha256(data).hexdigest()[:16], "wrong": "0" * 16}.get(name)
             file = f"checkpoint-{10**11:012d}-{digest}.safetensors" if digest else name
             folder = tmp_path / f"{kind}-{number}"
-            shutil.copytree(done.folder, folder, symlinks=True)
-            replace(folder / work.relative_to(done.folder) / file, data)
+            shutil.copytree(finished.folder, folder, symlinks=True)
+            replace(folder / work.relative_to(finished.folder) / file, data)
             ran = Clone(folder).run(sys.executable, "-m", "pipeline_steps", "train", check=False)
             planted += 1
             assert not canary.exists(), f"{kind} in {file} ran"
             assert "Traceback" not in ran.stderr, f"{kind} in {file}\n{ran.stderr}"
             shutil.rmtree(folder)
-    tell(f"malicious files, checkpoints and outbox: {planted} planted, 0 executed")
+    report(f"malicious files, checkpoints and outbox: {planted} planted, 0 executed")
 
 
-def test_nothing_runs_that_lies_in_the_registry(done: Clone, tmp_path: Path) -> None:
-    """Another's model code, loader and pickles beside the model: promoting looks at none of it."""
+def test_no_malicious_file_in_the_registry_is_executed(finished: Clone, tmp_path: Path) -> None:
+    """Promotion and rollback ignore code, loaders and pickles stored with a model."""
     canary = tmp_path / "canary"
-    clone = Clone(Path(shutil.copytree(done.folder, tmp_path / "clone", symlinks=True)))
-    uri = {"MLFLOW_TRACKING_URI": f"sqlite:///{done.folder}/mlflow.db"}
-    (model,) = (path.parent for path in done.folder.glob("mlruns/**/MLmodel"))
+    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)))
+    uri = {"MLFLOW_TRACKING_URI": f"sqlite:///{finished.folder}/mlflow.db"}
+    (model,) = (path.parent for path in finished.folder.glob("mlruns/**/MLmodel"))
     code = f"import os\nos.system('touch {canary}')\n"
     (model / "code").mkdir()
     (model / "code" / "loader.py").write_text(f"{code}\ndef _load_pyfunc(path): return None\n")
@@ -200,10 +200,10 @@ def test_nothing_runs_that_lies_in_the_registry(done: Clone, tmp_path: Path) -> 
         assert refused.returncode, kind
         assert "Traceback" not in refused.stderr, refused.stderr
         assert not canary.exists(), kind
-    tell(f"malicious files, registry: {7 + len(kinds)} planted, 0 executed")
+    report(f"malicious files, registry: {7 + len(kinds)} planted, 0 executed")
 
 
-def test_compiling_leaves_no_pickle_that_could_be_read_again(tmp_path: Path) -> None:
+def test_the_cache_of_the_compiler_contains_no_pickle(tmp_path: Path) -> None:
     script = """
 import torch
 from torch import nn
@@ -224,9 +224,9 @@ network(torch.zeros(1, 1, 8, 8)).mean().backward()
             pickle.loads(file.read_bytes())
 
 
-@pytest.mark.parametrize("room", ["colorizer", "flows", "pipeline_steps"])
-def test_no_code_of_ours_could_unpickle(room: str) -> None:
-    for path in (REPOSITORY / room).rglob("*.py"):
+@pytest.mark.parametrize("package", ["colorizer", "flows", "pipeline_steps"])
+def test_no_module_imports_or_calls_an_unsafe_reader(package: str) -> None:
+    for path in (REPOSITORY / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names: set[str] = set()
             if isinstance(node, ast.Import):
@@ -244,18 +244,20 @@ def test_no_code_of_ours_could_unpickle(room: str) -> None:
                     assert "allow_pickle" in {keyword.arg for keyword in node.keywords}, path
 
 
-def test_a_zip_member_that_is_a_pickle_is_no_picture(done: Clone, tmp_path: Path) -> None:
+def test_a_malicious_zip_member_is_rejected_as_not_a_picture(
+    finished: Clone, tmp_path: Path
+) -> None:
     canary = tmp_path / "canary"
     archive_path = tmp_path / "pairs.zip"
-    shutil.copyfile(done.folder / "data/raw/pairs.zip", archive_path)
+    shutil.copyfile(finished.folder / "data/raw/pairs.zip", archive_path)
     with zipfile.ZipFile(archive_path, "a") as archive:
         for number, make in enumerate(KINDS.values()):
             archive.writestr(f"data/train/evil{number}.png", make(canary))
-    clone = Clone(Path(shutil.copytree(done.folder, tmp_path / "clone", symlinks=True)))
+    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)))
     clone.set_params({"download": {"source": "archive", "path": str(archive_path)}})
     for stage in ("download", "prepare"):
         clone.run(sys.executable, "-m", "pipeline_steps", stage)
     assert not canary.exists()
     manifest = (clone.folder / "data/prepared/manifest.csv").read_text()
     assert manifest.count("not a picture: no valid header") == len(KINDS)
-    tell(f"malicious files, zip members: {len(KINDS)} planted, 0 executed")
+    report(f"malicious files, zip members: {len(KINDS)} planted, 0 executed")

@@ -1,4 +1,4 @@
-"""Thousands of mutated pictures through the decoder process that prepare and the runtime use."""
+"""Fuzzing: thousands of mutated pictures through the decoder process."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from colorizer.base.errors import PictureError
 from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import open_picture
 from colorizer.pictures.png_checksums import SIGNATURE
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,7 +39,7 @@ class Mutant(NamedTuple):
     data: bytes
     original: bytes
     is_sealed: bool
-    """Its checksums were corrected, so only the decoder can detect the damage."""
+    """The checksums are valid, so only the decoder can detect the damage."""
 
 
 def originals(format: str) -> list[bytes]:
@@ -69,45 +69,45 @@ def _via(mode: str) -> str:
     return "L" if mode == "I;16" else mode
 
 
-# --- mutations: each gets the bytes, another picture's bytes, and a random generator -------------
+# --- mutations: each takes the bytes, another picture's bytes, and a random generator ------------
 
 
-def flip_bits(data: bytes, _: bytes, draw: random.Random) -> bytes:
+def flip_bits(data: bytes, _: bytes, rng: random.Random) -> bytes:
     changed = bytearray(data)
-    for _unused in range(draw.choice((1, 1, 2, 8))):
-        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+    for _unused in range(rng.choice((1, 1, 2, 8))):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
-def overwrite_run(data: bytes, _: bytes, draw: random.Random) -> bytes:
-    at, length = draw.randrange(len(data)), draw.randrange(1, 64)
-    run = draw.choice((b"\0", b"\xff", draw.randbytes(1))) * length
+def overwrite_run(data: bytes, _: bytes, rng: random.Random) -> bytes:
+    at, length = rng.randrange(len(data)), rng.randrange(1, 64)
+    run = rng.choice((b"\0", b"\xff", rng.randbytes(1))) * length
     return data[:at] + run + data[at + length :]
 
 
-def truncate(data: bytes, _: bytes, draw: random.Random) -> bytes:
-    return data[: draw.randrange(len(data))]
+def truncate(data: bytes, _: bytes, rng: random.Random) -> bytes:
+    return data[: rng.randrange(len(data))]
 
 
-def insert_or_delete(data: bytes, _: bytes, draw: random.Random) -> bytes:
-    at = draw.randrange(len(data))
-    if draw.random() < 0.5:
-        return data[:at] + draw.randbytes(draw.randrange(1, 32)) + data[at:]
-    return data[:at] + data[at + draw.randrange(1, 32) :]
+def insert_or_delete(data: bytes, _: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    if rng.random() < 0.5:
+        return data[:at] + rng.randbytes(rng.randrange(1, 32)) + data[at:]
+    return data[:at] + data[at + rng.randrange(1, 32) :]
 
 
-def splice(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    return data[: draw.randrange(len(data))] + other[draw.randrange(len(other)) :]
+def splice(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
 
 
-def set_length_field(data: bytes, _: bytes, draw: random.Random) -> bytes:
-    at = draw.randrange(max(1, len(data) - 4))
-    value = draw.choice((0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, draw.randrange(1 << 32)))
-    return data[:at] + struct.pack(draw.choice("<>") + "I", value) + data[at + 4 :]
+def set_length_field(data: bytes, _: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(max(1, len(data) - 4))
+    value = rng.choice((0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, rng.randrange(1 << 32)))
+    return data[:at] + struct.pack(rng.choice("<>") + "I", value) + data[at + 4 :]
 
 
-def append(data: bytes, other: bytes, draw: random.Random) -> bytes:
-    return data + draw.choice((other, draw.randbytes(100), bytes(1000)))
+def append(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    return data + rng.choice((other, rng.randbytes(100), bytes(1000)))
 
 
 MUTATIONS: list[Callable[[bytes, bytes, random.Random], bytes]] = [
@@ -121,21 +121,21 @@ MUTATIONS: list[Callable[[bytes, bytes, random.Random], bytes]] = [
 ]
 
 
-def mutate_chunk(data: bytes, _: bytes, draw: random.Random) -> bytes:
-    """Change a PNG's chunks, all checksums right: header values, picture data, order."""
+def mutate_chunk(data: bytes, _: bytes, rng: random.Random) -> bytes:
+    """Change a PNG's chunks (header values, picture data, order); checksums stay valid."""
     chunks = png_chunks(data)
-    index = draw.randrange(len(chunks) - 1)
+    index = rng.randrange(len(chunks) - 1)
     kind, content = chunks[index]
-    if draw.random() < 0.2:
-        other = draw.randrange(len(chunks) - 1)
+    if rng.random() < 0.2:
+        other = rng.randrange(len(chunks) - 1)
         chunks[index], chunks[other] = chunks[other], chunks[index]
-    elif kind == b"IDAT" and draw.random() < 0.5:  # zlib's own checksum right, too
+    elif kind == b"IDAT" and rng.random() < 0.5:  # zlib's checksum is valid, too
         rows = bytearray(zlib.decompress(content))
         for _unused in range(4):
-            rows[draw.randrange(len(rows))] = draw.randrange(256)
-        chunks[index] = (kind, zlib.compress(bytes(rows[: draw.randrange(1, len(rows) + 1)])))
+            rows[rng.randrange(len(rows))] = rng.randrange(256)
+        chunks[index] = (kind, zlib.compress(bytes(rows[: rng.randrange(1, len(rows) + 1)])))
     else:
-        chunks[index] = (kind, flip_bits(content or b"\0", b"", draw))
+        chunks[index] = (kind, flip_bits(content or b"\0", b"", rng))
     return SIGNATURE + b"".join(
         struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks
     )
@@ -151,17 +151,17 @@ def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def mutants(format: str, count: int) -> list[Mutant]:
-    draw, pictures = random.Random(6), originals(format)
+    rng, pictures = random.Random(6), originals(format)
     made = []
     for _ in range(count):
-        original, other = draw.choice(pictures), draw.choice(pictures)
-        is_sealed = format == "PNG" and draw.random() < 0.4
-        mutation = mutate_chunk if is_sealed else draw.choice(MUTATIONS)
-        made.append(Mutant(mutation(original, other, draw), original, is_sealed))
+        original, other = rng.choice(pictures), rng.choice(pictures)
+        is_sealed = format == "PNG" and rng.random() < 0.4
+        mutation = mutate_chunk if is_sealed else rng.choice(MUTATIONS)
+        made.append(Mutant(mutation(original, other, rng), original, is_sealed))
     return made
 
 
-def decode_elsewhere(data: bytes, format: str) -> np.ndarray | None:
+def decode_with_torchvision(data: bytes, format: str) -> np.ndarray | None:
     """The picture as torchvision decodes it, on white; None if it can't."""
     from torchvision.io import ImageReadMode, decode_jpeg, decode_webp
 
@@ -181,21 +181,23 @@ def decode_elsewhere(data: bytes, format: str) -> np.ndarray | None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_no_mutant_crashes_stalls_or_deceives(format: str) -> None:
+def test_mutated_pictures_neither_crash_nor_hang_the_decoder_nor_change_silently(
+    format: str,
+) -> None:
     kinds: Counter[str] = Counter()
     start_s = time.monotonic()
-    with DecoderProcess(max_pixels=MAX_PIXELS, limit_s=LIMIT_S) as guard:
-        pid = guard.pid
+    with DecoderProcess(max_pixels=MAX_PIXELS, limit_s=LIMIT_S) as decoder:
+        pid = decoder.pid
         for mutant in mutants(format, FILES_PER_FORMAT):
             try:
-                picture = guard.open(mutant.data)
+                picture = decoder.open(mutant.data)
             except PictureError as refused:
                 kinds[str(refused).split(":")[0].split("(")[0].strip()] += 1
                 assert "\n" not in str(refused)  # noqa: PT017
                 continue
             kinds["accepted"] += 1
             kinds[judge(mutant, picture, format)] += 1
-        assert guard.pid == pid, "the child died"
+        assert decoder.pid == pid, "the decoder process was restarted"
         status = Path(f"/proc/{pid}/status").read_text()
         peak_mib = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) >> 10
     elapsed_s = time.monotonic() - start_s
@@ -204,21 +206,21 @@ def test_no_mutant_crashes_stalls_or_deceives(format: str) -> None:
     assert not kinds["WRONG"]
     assert peak_mib < MEMORY_BOUND_MIB
     summary = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
-    tell(
+    report(
         f"fuzz {format}: {FILES_PER_FORMAT} files in {elapsed_s:.0f} s; {summary}; crashes 0,"
         f" hangs 0, peak {peak_mib} MiB"
     )
 
 
 def judge(mutant: Mutant, picture: Image.Image, format: str) -> str:
-    """How an accepted mutant compares with its original, or with another decoder's picture."""
+    """Compare an accepted mutant with its original, or with another decoder's picture."""
     pixels = np.asarray(picture)
     before = np.asarray(open_picture(mutant.original))
     if pixels.shape == before.shape and np.array_equal(pixels, before):
         return "… as the original"
     if format == "PNG":
         return "… another picture, its checksums right" if mutant.is_sealed else "WRONG"
-    other = decode_elsewhere(mutant.data, format)
+    other = decode_with_torchvision(mutant.data, format)
     if other is None:
         return "… which another decoder rejects"
     if other.shape == pixels.shape and np.abs(other.astype(int) - pixels).max() <= 2:
@@ -226,26 +228,26 @@ def judge(mutant: Mutant, picture: Image.Image, format: str) -> str:
     return "… and another decoder differs"
 
 
-def test_every_odd_picture_passes_the_decoder_process() -> None:
+def test_unusual_pictures_are_decoded_or_refused_as_without_the_process() -> None:
     folder = os.environ.get("COLORIZER_DATA")
     if not folder:
         pytest.skip("COLORIZER_DATA names no folder")
     import zipfile
 
     counts: Counter[str] = Counter()
-    with zipfile.ZipFile(Path(folder) / "odd-images.zip") as archive, DecoderProcess() as guard:
-        pid = guard.pid
+    with zipfile.ZipFile(Path(folder) / "odd-images.zip") as archive, DecoderProcess() as decoder:
+        pid = decoder.pid
         for name in archive.namelist():
             data = archive.read(name)
             try:
                 expected = np.asarray(open_picture(data))
             except PictureError as refused:
                 with pytest.raises(PictureError) as again:
-                    guard.open(data)
+                    decoder.open(data)
                 assert str(again.value) == str(refused)  # noqa: PT017
                 counts["refused"] += 1
                 continue
-            assert np.array_equal(np.asarray(guard.open(data)), expected)
+            assert np.array_equal(np.asarray(decoder.open(data)), expected)
             counts["accepted"] += 1
-        assert guard.pid == pid
-    tell(f"odd pictures through the decoder process: {dict(counts)}, crashes 0, hangs 0")
+        assert decoder.pid == pid
+    report(f"unusual pictures through the decoder process: {dict(counts)}, crashes 0, hangs 0")

@@ -1,7 +1,7 @@
-"""Canaries for every secret, through good runs and bad: nothing written holds one, nobody is told.
+"""Canaries for every secret: no output, file or request contains one, in success or failure.
 
-The commands run as a person's shell would run them, not as pytest's children look: MLflow's and
-others' telemetry is off under pytest by itself, which would prove nothing.
+The commands run with a user's environment, not pytest's: under pytest, MLflow and other libraries
+turn their telemetry off, so the test would prove nothing.
 """
 
 import base64
@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 from tests.pipeline_steps.download.kaggle_server import (
     KEY,
     SIGNATURE,
     TOKEN,
     USERNAME,
     KaggleServer,
-    own_port,
+    exclusive_port,
 )
 from tests.whole.clone import Clone, make_small_clone
 from tests.whole.prefect_stack import (
@@ -41,9 +41,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PASSWORD = "Prefect's password"
 WEBHOOK = "the webhook's address"
-NONE: Mapping[str, str] = MappingProxyType({})
-LOUD = {"COLORIZER_TRACEBACK": "1"}
-QUIET_AND_LOUD: tuple[dict[str, str], ...] = ({}, LOUD) if FULL else (LOUD,)
+NO_SECRETS: Mapping[str, str] = MappingProxyType({})
+WITH_TRACEBACK = {"COLORIZER_TRACEBACK": "1"}
+TRACEBACK_MODES: tuple[dict[str, str], ...] = ({}, WITH_TRACEBACK) if FULL else (WITH_TRACEBACK,)
 CANARIES = {
     "Kaggle's key": KEY,
     "Kaggle's token": TOKEN,
@@ -68,10 +68,10 @@ CustomWebhookNotificationBlock(
 
 
 def spellings(secret: str) -> set[bytes]:
-    """How a secret may be written: raw, quoted for an address, hexadecimal, base64 anywhere."""
+    """The encodings of a secret: raw, URL-quoted, hexadecimal, base64 at any offset."""
     raw = secret.encode()
     found = {raw, urllib.parse.quote(secret, safe="").encode(), binascii.hexlify(raw)}
-    for offset in range(3):  # the whole groups of three bytes, wherever they begin
+    for offset in range(3):  # the complete groups of three bytes, at each alignment
         inner = raw[(3 - offset) % 3 :]
         inner = inner[: len(inner) // 3 * 3]
         found |= {base64.b64encode(inner), base64.urlsafe_b64encode(inner)}
@@ -86,25 +86,25 @@ def find_canaries(data: bytes) -> set[str]:
 
 
 class Watcher:
-    """Looks at the arguments of every process while commands run."""
+    """Polls the arguments of every process while commands run."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
-        self.num_looks = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.num_polls = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> "Watcher":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._over.wait(0.1):
-            self.num_looks += 1
+    def _poll(self) -> None:
+        while not self._stopped.wait(0.1):
+            self.num_polls += 1
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     self.found |= find_canaries(path.read_bytes())
@@ -113,21 +113,21 @@ class Watcher:
 
 
 class Recorder(NamedTuple):
-    """A proxy that leads nowhere, and what it was asked for."""
+    """A proxy that forwards nothing, and the requests that it received."""
 
     url: str
-    asked: list[str]
+    requests: list[str]
 
 
 @pytest.fixture(scope="module")
-def outside() -> Iterator[Recorder]:
-    asked: list[str] = []
+def blocking_proxy() -> Iterator[Recorder]:
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def refuse(self) -> None:
-            asked.append(f"{self.command} {self.path}"[:200])
+            requests.append(f"{self.command} {self.path}"[:200])
             self.send_error(502)
 
         def log_message(self, *_: object) -> None:
@@ -138,26 +138,26 @@ def outside() -> Iterator[Recorder]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         listener.daemon_threads = True
         threading.Thread(target=listener.serve_forever, daemon=True).start()
-        yield Recorder(f"http://127.0.0.1:{listener.server_address[1]}", asked)
+        yield Recorder(f"http://127.0.0.1:{listener.server_address[1]}", requests)
         listener.shutdown()
 
 
 class Shell:
-    """A person's shell in a clone: runs commands, keeps all that they say."""
+    """Runs commands in a clone with a user's environment and keeps their output."""
 
-    def __init__(self, folder: Path, outside: Recorder) -> None:
+    def __init__(self, folder: Path, blocking_proxy: Recorder) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir()
-        self.said: dict[str, bytes] = {}
+        self.outputs: dict[str, bytes] = {}
         self.environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": str(self.home),
             "OMP_NUM_THREADS": "1",
-            "HTTP_PROXY": outside.url,
-            "HTTPS_PROXY": outside.url,
-            "http_proxy": outside.url,
-            "https_proxy": outside.url,
+            "HTTP_PROXY": blocking_proxy.url,
+            "HTTPS_PROXY": blocking_proxy.url,
+            "http_proxy": blocking_proxy.url,
+            "https_proxy": blocking_proxy.url,
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
         }
@@ -167,7 +167,7 @@ class Shell:
         clone: Clone,
         *command: str,
         fails: bool = False,
-        secrets: Mapping[str, str] = NONE,
+        secrets: Mapping[str, str] = NO_SECRETS,
     ) -> str:
         done = subprocess.run(
             command,
@@ -177,31 +177,31 @@ class Shell:
             capture_output=True,
             timeout=600,
         )
-        said = done.stdout + done.stderr
-        self.said[f"{len(self.said)} {' '.join(command)}"[:80]] = said
-        assert bool(done.returncode) == fails, said.decode(errors="replace")[-3000:]
-        return said.decode(errors="replace")
+        output = done.stdout + done.stderr
+        self.outputs[f"{len(self.outputs)} {' '.join(command)}"[:80]] = output
+        assert bool(done.returncode) == fails, output.decode(errors="replace")[-3000:]
+        return output.decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory, outside: Recorder) -> Shell:
-    """All that our commands do with secrets, done."""
+def used_shell(tmp_path_factory: pytest.TempPathFactory, blocking_proxy: Recorder) -> Shell:
+    """A shell in which every command that uses a secret has run."""
     folder = tmp_path_factory.mktemp("secrets")
-    shell = Shell(folder, outside)
+    shell = Shell(folder, blocking_proxy)
     clone = make_small_clone(folder / "clone")
     with Watcher() as watcher:
         download(shell, clone)
         train(shell, clone)
         retrain(shell, clone)
-    assert watcher.num_looks > 100
-    shell.said["process arguments"] = " ".join(
+    assert watcher.num_polls > 100
+    shell.outputs["process arguments"] = " ".join(
         CANARIES[name] for name in sorted(watcher.found)
     ).encode()
     return shell
 
 
 def download(shell: Shell, clone: Clone) -> None:
-    """Kaggle: refused for the wrong key, then let in by key, then by token."""
+    """Kaggle: a wrong key, then the right key, then a token."""
     sample = clone.copy_to(shell.folder / "sample")
     shell.run(sample, sys.executable, "-m", "pipeline_steps", "download")
     archive = (sample.folder / "data/raw/pairs.zip").read_bytes()
@@ -209,10 +209,10 @@ def download(shell: Shell, clone: Clone) -> None:
     stage = (sys.executable, "-m", "pipeline_steps", "download")
     kaggle = {"KAGGLE_API_ENVIRONMENT": "TEST", "KAGGLE_USERNAME": USERNAME}
     wrong = kaggle | {"KAGGLE_KEY": CANARIES["a wrong Kaggle key"]}
-    with own_port(), KaggleServer(archive) as server:
+    with exclusive_port(), KaggleServer(archive) as server:
         shell.run(clone, *stage, fails=True, secrets=wrong)
-        loud = shell.run(clone, *stage, fails=True, secrets=wrong | LOUD)
-        assert "Traceback" in loud
+        output = shell.run(clone, *stage, fails=True, secrets=wrong | WITH_TRACEBACK)
+        assert "Traceback" in output
         shell.run(clone, "dvc", "repro", "download", secrets=kaggle | {"KAGGLE_KEY": KEY})
         shell.run(
             clone, "dvc", "repro", "-f", "download", secrets=kaggle | {"KAGGLE_API_TOKEN": TOKEN}
@@ -221,7 +221,7 @@ def download(shell: Shell, clone: Clone) -> None:
 
 
 def train(shell: Shell, clone: Clone) -> None:
-    """MLflow: password in the environment, in the address, and with no server there."""
+    """MLflow: a password in the environment, in the address, and both without a server."""
     port = free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
@@ -253,13 +253,13 @@ def train(shell: Shell, clone: Clone) -> None:
     finally:
         end(server)
     for secret in (address, pair):
-        for more in QUIET_AND_LOUD:
-            told = shell.run(clone, *stage, fails=True, secrets=secret | more)
-            assert "MLFLOW_TRACKING_URI" in told
+        for more in TRACEBACK_MODES:
+            output = shell.run(clone, *stage, fails=True, secrets=secret | more)
+            assert "MLFLOW_TRACKING_URI" in output
 
 
 def retrain(shell: Shell, clone: Clone) -> None:
-    """Prefect: a good run, one that fails and is told to the webhook, and a wrong password."""
+    """Prefect: a successful run, a failed run that notifies the webhook, a wrong password."""
     clone.set_params({"download": {"source": "sample"}})
     clone.commit()
     command = (sys.executable, "-m", "flows.retrain", "--promote", "no")
@@ -267,27 +267,29 @@ def retrain(shell: Shell, clone: Clone) -> None:
     home.mkdir()
     auth, path = f"admin:{CANARIES[PASSWORD]}", CANARIES[WEBHOOK]
     with webhook_receiver() as receiver, prefect_server(home, auth=auth) as server:
-        ours = {
+        client = {
             "PREFECT_API_URL": server.url,
             "PREFECT_API_AUTH_STRING": auth,
             "PREFECT_HOME": str(shell.folder / "prefect-client"),
         }
         hook = {"SERVER": receiver.url, "HOOK": path}
-        shell.run(clone, sys.executable, "-c", SAVE_BLOCK, secrets=ours | hook)
+        shell.run(clone, sys.executable, "-c", SAVE_BLOCK, secrets=client | hook)
         notify = ("-m", "flows.ui.automations", "--notify", "custom-webhook/ops")
-        shell.run(clone, sys.executable, *notify, secrets=ours)
+        shell.run(clone, sys.executable, *notify, secrets=client)
         if FULL:
-            shell.run(clone, *command, secrets=ours)
-        shell.run(clone, *command, "train.batch_size=0", fails=True, secrets=ours)
-        wait_until(lambda: bool(receiver.received), 60, lambda: "the webhook was not told")
-        wrong = ours | {"PREFECT_API_AUTH_STRING": f"admin:{CANARIES['a wrong Prefect password']}"}
-        for more in QUIET_AND_LOUD:
+            shell.run(clone, *command, secrets=client)
+        shell.run(clone, *command, "train.batch_size=0", fails=True, secrets=client)
+        wait_until(lambda: bool(receiver.received), 60, lambda: "the webhook received nothing")
+        wrong = client | {
+            "PREFECT_API_AUTH_STRING": f"admin:{CANARIES['a wrong Prefect password']}"
+        }
+        for more in TRACEBACK_MODES:
             shell.run(clone, *command, fails=True, secrets=wrong | more)
 
 
 @pytest.mark.parametrize("name", CANARIES)
-def test_every_spelling_is_found(name: str) -> None:
-    """A search that finds nothing proves nothing, unless it can find."""
+def test_a_secret_is_found_in_every_encoding(name: str) -> None:
+    """Control: without it, the search could find nothing because it is wrong."""
     secret = CANARIES[name]
     for prefix in ("", "u", "us"):
         text = f"{prefix}{secret}:".encode()
@@ -296,31 +298,39 @@ def test_every_spelling_is_found(name: str) -> None:
     assert name in find_canaries(urllib.parse.quote(secret, safe="").encode())
 
 
-def test_no_secret_is_written_anywhere(lived: Shell) -> None:
+def test_no_secret_is_written_anywhere(used_shell: Shell) -> None:
     found = {
-        said: (names, data) for said, data in lived.said.items() if (names := find_canaries(data))
+        command: (names, data)
+        for command, data in used_shell.outputs.items()
+        if (names := find_canaries(data))
     }
     num_files = 0
-    for folder, folders, files in os.walk(lived.folder):
-        folders[:] = [name for name in folders if name not in ("tests", ".git")]  # has them itself
+    for folder, folders, files in os.walk(used_shell.folder):
+        folders[:] = [
+            name for name in folders if name not in ("tests", ".git")
+        ]  # they contain the canaries
         for file in files:
             path = Path(folder) / file
             if path.is_symlink() or not path.is_file():
                 continue
             num_files += 1
             if names := find_canaries(path.read_bytes()):
-                found[str(path.relative_to(lived.folder))] = (names, b"")
+                found[str(path.relative_to(used_shell.folder))] = (names, b"")
     assert not found
-    tell(
-        f"canaries: {len(CANARIES)} planted ({len(SPELLINGS)} spellings), 0 found in what"
-        f" {len(lived.said) - 1} commands said, {num_files} files and all process arguments"
+    report(
+        f"canaries: {len(CANARIES)} planted ({len(SPELLINGS)} spellings), 0 found in the output of"
+        f" {len(used_shell.outputs) - 1} commands, {num_files} files and all process arguments"
     )
 
 
-def test_nobody_outside_is_asked(lived: Shell, outside: Recorder) -> None:
-    assert lived.said
-    assert outside.asked == []
+def test_no_command_sends_a_request_outside_loopback(
+    used_shell: Shell, blocking_proxy: Recorder
+) -> None:
+    assert used_shell.outputs
+    assert blocking_proxy.requests == []
     control = "import urllib.request; urllib.request.urlopen('http://stats.example/')"
-    subprocess.run([sys.executable, "-c", control], env=lived.environment, timeout=60)
-    assert outside.asked == ["GET http://stats.example/"]
-    tell(f"telemetry: 0 requests by {len(lived.said) - 1} commands to anything but loopback")
+    subprocess.run([sys.executable, "-c", control], env=used_shell.environment, timeout=60)
+    assert blocking_proxy.requests == ["GET http://stats.example/"]
+    report(
+        f"telemetry: 0 requests by {len(used_shell.outputs) - 1} commands to anything but loopback"
+    )

@@ -1,4 +1,4 @@
-"""The servers as we start them: names and origins of others are refused; restarts survived."""
+"""Prefect's and MLflow's servers as the project starts them: foreign requests, a restart."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 from tests.whole.clone import REPOSITORY, make_small_clone
 from tests.whole.prefect_stack import PrefectServer, end, free_port, prefect_server, wait_until
 
@@ -41,11 +41,11 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server of ``make mlflow``, on a free port."""
     folder = tmp_path_factory.mktemp("mlflow")
-    told = subprocess.run(
+    printed = subprocess.run(
         ["make", "--dry-run", "mlflow"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    command = re.search(r"(MLFLOW_\S+ )*mlflow server .*", told.replace("\\\n", ""))
-    assert command, told
+    command = re.search(r"(MLFLOW_\S+ )*mlflow server .*", printed.replace("\\\n", ""))
+    assert command, printed
     port = free_port()
     words = shlex.split(command.group().replace("--port 5000", f"--port {port}"))
     path = f"PATH={Path(sys.executable).parent}:/usr/bin:/bin"
@@ -69,18 +69,18 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-def test_prefect_refuses_other_names_and_origins(
+def test_prefect_refuses_foreign_hosts_and_origins(
     prefect: PrefectServer, headers: dict[str, str]
 ) -> None:
     for method, path in (("GET", "/health"), ("POST", "/flows/filter")):
-        answer = requests.request(
+        response = requests.request(
             method, f"{prefect.url}{path}", json={}, headers=headers, timeout=10
         )
-        assert answer.status_code in (400, 403), f"{method} {path}: {answer.text[:200]}"
-    tell(f"Prefect with {headers}: {answer.status_code}")
+        assert response.status_code in (400, 403), f"{method} {path}: {response.text[:200]}"
+    report(f"Prefect with {headers}: {response.status_code}")
 
 
-def test_prefect_refuses_a_foreign_websocket(prefect: PrefectServer) -> None:
+def test_prefect_refuses_a_websocket_of_a_foreign_origin(prefect: PrefectServer) -> None:
     url = f"{prefect.url.replace('http', 'ws', 1)}/events/in"
     with connect(url, open_timeout=10):
         pass
@@ -90,34 +90,36 @@ def test_prefect_refuses_a_foreign_websocket(prefect: PrefectServer) -> None:
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-def test_mlflow_refuses_other_names_and_origins(mlflow_url: str, headers: dict[str, str]) -> None:
-    answer = requests.post(
+def test_mlflow_refuses_foreign_hosts_and_origins(mlflow_url: str, headers: dict[str, str]) -> None:
+    response = requests.post(
         f"{mlflow_url}/api/2.0/mlflow/experiments/create",
         json={"name": "planted"},
         headers=headers,
         timeout=10,
     )
-    assert answer.status_code in (400, 403), answer.text[:200]
+    assert response.status_code in (400, 403), response.text[:200]
     if "Host" in headers:
         page = requests.get(mlflow_url, headers=headers, timeout=10)
         assert page.status_code in (400, 403)
-    tell(f"MLflow with {headers}: {answer.status_code}")
+    report(f"MLflow with {headers}: {response.status_code}")
 
 
-def test_both_answer_their_own(prefect: PrefectServer, mlflow_url: str) -> None:
+def test_both_servers_accept_requests_of_their_own_origin(
+    prefect: PrefectServer, mlflow_url: str
+) -> None:
     origin = prefect.url.removesuffix("/api")
     own = requests.post(
         f"{prefect.url}/flows/filter", json={}, headers={"Origin": origin}, timeout=10
     )
     assert own.status_code == 200
-    found = requests.post(
+    searched = requests.post(
         f"{mlflow_url}/api/2.0/mlflow/experiments/search", json={"max_results": 10}, timeout=10
     )
-    names = [each["name"] for each in found.json()["experiments"]]
+    names = [each["name"] for each in searched.json()["experiments"]]
     assert "planted" not in names
 
 
-def test_they_listen_on_loopback_only(prefect: PrefectServer, mlflow_url: str) -> None:
+def test_both_servers_listen_on_loopback_only(prefect: PrefectServer, mlflow_url: str) -> None:
     ports = {int(url.split(":")[2].split("/")[0]) for url in (prefect.url, mlflow_url)}
     sockets = [s for s in psutil.net_connections("tcp") if s.status == psutil.CONN_LISTEN]
     addresses: list[Any] = [socket.laddr for socket in sockets]
@@ -126,7 +128,7 @@ def test_they_listen_on_loopback_only(prefect: PrefectServer, mlflow_url: str) -
 
 
 @pytest.mark.skipif(not FULL, reason="minutes; `make faults`")
-def test_a_prefect_server_restarted_during_a_flow_costs_at_most_a_second_run(
+def test_after_a_restart_of_prefects_server_during_a_flow_a_second_run_completes(
     tmp_path: Path,
 ) -> None:
     clone = make_small_clone(tmp_path / "clone")
@@ -155,7 +157,7 @@ def test_a_prefect_server_restarted_during_a_flow_costs_at_most_a_second_run(
             300,
             lambda: (tmp_path / "flow.log").read_text(),
         )
-    time.sleep(5)  # nobody listens
+    time.sleep(5)  # no server is running
     with prefect_server(home, auth=None, port=port) as server:
         try:
             flow.wait(timeout=300)
@@ -174,4 +176,7 @@ def test_a_prefect_server_restarted_during_a_flow_costs_at_most_a_second_run(
         states = [run["state"]["name"] for run in server.call("POST", "/flow_runs/filter", {})]
     log_text = (tmp_path / "flow.log").read_text()
     assert len(clone.versions()) == 1, log_text
-    tell(f"Prefect server restarted: flow ended with {first}, again 0; states {states}, 1 version")
+    report(
+        f"Prefect server restarted: flow exited with {first}, second run with 0; states {states},"
+        " 1 version"
+    )

@@ -1,4 +1,4 @@
-"""The commands' bad input: one line that says what to do, and an exit code that is not 0."""
+"""Invalid input of the commands: one line that says what to do, and a non-zero exit code."""
 
 import os
 import shutil
@@ -39,7 +39,9 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (("flows.retrain", "epochs"), "epochs: must be key=value"),
     ],
 )
-def test_what_is_missing_is_named(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_a_missing_version_or_model_is_named(
+    folder: Path, arguments: tuple[str, ...], message: str
+) -> None:
     failed = run(folder, *arguments)
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
@@ -48,7 +50,9 @@ def test_what_is_missing_is_named(folder: Path, arguments: tuple[str, ...], mess
 
 
 @pytest.mark.parametrize("command", ["flows.promote", "flows.rollback", "flows.history"])
-def test_a_dead_mlflow_server_is_named_without_its_password(folder: Path, command: str) -> None:
+def test_an_unavailable_mlflow_server_is_named_without_its_password(
+    folder: Path, command: str
+) -> None:
     failed = run(folder, command, MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:9")
     assert failed.returncode == 75
     (line,) = failed.stderr.strip().splitlines()
@@ -56,7 +60,7 @@ def test_a_dead_mlflow_server_is_named_without_its_password(folder: Path, comman
     assert "secret" not in line
 
 
-def test_a_port_that_is_taken_is_named(folder: Path) -> None:
+def test_a_port_in_use_is_named(folder: Path) -> None:
     shutil.copy(REPOSITORY / "prefect.yaml", folder)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         failed = run(folder, "flows.serve", "--port", str(taken.getsockname()[1]))
@@ -64,7 +68,7 @@ def test_a_port_that_is_taken_is_named(folder: Path) -> None:
     assert "is taken" in failed.stderr
 
 
-def test_an_empty_ledger_says_so(folder: Path) -> None:
+def test_an_empty_ledger_is_reported(folder: Path) -> None:
     done = run(folder, "flows.history")
     assert done.returncode == 0
     assert done.stdout.startswith("no decision about sketch-colorizer yet")

@@ -1,4 +1,4 @@
-"""Our flows on a real, temporary Prefect: approval by a person, the data trigger, retries."""
+"""The flows on a real, temporary Prefect server: approval, the data trigger, retries."""
 
 import threading
 import time
@@ -46,30 +46,30 @@ def registry(in_folder: Path) -> Path:
     return make_registry(in_folder, NAME)
 
 
-def answer_when_asked(**answer: Any) -> threading.Thread:
-    """In a thread: wait for a paused run, and answer as a person does in the UI."""
+def resume_when_paused(**run_input: Any) -> threading.Thread:
+    """In a thread: wait for a paused run, and resume it with this input, as the UI does."""
 
-    def answer_it() -> None:
+    def resume() -> None:
         deadline_s = time.monotonic() + 60
         wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}})
         with get_client(sync_client=True) as client:
             while time.monotonic() < deadline_s:
                 for run in client.read_flow_runs(flow_run_filter=wanted):
-                    client.resume_flow_run(run.id, run_input=answer)
+                    client.resume_flow_run(run.id, run_input=run_input)
                     return
                 time.sleep(0.2)
 
-    thread = threading.Thread(target=answer_it)
+    thread = threading.Thread(target=resume)
     thread.start()
     return thread
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_persons_yes_promotes_and_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approval_promotes_and_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "POLL_S", 1)
-    person = answer_when_asked(approve=True, name="Ann", reason="good hair")
+    thread = resume_when_paused(approve=True, name="Ann", reason="good hair")
     state: State[Any] = promote(version="1", ask=True, return_state=True)
-    person.join()
+    thread.join()
     assert state.name == "Promoted", state
     client = mlflow_server.connect()
     assert find_aliases(client, NAME)["champion"] == 1
@@ -79,29 +79,31 @@ def test_a_persons_yes_promotes_and_is_written_down(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_persons_no_refuses_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejection_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "POLL_S", 1)
-    person = answer_when_asked(approve=False, name="Ann", reason="too pink")
+    thread = resume_when_paused(approve=False, name="Ann", reason="too pink")
     state: State[Any] = promote(version="1", ask=True, return_state=True)
-    person.join()
+    thread.join()
     assert state.name == "Refused"
     assert "not approved: too pink" in (state.message or "")
     assert find_aliases(mlflow_server.connect(), NAME) == {}
 
 
 @pytest.mark.usefixtures("registry")
-def test_no_answer_in_time_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_answer_in_time_the_promotion_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(approval, "TIMEOUT_S", 2)
     monkeypatch.setattr(approval, "POLL_S", 1)
     promote(version="1", ask=True, return_state=True)
-    # Prefect itself ends such a run, as failed; the ledger has the refusal
+    # Prefect ends such a run as failed; the ledger has the refusal
     (entry,) = ledger.read_entries(mlflow_server.connect(), NAME)
     assert entry.action == "refused"
     assert "no answer within 2 s" in entry.reason
 
 
 @pytest.mark.usefixtures("registry")
-def test_rollback_is_a_flow_too_and_its_errors_are_one_line() -> None:
+def test_rollback_is_a_flow_and_its_failure_is_one_line() -> None:
     failed: State[Any] = rollback(return_state=True)
     assert failed.is_failed()
     assert failed.message == (f"{NAME} has no alias previous; it has versions 1 to 2, aliases none")
@@ -112,7 +114,7 @@ def test_rollback_is_a_flow_too_and_its_errors_are_one_line() -> None:
     assert find_aliases(mlflow_server.connect(), NAME) == {"champion": 1, "previous": 2}
 
 
-def test_what_may_pass_is_tried_again_and_nothing_else() -> None:
+def test_only_transient_errors_are_retried() -> None:
     def verdict(error: Exception) -> bool:
         return may_pass(None, None, Failed(data=error))  # type: ignore[arg-type]
 
@@ -126,7 +128,7 @@ def test_what_may_pass_is_tried_again_and_nothing_else() -> None:
         assert not verdict(lasting)
 
 
-def test_a_task_that_may_pass_runs_again_until_it_does() -> None:
+def test_a_task_with_a_transient_error_is_retried_until_it_succeeds() -> None:
     tries: list[int] = []
 
     @task(retries=3, retry_delay_seconds=0.1, retry_condition_fn=may_pass)
@@ -147,7 +149,7 @@ def test_a_task_that_may_pass_runs_again_until_it_does() -> None:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the trigger starts, instead of starting it."""
+    """Collects the deployments that the trigger would start."""
     runs: list[str] = []
 
     def start(deployment: str) -> str:
@@ -176,19 +178,19 @@ def watched() -> str:
     return str(state.name)
 
 
-def test_the_trigger_fires_on_a_change_and_only_then(
+def test_the_trigger_starts_a_retraining_only_on_a_change(
     set_archive: Callable[[bytes], None], started: list[str]
 ) -> None:
     set_archive(b"first")
     assert [watched(), watched()] == ["Triggered", "Unchanged"]
-    set_archive(b"first")  # touched, not changed
+    set_archive(b"first")  # same content, new modification time
     assert watched() == "Unchanged"
     set_archive(b"other")
     assert [watched(), watched()] == ["Triggered", "Unchanged"]
     assert started == ["retrain/retrain"] * 2
 
 
-def test_a_change_whose_run_was_cancelled_fires_again(
+def test_a_change_whose_run_was_cancelled_starts_another_run(
     set_archive: Callable[[bytes], None], started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_archive(b"first")
@@ -197,7 +199,7 @@ def test_a_change_whose_run_was_cancelled_fires_again(
     assert watched() == "Triggered"
 
 
-def test_a_missing_source_fails_in_one_line(
+def test_a_missing_source_fails_with_one_line(
     set_archive: Callable[[bytes], None], started: list[str], in_folder: Path
 ) -> None:
     state: State[Any] = watch.watch(return_state=True)
@@ -205,7 +207,7 @@ def test_a_missing_source_fails_in_one_line(
     assert not started
 
 
-def test_states_pass_through_untouched() -> None:
+def test_a_state_that_a_flow_returns_is_kept() -> None:
     @failed_state_on_error
     def body() -> State[Any]:
         return Completed(message="fine")

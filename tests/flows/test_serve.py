@@ -1,4 +1,4 @@
-"""``make serve`` and ``prefect deploy`` deploy the same from one file: prefect.yaml."""
+"""``make serve`` and ``prefect deploy`` make the same deployments from prefect.yaml."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, RunnerDeployment]:
-    """What ``make serve`` serves, by name."""
+    """The deployments of ``make serve``, by name."""
     monkeypatch.chdir(REPOSITORY)
     return {name: to_deployment(entry) for name, entry in ENTRIES.items()}
 
@@ -32,7 +32,7 @@ def crons(deployment: RunnerDeployment) -> list[tuple[str, str | None]]:
     return [(s.cron, s.timezone) for s in schedules if isinstance(s, CronSchedule)]
 
 
-def test_all_that_people_start_is_served(served: dict[str, RunnerDeployment]) -> None:
+def test_every_flow_of_users_is_served(served: dict[str, RunnerDeployment]) -> None:
     assert {deployment.full_name for deployment in served.values()} == {
         "retrain/retrain",
         "watch/watch",
@@ -42,7 +42,7 @@ def test_all_that_people_start_is_served(served: dict[str, RunnerDeployment]) ->
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_is_served_as_prefect_deploy_would_deploy_it(
+def test_a_served_deployment_equals_that_of_prefect_deploy(
     served: dict[str, RunnerDeployment], name: str
 ) -> None:
     entry, deployment = ENTRIES[name], served[name]
@@ -52,15 +52,15 @@ def test_an_entry_is_served_as_prefect_deploy_would_deploy_it(
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_a_served_run_is_that_flow_with_parameters_it_takes(
+def test_the_parameters_of_a_served_flow_are_valid(
     served: dict[str, RunnerDeployment], name: str
 ) -> None:
     flow: Flow[..., Any] = load_flow_from_entrypoint(ENTRIES[name]["entrypoint"])
     assert flow.name == served[name].flow_name
-    flow.validate_parameters(dict(served[name].parameters or {}))  # raises if one isn't taken
+    flow.validate_parameters(dict(served[name].parameters or {}))  # raises if one is invalid
 
 
-def test_a_scheduled_retraining_promotes_what_is_better_at_head(
+def test_a_scheduled_retraining_uses_head_and_promotes(
     served: dict[str, RunnerDeployment],
 ) -> None:
     assert served["retrain"].parameters == {"ref": "HEAD", "promote": "yes"}
@@ -70,7 +70,7 @@ def test_a_scheduled_retraining_promotes_what_is_better_at_head(
 
 
 @pytest.mark.parametrize("name", ["retrain", "watch"])
-def test_a_second_run_beside_the_first_is_cancelled(
+def test_a_second_concurrent_run_is_cancelled(
     served: dict[str, RunnerDeployment], name: str
 ) -> None:
     options = served[name].concurrency_options

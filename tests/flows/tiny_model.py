@@ -1,4 +1,4 @@
-"""A model that takes no time: one 1×1 convolution as ONNX, in a real exported folder."""
+"""A minimal model: one 1×1 convolution as ONNX, in a real exported folder."""
 
 import json
 import shutil
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 SIZE = 32
 TRUE_GAINS = (0.2, 0.5, 0.9)
-"""The colour of a test pair is its sketch times these."""
+"""The colour of a test pair is its sketch times these gains (RGB)."""
 
 
 def make_folder(folder: Path, gains: Sequence[float], *, bias: float = 0.0) -> Path:
-    """An exported folder whose model multiplies the sketch by a gain a channel, and adds a bias."""
+    """An exported folder whose model computes ``gain · sketch + bias`` for each channel."""
     folder.mkdir(parents=True)
     sketch: list[str | int | None] = ["batch", 1, SIZE, SIZE]
     colour: list[str | int | None] = ["batch", 3, SIZE, SIZE]
@@ -79,7 +79,7 @@ def register_folder(client: "MlflowClient", name: str, folder: Path) -> int:
 
 
 def make_registry(folder: Path, name: str) -> Path:
-    """Our params, test pairs, and a registry (SQLite) of two models, the second better."""
+    """The params, test pairs, and a registry (SQLite) of two models, the second better."""
     shutil.copy(REPOSITORY / "params.yaml", folder)
     write_test_set(folder / "data" / "prepared")
     client = mlflow_server.connect()

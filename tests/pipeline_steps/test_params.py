@@ -110,8 +110,8 @@ def test_an_int_is_accepted_for_a_float(tree: Any) -> None:
         "benchmarks.gpu",
     ],
 )
-def test_what_runs_on_a_gpu_machine_imports_none_of_the_pipelines_packages(module: str) -> None:
-    """It has torch, numpy, safetensors, pyyaml, tqdm, Pillow and filelock only."""
+def test_the_trainer_imports_no_package_that_a_gpu_machine_lacks(module: str) -> None:
+    """Such a machine has torch, numpy, safetensors, pyyaml, tqdm, Pillow and filelock only."""
     absent = ("annotated_types", "dvc", "mlflow", "pandas", "prefect", "pydantic", "requests")
     code = (
         f"import sys, pkgutil, importlib; module = importlib.import_module({module!r})\n"
@@ -177,10 +177,10 @@ def test_latin_1_folders_and_fifos_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["x" * 10_000, ["x" * 1000] * 1000, {"a": ["b"] * 10_000}])
 def test_a_long_value_is_shortened(tree: Any, value: object) -> None:
     for name in ("epochs", "gan_loss", "generator_lr"):
-        broken = copy.deepcopy(tree)
-        broken["train"][name] = value
+        invalid = copy.deepcopy(tree)
+        invalid["train"][name] = value
         with pytest.raises(ParamError, match=f"train.{name}: must be") as refused:
-            check_params(broken)
+            check_params(invalid)
         assert len(str(refused.value)) < 200
 
 
@@ -201,7 +201,7 @@ def test_an_override_that_is_not_yaml_is_refused(
         read_overrides(Path("params/kaggle.yaml"), [word])
 
 
-def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+def test_a_missing_params_file_is_reported_with_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(ParamError, match="run from the repository's root"):
         read_params(tmp_path / "params.yaml")
 

@@ -1,4 +1,4 @@
-"""A clone of the repository with small params, and what a user does in it."""
+"""A clone of the repository with small params, and the commands of a user."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
 
 
 class Clone:
-    """A clone with small params, and what a user does in it."""
+    """A clone with small params; the methods run commands as a user does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class Clone:
     def run(
         self, *command: str, check: bool = True, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone, our Python first on the path."""
+        """Run a command in the clone, with this Python first on the path."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -76,12 +76,12 @@ class Clone:
         return json.loads((self.folder / path).read_text())
 
     def copy_to(self, folder: Path) -> "Clone":
-        """The committed files alone, as another person's clone has them."""
+        """Clone it: the committed files only."""
         self.run("git", "clone", "-q", str(self.folder), str(folder))
         return Clone(folder)
 
     def versions(self) -> list[dict[str, Any]]:
-        """All versions of the registered model, as plain values."""
+        """All versions of the registered model: version, tags and aliases."""
         script = """
 import json
 from pipeline_steps.tracking.mlflow_server import connect
@@ -96,7 +96,7 @@ print(json.dumps([{"version": v.version, "tags": v.tags, "aliases": v.aliases} f
 
 
 def make_small_clone(folder: Path) -> Clone:
-    """A repository of its own with the files as they are here, committed, params small."""
+    """Make a new repository of the working tree's files with small params, committed."""
     folder.mkdir()
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

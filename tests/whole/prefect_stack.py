@@ -1,6 +1,6 @@
-"""A Prefect of its own for tests: PostgreSQL, server, worker and a listener, all on loopback.
+"""A Prefect installation for tests: PostgreSQL, server, worker, webhook; all on loopback.
 
-Every context manager waits until its part answers, and ends what it started, in bounded time.
+Each context manager waits until its process responds, and ends it afterwards, in bounded time.
 """
 
 import json
@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 import psutil
 import requests
 
-START_S = 180.0  # a loaded machine migrates an empty database in a minute
+START_S = 180.0  # migrating an empty database takes a minute on a loaded machine
 END_S = 20.0
 MAX_RECEIVED = 100
-# the loops that a test would otherwise wait for; the defaults are 5 to 60 seconds
+# intervals of the server's loops that tests wait for; the defaults are 5 to 60 s
 QUICK_LOOPS = {
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "5",
@@ -42,7 +42,7 @@ QUICK_LOOPS = {
 
 
 class State(NamedTuple):
-    """The state of a flow run: ``CRASHED``, ``Crashed``, and why."""
+    """The state of a flow run: type (``CRASHED``), name (``Crashed``) and message."""
 
     type: str
     name: str
@@ -51,26 +51,26 @@ class State(NamedTuple):
 
 @dataclass
 class PrefectServer:
-    """A running server, and what a client needs and asks."""
+    """A running server, a client's environment for it, and requests to its API."""
 
     url: str
     environment: dict[str, str]
     log_path: Path
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask the API as an authorised client; fail on any answer but a success."""
+        """Send an authorised request to the API; return its JSON; fail on an error status."""
         user, _, password = self.environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.request(
+            response = session.request(
                 method,
                 f"{self.url}{path}",
                 json=body,
                 auth=(user, password) if user else None,
                 timeout=30,
             )
-        assert answer.ok, f"{method} {path} gave {answer.status_code}: {answer.text[:1000]}"
-        return answer.json() if answer.content else None
+        assert response.ok, f"{method} {path} gave {response.status_code}: {response.text[:1000]}"
+        return response.json() if response.content else None
 
     def run(self, *command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a Python command line (``-m prefect …``) as a client of this server."""
@@ -92,7 +92,7 @@ class PrefectServer:
         return str(self.call("GET", f"/deployments/name/{name}")["id"])
 
     def start_run(self, deployment: str, **parameters: Any) -> str:
-        """Ask for a run of ``flow/deployment`` now; its id."""
+        """Start a run of ``flow/deployment``; return its id."""
         identity = self.deployment_id(deployment)
         path = f"/deployments/{identity}/create_flow_run"
         return str(self.call("POST", path, {"parameters": parameters})["id"])
@@ -107,12 +107,12 @@ class PrefectServer:
         return found
 
     def state(self, run_id: str) -> State:
-        """The state that a flow run is in."""
+        """The current state of a flow run."""
         state = self.call("GET", f"/flow_runs/{run_id}")["state"]
         return State(state["type"], state["name"], state["message"] or "")
 
     def cancel(self, run_id: str) -> None:
-        """Ask for a flow run to be cancelled, as the button of the page does."""
+        """Cancel a flow run, as the button of Prefect's page does."""
         body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
         self.call("POST", f"/flow_runs/{run_id}/set_state", body)
 
@@ -130,16 +130,16 @@ class PrefectServer:
         return seen[-1]
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float, complaint: Callable[[], str]) -> None:
-    """Ask until it holds; fail with the complaint when it took too long."""
+def wait_until(condition: Callable[[], bool], timeout_s: float, message: Callable[[], str]) -> None:
+    """Poll until the condition holds; fail with the message after ``timeout_s``."""
     deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s, f"after {timeout_s:.0f} s {complaint()}"
+    while not condition():
+        assert time.monotonic() < deadline_s, f"after {timeout_s:.0f} s {message()}"
         time.sleep(0.25)
 
 
 def free_port() -> int:
-    """A port of the loopback that is free right now."""
+    """A port on loopback that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -147,7 +147,7 @@ def free_port() -> int:
 
 
 def postgres_binaries() -> Path | None:
-    """The folder with ``initdb``, ``postgres`` and ``pg_isready``, the newest; None without."""
+    """The newest folder with ``initdb``, ``postgres`` and ``pg_isready``; None if not found."""
     found = [Path(at).resolve().parent] if (at := shutil.which("initdb")) else []
     found += sorted(
         Path("/usr/lib/postgresql").glob("*/bin"),
@@ -160,44 +160,55 @@ def postgres_binaries() -> Path | None:
 
 @contextmanager
 def postgres_cluster(folder: Path) -> Iterator[str]:
-    """A new PostgreSQL, its log in ``folder``; gives the URL that Prefect takes."""
+    """Start a new PostgreSQL, its log in ``folder``; yield its URL for Prefect."""
     binaries = postgres_binaries()
     assert binaries is not None, "PostgreSQL's initdb and postgres are not found"
-    # PostgreSQL refuses to run as root, and pytest's folders are closed to anybody else
+    # PostgreSQL refuses to run as root, and other users can't read pytest's folders
     owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="postgres-") as temporary:
         home = Path(temporary)
         password, port, log_path = secrets.token_hex(16), free_port(), folder / "postgres.log"
         (home / "password").write_text(password)
-        how: dict[str, Any] = {"cwd": home, "stdin": subprocess.DEVNULL, "start_new_session": True}
+        options: dict[str, Any] = {
+            "cwd": home,
+            "stdin": subprocess.DEVNULL,
+            "start_new_session": True,
+        }
         if owner:
-            how |= {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+            options |= {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
             for path in (home, home / "password"):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
-        wanted = f"-D {home}/data -U prefect -E UTF8 --locale=C --no-sync -A scram-sha-256"
-        made = subprocess.run(
-            [binaries / "initdb", *wanted.split(), f"--pwfile={home}/password"],
+        initdb_arguments = (
+            f"-D {home}/data -U prefect -E UTF8 --locale=C --no-sync -A scram-sha-256"
+        )
+        created = subprocess.run(
+            [binaries / "initdb", *initdb_arguments.split(), f"--pwfile={home}/password"],
             capture_output=True,
             text=True,
             timeout=120,
-            **how,
+            **options,
         )
-        assert made.returncode == 0, made.stderr
-        options = f"-D {home}/data -h 127.0.0.1 -p {port} -k {home} -F"
+        assert created.returncode == 0, created.stderr
+        postgres_arguments = f"-D {home}/data -h 127.0.0.1 -p {port} -k {home} -F"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [binaries / "postgres", *options.split()], stdout=log, stderr=log, **how
+                [binaries / "postgres", *postgres_arguments.split()],
+                stdout=log,
+                stderr=log,
+                **options,
             )
         ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
         try:
             wait_until(
-                lambda: lives(process, log_path) and subprocess.call(ready, timeout=30) == 0,
+                lambda: (
+                    require_running(process, log_path) and subprocess.call(ready, timeout=30) == 0
+                ),
                 START_S,
                 lambda: f"PostgreSQL does not answer:\n{tail(log_path)}",
             )
             yield f"postgresql+asyncpg://prefect:{password}@127.0.0.1:{port}/postgres"
         finally:
-            end(process, signal.SIGINT)  # PostgreSQL's "fast": closes the connections of others
+            end(process, signal.SIGINT)  # PostgreSQL's fast shutdown, which closes connections
 
 
 @contextmanager
@@ -207,7 +218,7 @@ def prefect_server(
     auth: str | None = "admin:secret",
     port: int | None = None,
 ) -> Iterator[PrefectServer]:
-    """A Prefect server; home, log and (without ``database_url``) SQLite in ``folder``."""
+    """Start a Prefect server; home, log and (without ``database_url``) SQLite in ``folder``."""
     port = port or free_port()
     log_path = folder / "server.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -222,7 +233,7 @@ def prefect_server(
         "PREFECT_HOME": str(folder / "client"),
     }
     server = common | QUICK_LOOPS | {"PREFECT_HOME": str(folder / "server")}
-    # the server's own automations call its API, and need to know where it is
+    # the server's automations call its API
     server |= {"PREFECT_API_URL": client["PREFECT_API_URL"]}
     if auth:
         client["PREFECT_API_AUTH_STRING"] = auth
@@ -240,17 +251,17 @@ def prefect_server(
             stderr=log,
             start_new_session=True,
         )
-    made = PrefectServer(client["PREFECT_API_URL"], client, log_path)
+    prefect = PrefectServer(client["PREFECT_API_URL"], client, log_path)
 
     def healthy() -> bool:
         try:
-            return lives(process, log_path) and bool(made.call("GET", "/health"))
+            return require_running(process, log_path) and bool(prefect.call("GET", "/health"))
         except requests.ConnectionError:
             return False
 
     try:
         wait_until(healthy, START_S, lambda: f"the server does not answer:\n{tail(log_path)}")
-        yield made
+        yield prefect
     finally:
         end(process)
 
@@ -259,7 +270,7 @@ def prefect_server(
 def process_worker(
     server: PrefectServer, pool: str, cwd: Path, **environment: str
 ) -> Iterator[subprocess.Popen[Any]]:
-    """A worker that runs flows as processes; makes the pool if the server has none so named."""
+    """Start a worker that runs flows as processes; creates the work pool if it is missing."""
     log_path = cwd / f"worker-{pool}-{secrets.token_hex(4)}.log"
     name = log_path.stem
     command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
@@ -275,7 +286,7 @@ def process_worker(
         )
 
     def online() -> bool:
-        if not lives(process, log_path):
+        if not require_running(process, log_path):
             return False
         pools = server.call("POST", "/work_pools/filter", {})
         if pool not in [known["name"] for known in pools]:
@@ -291,7 +302,7 @@ def process_worker(
 
 
 def kill_with_children(process: subprocess.Popen[Any]) -> None:
-    """Kill a worker as a power cut would: it and the flows it runs, at once."""
+    """SIGKILL a worker and the flow runs that it started, as a power failure would."""
     family = [psutil.Process(process.pid), *children(process)]
     for member in family:
         member.kill()
@@ -300,18 +311,18 @@ def kill_with_children(process: subprocess.Popen[Any]) -> None:
 
 
 def children(process: subprocess.Popen[Any]) -> list[psutil.Process]:
-    """The processes below it, which are in sessions of their own where a worker made them."""
+    """All child processes, recursively; a worker starts them in new sessions."""
     try:
         return psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
-def end(process: subprocess.Popen[Any], options: int = signal.SIGTERM) -> None:
-    """Ask a process to end, then end it and all below it."""
+def end(process: subprocess.Popen[Any], signal_number: int = signal.SIGTERM) -> None:
+    """Send a signal; kill the process after ``END_S``, then its remaining children."""
     family = children(process)
     if process.poll() is None:
-        process.send_signal(options)
+        process.send_signal(signal_number)
         try:
             process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -324,20 +335,22 @@ def end(process: subprocess.Popen[Any], options: int = signal.SIGTERM) -> None:
     psutil.wait_procs(alive, END_S)
 
 
-def lives(process: subprocess.Popen[Any], log_path: Path) -> bool:
-    """True while the process lives; fail with its log when it ended by itself."""
-    assert process.poll() is None, f"it ended with {process.returncode}:\n{tail(log_path)}"
+def require_running(process: subprocess.Popen[Any], log_path: Path) -> bool:
+    """True while the process runs; fail with the last lines of its log if it has ended."""
+    assert process.poll() is None, (
+        f"the process exited with {process.returncode}:\n{tail(log_path)}"
+    )
     return True
 
 
 def tail(log_path: Path) -> str:
-    """The last lines of a log."""
+    """The last 40 lines of a log."""
     return "\n".join(log_path.read_text(errors="replace").splitlines()[-40:])
 
 
 @dataclass
 class Receiver:
-    """A listener, and what it was sent: pairs of path and JSON body."""
+    """A webhook's address and the requests it received: pairs of path and JSON body."""
 
     url: str
     received: list[tuple[str, Any]] = field(default_factory=list)
@@ -345,7 +358,7 @@ class Receiver:
 
 @contextmanager
 def webhook_receiver() -> Iterator[Receiver]:
-    """Listen for JSON posted to the loopback; keep the first hundred."""
+    """Listen on loopback for posted JSON; keep the first ``MAX_RECEIVED`` requests."""
     receiver = Receiver("")
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The whole pipeline as a user runs it: a clone, real DVC, real MLflow on SQLite, tiny."""
+"""The whole pipeline as a user runs it, at a small size: a clone, real DVC, MLflow on SQLite."""
 
 import json
 import sys
@@ -23,42 +23,42 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clon
 
 @pytest.fixture(scope="module")
 def reproduced(make_clone: Callable[[str], Clone]) -> tuple[Clone, str]:
-    """A clone in which ``dvc repro`` has run, and what it printed."""
+    """A clone in which ``dvc repro`` has run, and its output."""
     clone = make_clone("done")
     return clone, clone.dvc("repro")
 
 
 @pytest.fixture(scope="module")
-def done(reproduced: tuple[Clone, str]) -> Clone:
-    """The clone with its model registered, and dvc.lock committed."""
+def registered(reproduced: tuple[Clone, str]) -> Clone:
+    """The same clone with its model registered and dvc.lock committed."""
     clone, _ = reproduced
     clone.run(*REGISTER)
     clone.commit()
     return clone
 
 
-def test_a_plain_repro_says_how_to_register(reproduced: tuple[Clone, str]) -> None:
+def test_repro_ends_by_printing_how_to_register(reproduced: tuple[Clone, str]) -> None:
     _, printed = reproduced
     export = printed[printed.index("Running stage 'export'") :]
     lines = export[: export.index("Updating lock file")].strip().splitlines()
     assert "python -m pipeline_steps register" in lines[-1]
 
 
-def test_repro_leaves_a_measured_exported_registered_generator(done: Clone) -> None:
-    evaluation = done.json("metrics/evaluation.json")
+def test_repro_and_register_evaluate_export_and_register_a_generator(registered: Clone) -> None:
+    evaluation = registered.json("metrics/evaluation.json")
     assert set(evaluation) == {"generator", "copy_sketch", "white", "train_mean", "test_pairs"}
     assert set(evaluation["generator"]) == {"l1", "psnr", "ssim", "chroma"}
     assert evaluation["test_pairs"] == 6
-    (version,) = done.versions()
+    (version,) = registered.versions()
     assert version["aliases"] == ["candidate"]
-    assert version["tags"]["model_sha256"] == done.sha256("models/colorizer/generator.onnx")
+    assert version["tags"]["model_sha256"] == registered.sha256("models/colorizer/generator.onnx")
 
 
-def test_a_second_repro_runs_nothing(done: Clone) -> None:
-    printed = done.dvc("repro")
+def test_a_second_repro_runs_no_stage(registered: Clone) -> None:
+    printed = registered.dvc("repro")
     assert printed.count("didn't change, skipping") == 5
     assert "Running stage" not in printed
-    assert "up to date" in done.dvc("status")
+    assert "up to date" in registered.dvc("status")
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_a_second_repro_runs_nothing(done: Clone) -> None:
         ("flows/retrain.py", None),
     ],
 )
-def test_an_edit_reruns_from_the_stage_that_uses_it(
-    done: Clone, file: str, first_changed: str | None
+def test_an_edit_invalidates_the_first_stage_that_uses_the_file(
+    registered: Clone, file: str, first_changed: str | None
 ) -> None:
-    path = done.folder / file
+    path = registered.folder / file
     source = path.read_text()
     path.write_text(source + "\n# edited\n")
     try:
-        status = json.loads(done.dvc("status", "--json"))
+        status = json.loads(registered.dvc("status", "--json"))
     finally:
         path.write_text(source)
     edited = [
@@ -92,28 +92,28 @@ def test_an_edit_reruns_from_the_stage_that_uses_it(
     assert next(iter(edited), None) == first_changed
 
 
-def test_compiled_code_changes_no_stage(done: Clone) -> None:
-    cache = done.folder / "pipeline_steps" / "train" / "__pycache__"
+def test_python_bytecode_invalidates_no_stage(registered: Clone) -> None:
+    cache = registered.folder / "pipeline_steps" / "train" / "__pycache__"
     cache.mkdir(exist_ok=True)
     (cache / "new.cpython-311.pyc").write_bytes(b"compiled")
-    assert "up to date" in done.dvc("status")
+    assert "up to date" in registered.dvc("status")
 
 
-def test_metrics_params_plots_and_dag_answer(done: Clone) -> None:
-    assert "metrics/evaluation.json" in done.dvc("metrics", "show")
-    assert "evaluate" in done.dvc("dag")
-    page = done.dvc("plots", "show").strip().splitlines()[-1]
+def test_dvc_shows_metrics_params_plots_and_the_graph(registered: Clone) -> None:
+    assert "metrics/evaluation.json" in registered.dvc("metrics", "show")
+    assert "evaluate" in registered.dvc("dag")
+    page = registered.dvc("plots", "show").strip().splitlines()[-1]
     html = Path(page.removeprefix("file://")).read_text()
     assert "loss_discriminator" in html
     assert html.count("<img") >= 5
-    done.set_params({"train": {"epochs": 3}})
+    registered.set_params({"train": {"epochs": 3}})
     try:
-        assert "train.epochs" in done.dvc("params", "diff")
+        assert "train.epochs" in registered.dvc("params", "diff")
     finally:
-        done.set_params({"train": {"epochs": 2}})
+        registered.set_params({"train": {"epochs": 2}})
 
 
-def test_the_registered_version_leads_back_to_all_it_was_made_from(done: Clone) -> None:
+def test_the_registered_version_names_its_commit_data_params_and_metrics(registered: Clone) -> None:
     script = """
 import json, mlflow
 from pipeline_steps.tracking.mlflow_server import connect
@@ -127,14 +127,14 @@ print(json.dumps(dict(
     artifacts=[a.path for a in client.list_artifacts(version.run_id)],
 )))
 """
-    found = json.loads(done.run(sys.executable, "-c", script).stdout.splitlines()[-1])
-    head = done.run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
+    found = json.loads(registered.run(sys.executable, "-c", script).stdout.splitlines()[-1])
+    head = registered.run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
     assert found["version_tags"]["git_commit"] == head
     assert found["version_tags"]["git_dirty"] == "false"
-    dataset = done.json("data/prepared/dataset.json")
+    dataset = registered.json("data/prepared/dataset.json")
     assert found["version_tags"]["data_fingerprint"] == dataset["fingerprint"]
     assert found["params"]["train.epochs"] == "2"
-    evaluation = done.json("metrics/evaluation.json")
+    evaluation = registered.json("metrics/evaluation.json")
     assert found["metrics"]["test_l1"] == evaluation["generator"]["l1"]
     assert float(found["version_tags"]["generator.l1"]) == evaluation["generator"]["l1"]
     assert sorted(found["datasets"]) == ["train", "val"]
@@ -142,7 +142,7 @@ print(json.dumps(dict(
     assert {"evaluation", "environment.json", "strips.png", "pipeline"} <= set(found["artifacts"])
 
 
-def test_the_registered_model_colours_as_the_exported_folder_does(done: Clone) -> None:
+def test_the_registered_model_equals_the_exported_folder(registered: Clone) -> None:
     script = """
 import mlflow.onnx, numpy as np, onnxruntime
 from colorizer import Colorizer
@@ -152,37 +152,41 @@ model = mlflow.onnx.load_model("models:/sketch-colorizer@candidate")
 session = onnxruntime.InferenceSession(
     model.SerializeToString(), providers=["CPUExecutionProvider"])
 sketch = np.random.default_rng(1).uniform(-1, 1, (3, 1, 32, 32)).astype(np.float32)
-(registered,) = session.run(None, {"sketch": sketch})
-assert np.array_equal(registered, Colorizer.load("models/colorizer").session.run(sketch))
+(from_registry,) = session.run(None, {"sketch": sketch})
+assert np.array_equal(from_registry, Colorizer.load("models/colorizer").session.run(sketch))
 folder = mlflow.artifacts.download_artifacts("models:/sketch-colorizer@candidate")
 import pathlib; print(sorted(p.name for p in pathlib.Path(folder, "extra_files").iterdir()))
 """
-    printed = done.run(sys.executable, "-c", script).stdout
+    printed = registered.run(sys.executable, "-c", script).stdout
     assert "generator.safetensors" in printed
     assert "config.json" in printed
 
 
-def test_registering_again_changes_nothing(done: Clone) -> None:
-    printed = done.run(*REGISTER).stdout
+def test_registering_again_changes_nothing(registered: Clone) -> None:
+    printed = registered.run(*REGISTER).stdout
     assert "had this model already as version 1" in printed
-    assert len(done.versions()) == 1
+    assert len(registered.versions()) == 1
 
 
-def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(done: Clone, tmp_path: Path) -> None:
-    done.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
-    done.commit()
-    done.dvc("push")
-    fresh = done.copy_to(tmp_path / "fresh")
+def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(
+    registered: Clone, tmp_path: Path
+) -> None:
+    registered.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
+    registered.commit()
+    registered.dvc("push")
+    fresh = registered.copy_to(tmp_path / "fresh")
     fresh.dvc("pull")
     assert "Running stage" not in fresh.dvc("repro")
     for state in ("is now version 1", "had this model already as version 1"):
         assert state in fresh.run(*REGISTER).stdout
     (version,) = fresh.versions()
-    assert version["tags"]["generator.l1"] == done.versions()[0]["tags"]["generator.l1"]
+    assert version["tags"]["generator.l1"] == registered.versions()[0]["tags"]["generator.l1"]
 
 
-def test_an_experiment_changes_a_param_and_is_compared(done: Clone, tmp_path: Path) -> None:
-    clone = done.copy_to(tmp_path / "experiment")
+def test_an_experiment_runs_with_a_changed_param_and_is_compared(
+    registered: Clone, tmp_path: Path
+) -> None:
+    clone = registered.copy_to(tmp_path / "experiment")
     clone.run("git", "config", "user.name", "t")
     clone.run("git", "config", "user.email", "t@t")
     clone.dvc("exp", "run", "-S", "train.epochs=1")
@@ -190,10 +194,10 @@ def test_an_experiment_changes_a_param_and_is_compared(done: Clone, tmp_path: Pa
     assert "train.epochs" in clone.dvc("params", "diff")
 
 
-def test_the_same_commit_trained_elsewhere_gives_the_same_bytes(
-    done: Clone, tmp_path: Path
+def test_the_same_commit_in_another_clone_gives_the_same_bytes(
+    registered: Clone, tmp_path: Path
 ) -> None:
-    again = done.copy_to(tmp_path / "again")
+    again = registered.copy_to(tmp_path / "again")
     again.dvc("repro")
     for file in (
         "data/raw/pairs.zip",
@@ -205,14 +209,14 @@ def test_the_same_commit_trained_elsewhere_gives_the_same_bytes(
         "metrics/evaluation.json",
         "reports/train/history.csv",
     ):
-        assert again.sha256(file) == done.sha256(file), file
+        assert again.sha256(file) == registered.sha256(file), file
 
 
-def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
-    done: Clone, tmp_path: Path
+def test_an_unavailable_mlflow_server_is_reported_before_any_work(
+    registered: Clone, tmp_path: Path
 ) -> None:
     started_s = time.monotonic()
-    failed = done.run(
+    failed = registered.run(
         sys.executable,
         "-m",
         "pipeline_steps",
@@ -220,7 +224,7 @@ def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
         check=False,
         environment={"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"},
     )
-    assert failed.returncode == 75  # another try may do
+    assert failed.returncode == 75  # EX_TEMPFAIL: may be retried
     assert time.monotonic() - started_s < 60
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: no MLflow server answers at http://127.0.0.1:9")
@@ -228,23 +232,23 @@ def test_a_dead_tracking_server_is_told_in_seconds_before_any_work(
     assert "secret" not in failed.stdout + failed.stderr
 
 
-def test_a_bad_param_stops_the_stage_with_one_line(done: Clone) -> None:
-    done.set_params({"train": {"batch_size": 0}})
+def test_an_invalid_param_is_reported_in_one_line(registered: Clone) -> None:
+    registered.set_params({"train": {"batch_size": 0}})
     try:
-        failed = done.run(sys.executable, "-m", "pipeline_steps", "train", check=False)
+        failed = registered.run(sys.executable, "-m", "pipeline_steps", "train", check=False)
     finally:
-        done.set_params({"train": {"batch_size": 4}})
+        registered.set_params({"train": {"batch_size": 4}})
     assert failed.returncode == 1
     assert failed.stderr.strip() == "error: train.batch_size: must be ≥ 1, got 0"
 
 
-def test_a_sketch_is_coloured_from_the_command_line(done: Clone, tmp_path: Path) -> None:
+def test_a_sketch_is_coloured_from_the_command_line(registered: Clone, tmp_path: Path) -> None:
     from PIL import Image
 
     sketch = np.full((40, 60), 255, np.uint8)
     sketch[10:12] = 0
     Image.fromarray(sketch).save(tmp_path / "sketch.png")
-    done.run(
+    registered.run(
         sys.executable,
         "-m",
         "colorizer",

@@ -1,4 +1,4 @@
-"""Prefect as we deploy it: PostgreSQL, a password, a process worker, and what they promise."""
+"""Prefect as it is deployed: PostgreSQL, a password, a process worker, automations."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.whole.prefect_stack import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
-START_S = 90.0  # until a loaded machine has imported prefect and begun a run
+START_S = 90.0  # importing Prefect and starting a run on a loaded machine
 SILENCE_S = 35
 TERMINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 FLOWS = """
@@ -60,7 +60,7 @@ CustomWebhookNotificationBlock(
 
 
 def deploy(server: PrefectServer, folder: Path, pool: str) -> None:
-    """Write the toy flows to a folder, and deploy each to the pool, named as the pool."""
+    """Write the test flows to a folder, and deploy each to the pool under the pool's name."""
     (folder / "toys.py").write_text(FLOWS)
     heartbeat = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
     changes: dict[str, dict[str, Any]] = {
@@ -86,7 +86,7 @@ def deploy(server: PrefectServer, folder: Path, pool: str) -> None:
     server.run("-m", "prefect", "--no-prompt", "deploy", "--all", cwd=folder)
 
 
-def set_up(server: PrefectServer) -> str:
+def set_up_automations(server: PrefectServer) -> str:
     options = ("--notify", "custom-webhook/ops", "--silence", str(SILENCE_S))
     return server.run("-m", "flows.ui.automations", *options, cwd=REPOSITORY).stdout
 
@@ -110,31 +110,31 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 def server(
     bare: PrefectServer, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PrefectServer]:
-    """The server with our automations, a worker, and the toy flows deployed."""
+    """The server with the project's automations, a worker, and the test flows deployed."""
     folder = tmp_path_factory.mktemp("toys")
     bare.run("-c", BLOCK, receiver.url, cwd=folder)
-    set_up(bare)
+    set_up_automations(bare)
     with process_worker(bare, "toys", folder):
         deploy(bare, folder, "toys")
         yield bare
 
 
 @pytest.mark.parametrize("auth", [None, ("admin", "wrong"), ("", "")])
-def test_the_api_is_closed_to_those_without_the_password(
+def test_a_request_without_the_password_is_refused(
     bare: PrefectServer, auth: tuple[str, str] | None
 ) -> None:
-    answer = requests.post(f"{bare.url}/flows/filter", json={}, auth=auth, timeout=30)
-    assert answer.status_code == 401
+    response = requests.post(f"{bare.url}/flows/filter", json={}, auth=auth, timeout=30)
+    assert response.status_code == 401
 
 
-def test_a_filter_of_nulls_is_answered(bare: PrefectServer) -> None:
-    # fastapi >= 0.151 makes the server answer 422 to what its own client sends
+def test_a_filter_of_nulls_is_accepted(bare: PrefectServer) -> None:
+    # with fastapi >= 0.151 the server answers 422 to such requests of its own client
     kinds = ("flows", "flow_runs", "task_runs", "deployments", "work_pools")
     assert bare.call("POST", "/flows/filter", dict.fromkeys(kinds)) == []
 
 
-def test_schedules_fire_on_the_worker_at_their_time(server: PrefectServer) -> None:
-    # sqlalchemy 2.1 makes every pass of the scheduler fail, so that nothing ever fires
+def test_scheduled_runs_start_on_time(server: PrefectServer) -> None:
+    # with sqlalchemy 2.1 every loop of the scheduler fails, and no run is scheduled
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=20)
     cron = soon.replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
     anchor, start = (cron + dt.timedelta(seconds=seconds) for seconds in (1, 2))
@@ -149,12 +149,12 @@ def test_schedules_fire_on_the_worker_at_their_time(server: PrefectServer) -> No
     for run, expected in zip(server.runs("tick/toys"), (cron, anchor, start), strict=False):
         assert dt.datetime.fromisoformat(run["expected_start_time"]) == expected
         assert server.wait_for_state(run["id"], TERMINAL, 90 + START_S).type == "COMPLETED"
-        begun = server.call("GET", f"/flow_runs/{run['id']}")["start_time"]
-        # a run may begin some milliseconds early
-        assert dt.datetime.fromisoformat(begun) >= expected - dt.timedelta(seconds=1)
+        started = server.call("GET", f"/flow_runs/{run['id']}")["start_time"]
+        # a run may start some milliseconds early
+        assert dt.datetime.fromisoformat(started) >= expected - dt.timedelta(seconds=1)
 
 
-def test_a_second_run_is_cancelled_while_the_first_runs(
+def test_a_second_run_is_cancelled_while_the_first_is_running(
     server: PrefectServer, tmp_path: Path
 ) -> None:
     first = server.start_run("hold/toys", folder=str(tmp_path))
@@ -167,17 +167,17 @@ def test_a_second_run_is_cancelled_while_the_first_runs(
 
 def test_a_cancelled_run_ends_with_its_process(server: PrefectServer, tmp_path: Path) -> None:
     run = server.start_run("hold/toys", folder=str(tmp_path))
-    wait_until((tmp_path / "pid").exists, START_S, lambda: "the flow did not begin")
+    wait_until((tmp_path / "pid").exists, START_S, lambda: "the flow did not start")
     process = psutil.Process(int((tmp_path / "pid").read_text()))
     server.cancel(run)
     assert server.wait_for_state(run, TERMINAL, START_S).type == "CANCELLED"
     process.wait(START_S)
 
 
-def test_a_run_killed_with_its_worker_is_crashed_and_gives_its_place_back(
+def test_a_run_killed_with_its_worker_becomes_crashed_and_frees_its_concurrency_slot(
     server: PrefectServer, tmp_path: Path
 ) -> None:
-    def beats(run_id: str) -> bool:
+    def has_heartbeat(run_id: str) -> bool:
         wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
         resource = {"resource": {"id": [f"prefect.flow-run.{run_id}"]}}
         found = server.call("POST", "/events/filter", {"filter": wanted | resource})
@@ -186,7 +186,7 @@ def test_a_run_killed_with_its_worker_is_crashed_and_gives_its_place_back(
     with process_worker(server, "doomed", tmp_path) as worker:
         deploy(server, tmp_path, "doomed")
         lost = server.start_run("hold/doomed", folder=str(tmp_path))
-        wait_until(lambda: beats(lost), START_S, lambda: "no heartbeat came")
+        wait_until(lambda: has_heartbeat(lost), START_S, lambda: "no heartbeat was received")
         kill_with_children(worker)
     state = server.wait_for_state(lost, TERMINAL, SILENCE_S + 60)
     assert state.type == "CRASHED"
@@ -205,7 +205,7 @@ def test_each_failure_is_reported_once_with_its_reason(
         run = server.start_run(f"{flow}/toys")
         server.wait_for_state(run, {"FAILED"}, START_S)
         expected.append((flow, reason, run))
-        # sent in order: by the second message a double of the first one would have come
+        # messages are sent in order: a duplicate would arrive before the next one
         wait_until(
             lambda: len(receiver.received) >= len(expected), 30, lambda: "nothing was received"
         )
@@ -219,11 +219,11 @@ def test_each_failure_is_reported_once_with_its_reason(
         assert where.endswith(run)
 
 
-def test_setting_the_automations_up_again_doubles_none(server: PrefectServer) -> None:
-    assert set_up(server).count("kept the automation") == 2
+def test_setting_up_the_automations_again_makes_no_duplicates(server: PrefectServer) -> None:
+    assert set_up_automations(server).count("kept the automation") == 2
     changed = server.run("-m", "flows.ui.automations", "--silence", "40", cwd=REPOSITORY).stdout
     assert "updated the automation" in changed
-    set_up(server)
+    set_up_automations(server)
     assert len(server.call("POST", "/automations/filter", {})) == 2
 
 
@@ -238,13 +238,13 @@ def test_setting_the_automations_up_again_doubles_none(server: PrefectServer) ->
         ({}, ("--silence", "30"), "--silence must be > 30"),
     ],
 )
-def test_what_prevents_the_set_up_is_one_line(
+def test_a_failed_setup_of_the_automations_prints_one_line(
     server: PrefectServer, changes: dict[str, str], options: tuple[str, ...], message: str
 ) -> None:
-    asker = PrefectServer(server.url, server.environment | changes, server.log_path)
-    # the silence stays as the other tests need it
+    client = PrefectServer(server.url, server.environment | changes, server.log_path)
+    # keep the silence that the other tests need
     options = ("--silence", str(SILENCE_S), *options)
-    failed = asker.run("-m", "flows.ui.automations", *options, cwd=REPOSITORY, check=False)
+    failed = client.run("-m", "flows.ui.automations", *options, cwd=REPOSITORY, check=False)
     assert failed.returncode == 1
     (line,) = failed.stderr.strip().splitlines()
     assert line.startswith("error: ")

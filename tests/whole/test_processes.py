@@ -1,4 +1,4 @@
-"""Training in two processes as a user starts it: torchrun, gloo, one of them killed."""
+"""Data-parallel training in two processes with torchrun and gloo; one process is killed."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from tests.whole.clone import Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-LONGER = {"train": {"epochs": 40, "checkpoint_interval_s": 0.2, "sample_every_epochs": 20}}
+LONG_TRAINING = {"train": {"epochs": 40, "checkpoint_interval_s": 0.2, "sample_every_epochs": 20}}
 TORCHRUN = [
     *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
     *("--nproc-per-node", "2", "--max-restarts", "1", "-m", "pipeline_steps", "train"),
@@ -23,19 +23,19 @@ TORCHRUN = [
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = make_small_clone(tmp_path_factory.mktemp("processes") / "repository")
-    clone.set_params(LONGER)
+    clone.set_params(LONG_TRAINING)
     clone.dvc("repro", "prepare")
     return clone
 
 
-def test_a_killed_process_is_restarted_and_the_training_resumes(
+def test_a_killed_rank_is_restarted_and_the_training_resumes_to_the_same_bytes(
     prepared: Clone, tmp_path: Path
 ) -> None:
-    unbroken = prepared.copy_to(tmp_path / "unbroken")
-    for clone in (unbroken, killed := prepared.copy_to(tmp_path / "killed")):
-        clone.set_params(LONGER)
+    reference = prepared.copy_to(tmp_path / "reference")
+    for clone in (reference, killed := prepared.copy_to(tmp_path / "killed")):
+        clone.set_params(LONG_TRAINING)
         clone.run("cp", "-r", str(prepared.folder / "data"), ".")
-    unbroken.run(*TORCHRUN)
+    reference.run(*TORCHRUN)
 
     process = subprocess.Popen(
         TORCHRUN,
@@ -56,7 +56,7 @@ def test_a_killed_process_is_restarted_and_the_training_resumes(
     assert process.returncode == 0, printed
     assert "resumes from the newest checkpoint" in printed
     for file in ("models/generator.safetensors", "reports/train/history.csv"):
-        assert killed.sha256(file) == unbroken.sha256(file)
+        assert killed.sha256(file) == reference.sha256(file)
 
     killed.dvc("commit", "-f", "train")
     assert "Stage 'train' didn't change" in killed.dvc("repro", "evaluate")
@@ -66,7 +66,7 @@ def wait_for_rank_1(process: subprocess.Popen[str], work: Path) -> psutil.Proces
     """The process of rank 1, once there are two checkpoints."""
     deadline_s = time.monotonic() + 300
     while len(list(work.glob("*/checkpoint-*"))) < 2:
-        assert time.monotonic() < deadline_s, "no checkpoint came"
+        assert time.monotonic() < deadline_s, "no checkpoint was written"
         assert process.poll() is None, "the training ended before it could be killed"
         time.sleep(0.02)
     for child in psutil.Process(process.pid).children():

@@ -1,4 +1,4 @@
-"""Promotions as real processes: many at once, and killed at any moment."""
+"""Promotions as real processes: concurrent ones, and ones killed at random moments."""
 
 import fcntl
 import itertools
@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 NAME = "sketch-colorizer"
-AT_ONCE = int(os.environ.get("COLORIZER_PROMOTIONS", "8"))
+NUM_CONCURRENT = int(os.environ.get("COLORIZER_PROMOTIONS", "8"))
 KILLS = int(os.environ.get("COLORIZER_KILLS", "6"))
-"""A run of the command each; 20 take five minutes."""
+"""Each runs the command once; 20 take five minutes."""
 LOCKED_S = 0.8
-"""About as long as a promotion holds the lock here; more only means a kill that comes late."""
+"""Roughly how long a promotion holds the lock; a larger value makes some kills come too late."""
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def promote(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def assert_one_truth(entries: list[ledger.Entry]) -> None:
-    """The ledger is whole, and the aliases are what its last entry says."""
+def assert_ledger_is_consistent(entries: list[ledger.Entry]) -> None:
+    """Every entry is done, they form a chain, and the aliases match the last one."""
     assert [entry.sequence for entry in entries] == list(range(1, len(entries) + 1))
     assert {entry.state for entry in entries} <= {"done"}
     for earlier, later in itertools.pairwise(entries):
@@ -56,19 +56,19 @@ def assert_one_truth(entries: list[ledger.Entry]) -> None:
     assert aliases.get("previous") == (entries[-1].previous if entries else None)
 
 
-def test_many_promotions_at_once_leave_one_champion_and_an_entry_each(registry: Path) -> None:
+def test_concurrent_promotions_leave_one_champion_and_an_entry_each(registry: Path) -> None:
     processes = [
         promote(registry, str(1 + index % 2), "--unjudged", f"race {index}")
-        for index in range(AT_ONCE)
+        for index in range(NUM_CONCURRENT)
     ]
     outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert {process.returncode for process in processes} <= {0, 3}, outputs
     entries = ledger.read_entries(mlflow_server.connect(), NAME)
-    assert len(entries) == AT_ONCE
-    assert_one_truth(entries)
+    assert len(entries) == NUM_CONCURRENT
+    assert_ledger_is_consistent(entries)
 
 
-def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
+def test_concurrent_judged_promotions_choose_the_better_version(registry: Path) -> None:
     processes = [promote(registry, str(version)) for version in (1, 2, 1, 2)]
     for process in processes:
         output = process.communicate(timeout=600)[0]
@@ -76,58 +76,62 @@ def test_judged_promotions_at_once_agree_on_the_better(registry: Path) -> None:
     entries = ledger.read_entries(mlflow_server.connect(), NAME)
     assert len(entries) == 4
     assert entries[-1].champion == 2
-    assert_one_truth(entries)
+    assert_ledger_is_consistent(entries)
 
 
-def test_killed_at_any_moment_it_is_completed_or_never_was(registry: Path) -> None:
+def test_a_promotion_killed_at_a_random_moment_is_completed_or_has_no_effect(
+    registry: Path,
+) -> None:
     started_s = time.monotonic()
     process = promote(registry, "1", "--unjudged", "first")
     process.communicate(timeout=300)
     run_s = time.monotonic() - started_s
-    moments = random.Random(1)
+    rng = random.Random(1)
     outcomes: Counter[str] = Counter()
     client = mlflow_server.connect()
     for kill in range(KILLS):
         before = ledger.read_entries(client, NAME)
-        wanted = 1 + (kill + 1) % 2
-        process = promote(registry, str(wanted), "--unjudged", f"kill {kill}")
+        version = 1 + (kill + 1) % 2
+        process = promote(registry, str(version), "--unjudged", f"kill {kill}")
         if kill % 2:
-            time.sleep(run_s * moments.uniform(0.5, 1.0))  # the first half is imports
+            time.sleep(run_s * rng.uniform(0.5, 1.0))  # the first half is imports
         else:
             wait_for_lock(registry / "mlflow.db.lock", process)
-            time.sleep(LOCKED_S * moments.random())
+            time.sleep(LOCKED_S * rng.random())
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-        left = ledger.read_entries(client, NAME)
-        assert "(intent)" not in print_history(registry)  # completes what is left
+        after_kill = ledger.read_entries(client, NAME)
+        assert "(intent)" not in print_history(registry)  # completes the intent
         after = ledger.read_entries(client, NAME)
-        assert_one_truth(after)
-        assert [entry.sequence for entry in after] == [entry.sequence for entry in left]
-        if len(left) == len(before):
-            outcomes["never was"] += 1
+        assert_ledger_is_consistent(after)
+        assert [entry.sequence for entry in after] == [entry.sequence for entry in after_kill]
+        if len(after_kill) == len(before):
+            outcomes["no effect"] += 1
             assert after[-1].champion == before[-1].champion
         else:
-            outcomes["completed by the next" if left[-1].state == "intent" else "done"] += 1
+            outcomes[
+                "completed by the next command" if after_kill[-1].state == "intent" else "done"
+            ] += 1
             assert after[-1].reason == f"unjudged: kill {kill}" or after[-1].action == "refused"
-            assert after[-1].champion == wanted
+            assert after[-1].champion == version
     print(f"killed {KILLS} times: {dict(outcomes)}")
-    assert len(after) == 1 + outcomes["completed by the next"] + outcomes["done"]
+    assert len(after) == 1 + outcomes["completed by the next command"] + outcomes["done"]
 
 
 @pytest.mark.parametrize(
-    "moment",
+    "function",
     [
         "flows.promotion.champion._move_aliases",
         "mlflow.MlflowClient.set_registered_model_alias",
         "flows.promotion.ledger.finish",
     ],
 )
-def test_killed_at_each_step_after_the_intent_it_is_completed_by_the_next(
-    registry: Path, moment: str
+def test_a_promotion_killed_after_its_intent_is_completed_by_the_next_command(
+    registry: Path, function: str
 ) -> None:
     process = promote(registry, "1", "--unjudged", "first")
     assert process.wait(timeout=300) == 0
-    module, _, name = moment.rpartition(".")
+    module, _, name = function.rpartition(".")
     killed = run_killed_at(registry, module, name, "2")
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     client = mlflow_server.connect()
@@ -136,14 +140,14 @@ def test_killed_at_each_step_after_the_intent_it_is_completed_by_the_next(
     history = print_history(registry)
     assert "(intent)" not in history
     entries = ledger.read_entries(client, NAME)
-    assert_one_truth(entries)
+    assert_ledger_is_consistent(entries)
     assert [entry.champion for entry in entries] == [1, 2]
 
 
 def run_killed_at(
     folder: Path, owner: str, name: str, version: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command, and kill it by SIGKILL as it calls a function the first time."""
+    """Run the command; it kills itself with SIGKILL when it first calls a function."""
     script = f"""
 import os, pkgutil, signal, sys
 from flows.errors import run_flow_command
@@ -164,7 +168,7 @@ run_flow_command(main)
 
 
 def print_history(folder: Path) -> str:
-    """What ``flows.history`` prints; it settles first."""
+    """The output of ``flows.history``, which first completes an open intent."""
     return subprocess.run(
         [sys.executable, "-m", "flows.history"],
         cwd=folder,
@@ -177,7 +181,7 @@ def print_history(folder: Path) -> str:
 
 
 def wait_for_lock(path: Path, process: "subprocess.Popen[str]") -> None:
-    """Wait until the promotion holds the registry's lock: all that changes anything is inside."""
+    """Wait until the promotion holds the registry's lock, under which it writes."""
     while process.poll() is None:
         with path.open() as file:
             try:

@@ -1,4 +1,4 @@
-"""Machines that share a registry take turns by a lease of a real Prefect server."""
+"""Machines that share a registry exclude each other by a lease of a real Prefect server."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).parents[2]
 NAME = "sketch-colorizer"
 LEASE_S = 60
-"""The shortest that Prefect allows."""
+"""Prefect's minimum."""
 DRIVER = f"""
 import contextlib, os, signal, sys
 from flows.errors import run_flow_command
@@ -29,7 +29,7 @@ from flows.promotion import champion, ledger, registry_lock
 from flows.promotion.champion import set_champion
 from flows.ui import registry_lease
 
-# this machine's file lock is another machine's: only the lease keeps the two apart
+# simulate two machines: without the file lock, only the lease excludes the other process
 registry_lock.is_shared = lambda uri: True
 registry_lock.machine_lock = lambda client, timeout_s: contextlib.nullcontext()
 registry_lease.LEASE_S = {LEASE_S}
@@ -70,37 +70,39 @@ def promote(folder: Path, environment: dict[str, str], *arguments: str) -> "subp
     )
 
 
-def test_a_holder_stopped_past_its_lease_is_overtaken_and_writes_nothing(
+def test_a_holder_whose_lease_has_expired_is_replaced_and_writes_nothing(
     registry: Path, server: PrefectServer
 ) -> None:
-    asleep = promote(registry, server.environment, "1", "asleep", "stops")
-    _, status = os.waitpid(asleep.pid, os.WUNTRACED)
+    stopped = promote(registry, server.environment, "1", "asleep", "stops")
+    _, status = os.waitpid(stopped.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     client = mlflow_server.connect()
     (intent,) = ledger.read_entries(client, NAME)
     assert (intent.by, intent.state) == ("asleep", "intent")
 
     started_s = time.monotonic()
-    awake = promote(registry, server.environment, "2", "awake")
-    output = awake.communicate(timeout=300)[0]
-    assert awake.returncode == 0, output
+    waiting = promote(registry, server.environment, "2", "awake")
+    output = waiting.communicate(timeout=300)[0]
+    assert waiting.returncode == 0, output
     assert time.monotonic() - started_s > LEASE_S / 2  # it waited for the lease to expire
 
-    asleep.send_signal(signal.SIGCONT)
-    output = asleep.communicate(timeout=60)[0]
-    assert asleep.returncode == 1
+    stopped.send_signal(signal.SIGCONT)
+    output = stopped.communicate(timeout=60)[0]
+    assert stopped.returncode == 1
     (line,) = output.strip().splitlines()
     assert line.startswith("error: ")
     assert "python -m flows.history" in line
     entries = ledger.read_entries(client, NAME)
     assert [(e.by, e.state, e.champion) for e in entries] == [
-        ("asleep", "done", 1),  # completed by the other, which then decided anew
+        ("asleep", "done", 1),  # completed by the other process, which then made its own
         ("awake", "done", 2),
     ]
     assert find_aliases(client, NAME) == {"champion": 2, "previous": 1}
 
 
-def test_promotions_of_several_machines_take_turns(registry: Path, server: PrefectServer) -> None:
+def test_concurrent_promotions_of_several_machines_are_serialized(
+    registry: Path, server: PrefectServer
+) -> None:
     processes = [promote(registry, server.environment, str(1 + i % 2), f"m{i}") for i in range(3)]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs

@@ -1,4 +1,4 @@
-"""The retraining as it is deployed: our prefect.yaml, a real server and worker, a small clone."""
+"""Retraining as it is deployed: prefect.yaml, a real server and worker, a small clone."""
 
 import dataclasses
 import time
@@ -38,7 +38,7 @@ LONG = {
 
 
 @dataclasses.dataclass
-class Station:
+class Deployment:
     """A clone deployed on a server, with a worker."""
 
     clone: Clone
@@ -63,7 +63,7 @@ class Station:
         return self.server.wait_for_state(run_id, TERMINAL, RUN_S)
 
     def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Name of a task → its run, in the order they began."""
+        """Task name → its run, in the order of their start."""
         body = {"flow_runs": {"id": {"any_": [run_id]}}}
         runs = self.server.call("POST", "/task_runs/filter", body)
         runs.sort(key=lambda run: run["start_time"] or "")
@@ -78,7 +78,7 @@ class Station:
         return {a["key"]: a for a in self.server.call("POST", "/artifacts/filter", body)}
 
     def processes(self) -> list[psutil.Process]:
-        """Whatever runs in the workspace."""
+        """The processes whose working folder is the workspace."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -89,7 +89,7 @@ class Station:
         return found
 
     def run_processes(self, run_id: str) -> list[psutil.Process]:
-        """Whatever Prefect's worker started for a run."""
+        """The processes that Prefect's worker started for a run."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -100,13 +100,13 @@ class Station:
         return found
 
     def wait_for_checkpoint(self, *, after: int) -> int:
-        """Wait until the training in the workspace has come further; return how far."""
+        """Wait for a checkpoint newer than ``after``; return its time (both in ns)."""
 
         def newest() -> int:
             found = self.workspace.glob(".work/train/*/checkpoint-*.safetensors")
             return max((path.stat().st_mtime_ns for path in found), default=0)
 
-        wait_until(lambda: newest() > after, RUN_S, lambda: "no checkpoint came")
+        wait_until(lambda: newest() > after, RUN_S, lambda: "no checkpoint was written")
         return newest()
 
     def history(self) -> list[list[str]]:
@@ -115,7 +115,7 @@ class Station:
 
 
 @pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     if postgres_binaries() is None:
         pytest.skip("needs PostgreSQL's initdb, postgres and pg_isready")
     clone = make_small_clone(tmp_path_factory.mktemp("retrain") / "repository")
@@ -126,102 +126,118 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
         url = stack.enter_context(postgres_cluster(folder))
         bare = stack.enter_context(prefect_server(folder, url))
         receiver = stack.enter_context(webhook_receiver())
-        of_prefect = {k: v for k, v in bare.environment.items() if k.startswith("PREFECT")}
-        others = {k: v for k, v in clone.environment.items() if not k.startswith("PREFECT")}
-        environment = others | of_prefect | {"PWD": str(clone.folder), "NO_PROXY": "127.0.0.1"}
+        prefect_variables = {k: v for k, v in bare.environment.items() if k.startswith("PREFECT")}
+        clone_variables = {
+            k: v for k, v in clone.environment.items() if not k.startswith("PREFECT")
+        }
+        environment = (
+            clone_variables
+            | prefect_variables
+            | {"PWD": str(clone.folder), "NO_PROXY": "127.0.0.1"}
+        )
         server = dataclasses.replace(bare, environment=environment)
         server.run("-c", BLOCK, receiver.url, cwd=clone.folder)
         options = ("--notify", "custom-webhook/ops", "--silence", str(SILENCE_S))
         server.run("-m", "flows.ui.automations", *options, cwd=clone.folder)
-        station = Station(clone, server, receiver, stack)
-        station.start_worker()
+        deployment = Deployment(clone, server, receiver, stack)
+        deployment.start_worker()
         server.run("-m", "prefect", "--no-prompt", "deploy", "--all", cwd=clone.folder)
-        yield station
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def first(station: Station) -> str:
-    """The first retraining, from nothing."""
-    run = station.retrain()
-    assert station.finish(run).type == "COMPLETED"
+def first(deployment: Deployment) -> str:
+    """The id of the first retraining's flow run."""
+    run = deployment.retrain()
+    assert deployment.finish(run).type == "COMPLETED"
     return run
 
 
-def test_a_retraining_runs_the_stages_and_leaves_its_evidence(station: Station, first: str) -> None:
-    tasks = station.tasks(first)
+def test_a_retraining_runs_all_stages_and_records_its_results(
+    deployment: Deployment, first: str
+) -> None:
+    tasks = deployment.tasks(first)
     assert [name for name in tasks if name in STAGES] == STAGES
     assert {tasks[name]["state"]["name"] for name in STAGES} == {"Completed"}
-    log = station.log(first)
+    log = deployment.log(first)
     assert "> python -m pipeline_steps train" in log
     assert "best by val L1" in log
-    artifacts = station.artifacts(first)
+    artifacts = deployment.artifacts(first)
     assert {"metrics", "test-grid", "training-strips", "comparison"} <= set(artifacts)
     assert artifacts["test-grid"]["data"].startswith("data:image/jpeg;base64,")
     assert "/versions/1" in artifacts["mlflow-version"]["data"]
-    assert len(station.clone.versions()) == 1
-    assert len(station.history()) == 1
-    assert not (station.clone.folder / "models").exists()  # a person's checkout is left alone
+    assert len(deployment.clone.versions()) == 1
+    assert len(deployment.history()) == 1
+    assert not (deployment.clone.folder / "models").exists()  # the checkout isn't changed
 
 
-def test_unchanged_nothing_is_trained_registered_or_decided(station: Station, first: str) -> None:
-    run = station.retrain()
-    state = station.finish(run)
+def test_without_changes_nothing_is_trained_registered_or_decided(
+    deployment: Deployment, first: str
+) -> None:
+    run = deployment.retrain()
+    state = deployment.finish(run)
     assert (state.type, state.name) == ("COMPLETED", "Unchanged")
     assert state.message.startswith("ran download; no new version: sketch-colorizer version 1")
-    tasks = station.tasks(run)
+    tasks = deployment.tasks(run)
     assert {name: tasks[name]["state"]["name"] for name in STAGES} == {
         "download": "Completed",
         **dict.fromkeys(STAGES[1:], "Cached"),
     }
-    assert len(station.clone.versions()) == 1
-    assert len(station.history()) == 1
+    assert len(deployment.clone.versions()) == 1
+    assert len(deployment.history()) == 1
 
 
-def test_a_bad_param_fails_at_once_and_is_reported_in_one_line(
-    station: Station, first: str
+def test_an_invalid_param_fails_without_retries_and_is_reported_in_one_line(
+    deployment: Deployment, first: str
 ) -> None:
-    before = len(station.receiver.received)
-    run = station.retrain(overrides={"train.batch_size": 0})
-    state = station.finish(run)
+    before = len(deployment.receiver.received)
+    run = deployment.retrain(overrides={"train.batch_size": 0})
+    state = deployment.finish(run)
     assert state == State("FAILED", "Failed", "train.batch_size: must be ≥ 1, got 0")
-    assert station.tasks(run)["workspace"]["run_count"] == 1
-    # the run's process sends its last lines when it ends, after the state
-    wait_until(lambda: not station.run_processes(run), 60, lambda: "the run's process stays")
-    assert "Traceback" not in station.log(run)
-    assert "unexpected exception" not in station.log(run)
-    received = station.receiver.received
+    assert deployment.tasks(run)["workspace"]["run_count"] == 1
+    # the run's process sends its last log lines after its state
+    wait_until(
+        lambda: not deployment.run_processes(run), 60, lambda: "the run's process is still running"
+    )
+    assert "Traceback" not in deployment.log(run)
+    assert "unexpected exception" not in deployment.log(run)
+    received = deployment.receiver.received
     wait_until(lambda: len(received) > before, 60, lambda: "nothing was received")
     assert "Reason: train.batch_size: must be ≥ 1, got 0" in received[-1][1]["text"]
 
 
-def test_a_missing_ref_is_reported(station: Station, first: str) -> None:
-    state = station.finish(station.retrain(ref="no-such-branch"))
+def test_a_missing_ref_is_reported(deployment: Deployment, first: str) -> None:
+    state = deployment.finish(deployment.retrain(ref="no-such-branch"))
     assert state.type == "FAILED"
     assert "has no git ref 'no-such-branch'" in state.message
 
 
-def test_cancelled_killed_and_resumed(station: Station, first: str) -> None:
-    """An endless training is cancelled, goes on, loses its worker, and goes on again."""
-    begun = time.time_ns()
-    cancelled = station.retrain(overrides=LONG, promote="no")
-    station.wait_for_checkpoint(after=begun)
-    assert station.processes()
-    station.server.cancel(cancelled)
-    wait_until(lambda: not station.processes(), 60, lambda: f"left: {station.processes()}")
-    assert station.finish(cancelled).type == "CANCELLED"
+def test_a_cancelled_or_killed_retraining_is_resumed(deployment: Deployment, first: str) -> None:
+    """A long training is cancelled, resumed, killed with its worker, and resumed again."""
+    started_ns = time.time_ns()
+    cancelled = deployment.retrain(overrides=LONG, promote="no")
+    deployment.wait_for_checkpoint(after=started_ns)
+    assert deployment.processes()
+    deployment.server.cancel(cancelled)
+    wait_until(
+        lambda: not deployment.processes(), 60, lambda: f"still running: {deployment.processes()}"
+    )
+    assert deployment.finish(cancelled).type == "CANCELLED"
 
-    begun = time.time_ns()  # the cancelled one kept a last checkpoint
-    lost = station.retrain(overrides=LONG, promote="no")
-    station.wait_for_checkpoint(after=begun)
-    second = station.retrain(overrides=LONG)
-    assert station.finish(second).type == "CANCELLED"  # two retrainings never overlap
-    station.worker.kill()
-    wait_until(lambda: not station.processes(), 60, lambda: f"left: {station.processes()}")
-    assert station.finish(lost).type == "CRASHED"
+    started_ns = time.time_ns()  # the cancelled run has written a last checkpoint
+    lost = deployment.retrain(overrides=LONG, promote="no")
+    deployment.wait_for_checkpoint(after=started_ns)
+    second = deployment.retrain(overrides=LONG)
+    assert deployment.finish(second).type == "CANCELLED"  # only one retraining runs at a time
+    deployment.worker.kill()
+    wait_until(
+        lambda: not deployment.processes(), 60, lambda: f"still running: {deployment.processes()}"
+    )
+    assert deployment.finish(lost).type == "CRASHED"
 
-    station.start_worker()
-    resumed = station.retrain(overrides=LONG, promote="no")
+    deployment.start_worker()
+    resumed = deployment.retrain(overrides=LONG, promote="no")
     resumes = "resumes from the newest checkpoint"
-    wait_until(lambda: resumes in station.log(resumed), RUN_S, lambda: station.log(resumed))
-    station.server.cancel(resumed)
-    assert station.finish(resumed).type == "CANCELLED"
+    wait_until(lambda: resumes in deployment.log(resumed), RUN_S, lambda: deployment.log(resumed))
+    deployment.server.cancel(resumed)
+    assert deployment.finish(resumed).type == "CANCELLED"

@@ -1,4 +1,4 @@
-"""CIELAB: published values, the same for arrays and tensors, and Pillow's LAB there and back."""
+"""CIELAB: published values for arrays and tensors, and conversion from and to Pillow's LAB."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def test_values_outside_the_range_are_clipped() -> None:
     assert np.array_equal(srgb_to_lab(outside, np), srgb_to_lab(outside.clip(0, 1), np))
 
 
-def rgb_to_lab_by_torch_alone(rgb: torch.Tensor) -> torch.Tensor:
+def rgb_to_lab_with_torch(rgb: torch.Tensor) -> torch.Tensor:
     """How the chroma metric computed it when the published scores were measured."""
     matrix = torch.tensor(
         [
@@ -65,22 +65,22 @@ def rgb_to_lab_by_torch_alone(rgb: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 33, 17), (5, 3, 64, 64), (1, 3, 256, 256)])
-def test_the_metrics_conversion_keeps_every_bit(shape: tuple[int, ...]) -> None:
+def test_the_conversion_of_the_metrics_is_bit_identical_to_torchs(shape: tuple[int, ...]) -> None:
     random = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
     dark = -1 + random.abs() / 50
     for pictures in (random, dark, random.round(), random.to(memory_format=torch.channels_last)):
-        assert torch.equal(rgb_to_lab(pictures), rgb_to_lab_by_torch_alone(pictures))
+        assert torch.equal(rgb_to_lab(pictures), rgb_to_lab_with_torch(pictures))
 
 
 @pytest.mark.parametrize("value", [-1.0, 1.0, 0.0, -0.0, -1.5, 1.5, -0.9191, float("nan")])
-def test_the_metrics_conversion_keeps_every_bit_at_the_edges(value: float) -> None:
+def test_the_conversion_of_the_metrics_is_bit_identical_at_the_edges(value: float) -> None:
     pictures = torch.full((1, 3, 4, 4), value)
-    found, wanted = rgb_to_lab(pictures), rgb_to_lab_by_torch_alone(pictures)
-    assert found.numpy().tobytes() == wanted.numpy().tobytes()
+    found, expected = rgb_to_lab(pictures), rgb_to_lab_with_torch(pictures)
+    assert found.numpy().tobytes() == expected.numpy().tobytes()
 
 
-def test_a_lab_picture_comes_back_as_it_was() -> None:
-    # not out to the corners of sRGB, where 8 bits of a and b are coarse
+def test_a_lab_picture_survives_the_round_trip() -> None:
+    # without the corners of sRGB, where 8 bits of a and b are coarse
     levels = np.random.default_rng(0).integers(40, 216, (30, 20, 3), np.uint8)
     picture = Image.fromarray(levels)
     lab = to_lab_picture(picture)
@@ -90,7 +90,7 @@ def test_a_lab_picture_comes_back_as_it_was() -> None:
     assert (np.abs(back - levels) <= 3).mean() > 0.95
 
 
-def test_a_lab_picture_holds_icc_values() -> None:
+def test_a_lab_picture_contains_icc_values() -> None:
     """sRGB red adapted to D50, Lindbloom's calculator: 54.29, 80.81, 69.89."""
     lightness, a, b = np.asarray(to_lab_picture(Image.new("RGB", (1, 1), (255, 0, 0))))[0, 0]
     assert int(lightness) * 100 / 255 == pytest.approx(54.29, abs=0.6)

@@ -51,13 +51,13 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_the_temporary_file_lies_in_the_same_folder_and_keeps_the_suffix(tmp_path: Path) -> None:
+def test_the_temporary_file_has_the_same_folder_and_suffix(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "grid.png") as partial:
         assert partial.parent == tmp_path
         assert partial.suffix == ".png"
 
 
-def test_the_next_process_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_the_next_process_removes_the_files_of_a_killed_writer(tmp_path: Path) -> None:
     target = tmp_path / "file.json"
     target.write_text("1\n")
     writer = start_writer(target)
@@ -81,14 +81,14 @@ def test_a_file_that_another_process_is_writing_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_removed_before_it_is_locked_is_created_again(tmp_path: Path) -> None:
-    """Another process may take it for abandoned between its creation and its lock."""
+    """Another process may consider it abandoned between its creation and its lock."""
     stop = threading.Event()
 
-    def remove_for_ever() -> None:
+    def remove_each_time() -> None:
         while not stop.is_set():
             remove_abandoned(tmp_path)
 
-    remover = threading.Thread(target=remove_for_ever)
+    remover = threading.Thread(target=remove_each_time)
     remover.start()
     try:
         with ThreadPoolExecutor(4) as pool:
@@ -121,10 +121,10 @@ write_json(Path(sys.argv[2]), 2)
     ("missing", "num_left"),
     [pytest.param("filelock", 0, id="filelock"), pytest.param("fcntl", 1, id="fcntl")],
 )
-def test_files_are_written_whole_without_lock_libraries(
+def test_files_are_written_without_lock_libraries(
     tmp_path: Path, missing: str, num_left: int
 ) -> None:
-    """The runtime does without filelock; without fcntl only leftovers stay."""
+    """The runtime works without filelock; without fcntl, leftovers aren't removed."""
     writer = start_writer(tmp_path / "file.json")
     writer.kill()
     writer.communicate(timeout=30)

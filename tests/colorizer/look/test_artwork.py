@@ -29,7 +29,7 @@ def make(alpha: Image.Image | None = None) -> Artwork:
 
 @pytest.mark.parametrize("kind", [".png", ".webp"])
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_a_file_holds_the_very_picture(tmp_path: Path, kind: str, has_alpha: bool) -> None:
+def test_a_file_contains_the_same_pixels(tmp_path: Path, kind: str, has_alpha: bool) -> None:
     artwork = make(Image.effect_noise((60, 40), 90) if has_alpha else None)
     artwork.save(tmp_path / f"a{kind}")
     with Image.open(tmp_path / f"a{kind}") as picture:
@@ -38,7 +38,7 @@ def test_a_file_holds_the_very_picture(tmp_path: Path, kind: str, has_alpha: boo
 
 
 def composite(layers: Sequence[tuple[Image.Image, str | None]]) -> FloatArray:
-    """Lay layers (the topmost first) over each other: RGBA 0..1, as W3C's compositing has it."""
+    """Composite layers (the topmost first) as W3C's specification says; RGBA 0..1."""
     below = np.zeros((*layers[0][0].size[::-1], 4))
     for picture, operator in reversed(layers):
         above = np.asarray(picture.convert("RGBA")) / 255
@@ -52,12 +52,12 @@ def composite(layers: Sequence[tuple[Image.Image, str | None]]) -> FloatArray:
 
 
 def distance(layered: FloatArray, picture: Image.Image) -> float:
-    """The largest difference of what is seen (colour · alpha, alpha), in levels of 255."""
-    wanted = np.asarray(picture.convert("RGBA")) / 255
-    seen, wanted_seen = layered.copy(), wanted.copy()
-    seen[..., :3] *= layered[..., 3:]
-    wanted_seen[..., :3] *= wanted[..., 3:]
-    return float(255 * np.abs(seen - wanted_seen).max())
+    """The largest difference of (colour · alpha, alpha), in levels of 255."""
+    expected = np.asarray(picture.convert("RGBA")) / 255
+    visible, expected_visible = layered.copy(), expected.copy()
+    visible[..., :3] *= layered[..., 3:]
+    expected_visible[..., :3] *= expected[..., 3:]
+    return float(255 * np.abs(visible - expected_visible).max())
 
 
 def sketches() -> dict[str, Artwork]:
@@ -74,7 +74,7 @@ def sketches() -> dict[str, Artwork]:
 
 
 @pytest.mark.parametrize("name", sketches())
-def test_layers_make_the_picture_as_the_specification_lays_them(name: str, tmp_path: Path) -> None:
+def test_layers_composited_by_the_specification_give_the_picture(name: str, tmp_path: Path) -> None:
     artwork = sketches()[name]
     artwork.save(tmp_path / "a.ora")
     with zipfile.ZipFile(tmp_path / "a.ora") as archive:
@@ -98,7 +98,7 @@ def test_layers_make_the_picture_as_the_specification_lays_them(name: str, tmp_p
 
 @pytest.fixture(scope="module")
 def krita_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Krita fills its own at the first start, which takes long."""
+    """A home folder that Krita's slow first start has initialised."""
     return tmp_path_factory.mktemp("krita")
 
 
@@ -135,17 +135,17 @@ def test_layers_of_other_sizes_are_refused() -> None:
 def test_line_strength_is_the_distance_from_white(strength: float) -> None:
     artwork = make()
     changed = np.asarray(artwork.with_line_strength(strength).lines).astype(float)
-    wanted = (255 - (255 - np.asarray(artwork.lines).astype(float)) * strength).clip(0)
-    assert np.abs(changed - wanted).max() <= 0.5
+    expected = (255 - (255 - np.asarray(artwork.lines).astype(float)) * strength).clip(0)
+    assert np.abs(changed - expected).max() <= 0.5
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.psd"])
-def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
+def test_other_file_formats_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(PictureError, match=r"name it \.png, \.webp or \.ora"):
         make().save(tmp_path / name)
 
 
-def test_too_large_for_webp_is_told(tmp_path: Path) -> None:
+def test_a_picture_too_large_for_webp_is_refused(tmp_path: Path) -> None:
     long = Image.new("RGB", (16384, 1))
     with pytest.raises(PictureError, match="at most 16383 px"):
         Artwork(long, long, None).save(tmp_path / "a.webp")

@@ -16,7 +16,7 @@ from colorizer.look.palette import (
     recolour_with,
 )
 
-# muted, so that no result lies outside sRGB
+# muted, so that no result is outside sRGB
 RED, GREEN, BLUE, WHITE = (190, 90, 90), (80, 150, 90), (90, 100, 170), (255, 255, 255)
 OCHRE, TEAL = (150, 120, 60), (90, 140, 150)
 STRIPE_PX = 20
@@ -34,10 +34,10 @@ def lab(picture: Image.Image) -> npt.NDArray[np.float64]:
     return values[:, 20, STRIPE_PX // 2 :: STRIPE_PX]
 
 
-def test_main_colours_become_the_given_ones_and_paper_stays_white() -> None:
+def test_main_colours_are_replaced_by_the_palette_and_paper_stays_white() -> None:
     changed = lab(recolour_with(stripes(RED, WHITE, BLUE), [TEAL, OCHRE]))
-    wanted = lab(stripes(OCHRE, WHITE, TEAL))  # red takes the nearer one
-    assert np.abs(changed - wanted)[1:].max() < 2.5
+    expected = lab(stripes(OCHRE, WHITE, TEAL))  # red becomes the nearer colour
+    assert np.abs(changed - expected)[1:].max() < 2.5
     assert changed[0, 1] > 98
 
 
@@ -50,7 +50,7 @@ def test_main_colours_become_the_given_ones_and_paper_stays_white() -> None:
     ],
     ids=["one colour", "two colours", "reference"],
 )
-def test_colours_change_and_lightness_stays(
+def test_recolouring_changes_colours_and_keeps_the_lightness(
     recolour: Callable[[Image.Image], Image.Image],
 ) -> None:
     source = stripes(RED, GREEN, BLUE)
@@ -59,7 +59,7 @@ def test_colours_change_and_lightness_stays(
     assert np.hypot(a, b).max() > 15
 
 
-def test_a_reference_gives_its_mean_and_spread_of_chroma() -> None:
+def test_a_reference_determines_the_mean_and_spread_of_chroma() -> None:
     reference = lab(stripes(OCHRE, TEAL))[1:]
     changed = lab(recolour_like(stripes(RED, BLUE), stripes(OCHRE, TEAL)))[1:]
     assert changed.mean(axis=1) == pytest.approx(reference.mean(axis=1), abs=2)
@@ -73,7 +73,7 @@ def test_bands_of_a_tall_picture_are_all_recoloured() -> None:
     assert not np.array_equal(changed[0, 0], RED)
 
 
-def test_a_grey_picture_stays_as_it_is() -> None:
+def test_a_grey_picture_is_unchanged() -> None:
     grey = Image.new("RGB", (50, 50), (128, 128, 128))
     assert np.array_equal(np.asarray(recolour_with(grey, [RED, BLUE])), np.asarray(grey))
 
@@ -91,6 +91,6 @@ def test_colours_are_read_with_and_without_a_hash() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "red", "#ff88", "#ff8800,", ",".join(["#ff8800"] * 7)])
-def test_other_palettes_are_refused(text: str) -> None:
+def test_invalid_palettes_are_refused(text: str) -> None:
     with pytest.raises(PictureError, match="1 to 6 colours"):
         parse_colours(text)

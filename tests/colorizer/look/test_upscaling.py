@@ -8,14 +8,14 @@ from colorizer.look.upscaling import spread_colours
 
 
 def halves(size: int, thickness: int) -> Image.Image:
-    """White with a black wall in the middle."""
+    """White with a black line in the middle."""
     lines = Image.new("L", (size, size), 255)
     middle = size // 2
     ImageDraw.Draw(lines).rectangle((middle, 0, middle + thickness - 1, size), fill=0)
     return lines
 
 
-def test_nothing_crosses_a_wall() -> None:
+def test_colours_do_not_cross_a_line() -> None:
     lines = halves(512, 16)
     colour = np.zeros((32, 32, 3), np.uint8)
     colour[:, :16, 0] = colour[:, 17:, 2] = 255  # red, a dark line, blue

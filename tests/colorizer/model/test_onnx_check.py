@@ -49,12 +49,12 @@ PLACES = ["initializer", "attribute", "inner graph", "sparse", "function", "trai
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_weights_elsewhere_are_found_wherever_a_tensor_can_be(place: str) -> None:
+def test_external_weights_are_found_in_every_place_of_a_tensor(place: str) -> None:
     assert has_external_data(model_with(outside(), place))
     assert not has_external_data(model_with(inside(), place))
 
 
-def test_a_location_alone_or_a_flag_alone_is_enough() -> None:
+def test_a_location_or_a_flag_alone_marks_external_weights() -> None:
     flagged, located = outside(), outside()
     flagged.ClearField("external_data")
     located.ClearField("data_location")
@@ -63,12 +63,12 @@ def test_a_location_alone_or_a_flag_alone_is_enough() -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 20, b"\x3a\x10abc", b"\x0b", b"\x08\xff"])
-def test_bytes_that_are_no_message_are_refused(content: bytes) -> None:
+def test_bytes_that_are_not_a_protobuf_message_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="not a protobuf message"):
         has_external_data(content)
 
 
-def test_absurd_nesting_is_refused() -> None:
+def test_too_deep_nesting_is_refused() -> None:
     content = b""
     for _ in range(100):  # a graph in an attribute of a node of a graph …
         for field in (6, 5, 1):
@@ -86,6 +86,6 @@ def _varint(value: int) -> bytes:
     return encoded + bytes([value])
 
 
-def test_the_onnx_package_agrees() -> None:
+def test_the_check_agrees_with_the_onnx_package() -> None:
     model = onnx.load_model_from_string(model_with(outside(), "initializer"))
     assert onnx.external_data_helper.uses_external_data(model.graph.initializer[0])

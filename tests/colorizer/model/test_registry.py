@@ -33,7 +33,7 @@ def test_an_alias_is_fetched_and_followed(client: "MlflowClient", in_folder: Pat
 
 @pytest.fixture
 def unreachable_registry(client: "MlflowClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A registry at an address that nothing listens on."""
+    """A registry at an address where no server listens."""
     import mlflow
 
     uri = "http://someone:secret@127.0.0.1:9"
@@ -53,7 +53,7 @@ def test_an_unreachable_registry_is_reported_without_its_password() -> None:
     assert "secret" not in str(error.value)
 
 
-def test_offline_the_version_fetched_last_is_used(
+def test_without_the_registry_the_version_fetched_last_is_used(
     client: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def unreachable(*_: object) -> None:
@@ -85,13 +85,15 @@ def test_a_missing_registry_is_reported_and_not_created(tmp_path: Path) -> None:
 
 def test_a_changed_cached_copy_is_downloaded_again(client: "MlflowClient") -> None:
     folder = fetch_model("models:/tiny@champion").folder
-    whole = (folder / ONNX_FILE).read_bytes()
-    (folder / ONNX_FILE).write_bytes(whole[:-1] + b"x")
-    assert (fetch_model("models:/tiny@champion").folder / ONNX_FILE).read_bytes() == whole
+    original = (folder / ONNX_FILE).read_bytes()
+    (folder / ONNX_FILE).write_bytes(original[:-1] + b"x")
+    assert (fetch_model("models:/tiny@champion").folder / ONNX_FILE).read_bytes() == original
 
 
 @pytest.mark.parametrize("uri", ["models:/tiny@nobody", "models:/tiny/9", "models:/other@champion"])
-def test_a_missing_version_says_how_to_make_one(client: "MlflowClient", uri: str) -> None:
+def test_a_missing_version_is_reported_with_how_to_make_one(
+    client: "MlflowClient", uri: str
+) -> None:
     with pytest.raises(ModelFolderError, match="`make promote` makes it champion"):
         fetch_model(uri)
 

@@ -54,9 +54,9 @@ def test_a_bad_picture_is_refused_with_the_same_reason(
         assert str(refused.value) == str(expected.value)
 
 
-def test_a_crash_costs_one_picture(decoder: DecoderProcess, tmp_path: Path) -> None:
+def test_after_a_crash_only_that_picture_fails(decoder: DecoderProcess, tmp_path: Path) -> None:
     fifo = tmp_path / "never.png"
-    os.mkfifo(fifo)  # opening it waits for a writer that never comes
+    os.mkfifo(fifo)  # opening it blocks, since there is no writer
     refused: list[str] = []
 
     def wait() -> None:
@@ -66,7 +66,7 @@ def test_a_crash_costs_one_picture(decoder: DecoderProcess, tmp_path: Path) -> N
 
     thread = threading.Thread(target=wait)
     thread.start()
-    time.sleep(0.5)  # until it was asked; whether it has got to the file makes no difference
+    time.sleep(0.5)  # until the request was sent; the decoder may not have opened the file yet
     assert decoder.pid is not None
     os.kill(decoder.pid, signal.SIGSEGV)
     thread.join(20)
@@ -83,12 +83,12 @@ def test_a_hanging_decoder_is_killed(tmp_path: Path) -> None:
         assert decoder.open(png()).size == (40, 30)
 
 
-def test_max_pixels_holds(decoder: DecoderProcess) -> None:
+def test_max_pixels_is_enforced(decoder: DecoderProcess) -> None:
     with DecoderProcess(max_pixels=100) as narrow, pytest.raises(PictureError, match="too large"):
         narrow.open(png())
 
 
-def test_many_threads_share_one_child(decoder: DecoderProcess) -> None:
+def test_many_threads_share_one_process(decoder: DecoderProcess) -> None:
     sizes: set[tuple[int, int]] = set()
 
     def work(width: int) -> None:
@@ -111,7 +111,7 @@ def test_close_leaves_no_process() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_more_memory_than_allowed_is_a_memory_error() -> None:
+def test_exceeding_the_memory_limit_is_a_memory_error() -> None:
     code = (
         "import numpy as np; from colorizer.pictures.decoding_limits import limit_memory;"
         "limit_memory(1 << 28);"

@@ -1,4 +1,4 @@
-"""Whatever format a picture has, training and serving decode the same pixels, or refuse it."""
+"""Decoding of all formats and modes, which training and serving share, and what is refused."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ def pixels(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def png_with_header(width: int, height: int) -> bytes:
-    """A PNG that says its size and has no pixels."""
+    """A PNG with a size in its header and no pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     idat = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
@@ -95,7 +95,7 @@ def test_16_bit_grey_where_white_is_zero_is_inverted() -> None:
     assert np.array_equal(pixels(data)[..., 0].ravel(), np.arange(256)[::-1])
 
 
-def test_transparent_line_art_lies_on_white() -> None:
+def test_transparent_line_art_is_composited_on_white() -> None:
     lines = Image.new("RGBA", (12, 12), (0, 0, 0, 0))
     lines.paste((0, 0, 0, 255), (5, 0, 7, 12))
     lines.putpixel((0, 0), (0, 0, 0, 128))
@@ -239,16 +239,16 @@ def test_truncated_file_is_refused(format: str) -> None:
         open_picture(data[: len(data) // 2])
 
 
-def test_flipped_bytes_never_escape_as_another_error() -> None:
+def test_flipped_bytes_raise_no_other_error() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
     draw = np.random.default_rng(1)
     for format in ("PNG", "JPEG", "WEBP", "BMP", "GIF"):
         data = np.frombuffer(encode(Image.fromarray(noise), format), np.uint8)
         for _ in range(60):
-            broken = data.copy()
-            broken[draw.integers(0, len(data), 3)] = draw.integers(0, 256, 3)
+            changed = data.copy()
+            changed[draw.integers(0, len(data), 3)] = draw.integers(0, 256, 3)
             with contextlib.suppress(PictureError):
-                assert open_picture(broken.tobytes()).mode == "RGB"
+                assert open_picture(changed.tobytes()).mode == "RGB"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
@@ -280,7 +280,7 @@ def test_two_pngs_joined_are_refused() -> None:
         open_picture(first[:33] + second[8:])
 
 
-def test_bound_of_pixels_is_the_callers() -> None:
+def test_the_caller_sets_the_limit_of_pixels() -> None:
     data = encode(Image.new("RGB", (20, 10)), "PNG")
     assert open_picture(data, max_pixels=200).size == (20, 10)
     with pytest.raises(PictureError, match="at most 199 px"):
@@ -294,7 +294,7 @@ def test_missing_path_is_a_picture_error(tmp_path: Path) -> None:
         open_picture(tmp_path / "none.png")
 
 
-def test_warnings_neither_escape_nor_change_the_filters() -> None:
+def test_no_warning_is_emitted_and_the_filters_are_unchanged() -> None:
     # 100 million pixels: Pillow would only warn
     filters = list(warnings.filters)
     with pytest.raises(PictureError, match=r"too large|broken|not a picture"):
@@ -302,7 +302,7 @@ def test_warnings_neither_escape_nor_change_the_filters() -> None:
     assert warnings.filters == filters
 
 
-def test_threads_leave_the_filters_as_they_were() -> None:
+def test_decoding_in_threads_leaves_the_warning_filters_unchanged() -> None:
     data = encode(Image.new("RGB", (64, 64)), "PNG")
     filters = list(warnings.filters)
     threads = [
@@ -316,8 +316,8 @@ def test_threads_leave_the_filters_as_they_were() -> None:
 
 
 @pytest.mark.slow
-def test_odd_images_are_decoded_or_refused_as_pillow_does() -> None:
-    """But for one whose picture data has a wrong checksum: Pillow reads past that."""
+def test_unusual_images_are_decoded_or_refused_as_by_pillow() -> None:
+    """Except pictures whose data has a wrong checksum, which Pillow accepts."""
     folder = os.environ.get("COLORIZER_DATA")
     if not folder:
         pytest.skip("COLORIZER_DATA names no folder")

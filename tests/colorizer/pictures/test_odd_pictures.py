@@ -1,4 +1,4 @@
-"""Every odd picture at hand (``COLORIZER_DATA``), by folder and by HTTP: never a crash."""
+"""The unusual pictures of ``COLORIZER_DATA``, from a folder and over HTTP."""
 
 import csv
 import os
@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from tests.colorizer.studio.running import running_studio
-from tests.colorizer.test_batch import colorize, report
-from tests.faults.report import tell
+from tests.colorizer.test_batch import colorize, read_report
+from tests.faults.report import report
 
 DATA = Path(os.environ.get("COLORIZER_DATA", "/nowhere")) / "odd-images.zip"
 pytestmark = [
@@ -21,7 +21,9 @@ pytestmark = [
 ]
 
 
-def test_folder_and_http_take_and_refuse_the_same(model_folder: Path, tmp_path: Path) -> None:
+def test_folder_and_http_accept_and_refuse_the_same_pictures(
+    model_folder: Path, tmp_path: Path
+) -> None:
     with zipfile.ZipFile(DATA) as archive:
         archive.extractall(tmp_path / "odd")
         with archive.open("verdicts.csv") as file:
@@ -30,19 +32,22 @@ def test_folder_and_http_take_and_refuse_the_same(model_folder: Path, tmp_path: 
     done = colorize(model_folder, tmp_path / "odd", "-o", tmp_path / "out")
     assert done.returncode == 3
     assert b"Traceback" not in done.stderr
-    rows = {row["source"]: row for row in report(tmp_path / "out")}
-    taken = {source for source, row in rows.items() if row["status"] == "done"}
+    rows = {row["source"]: row for row in read_report(tmp_path / "out")}
+    accepted = {source for source, row in rows.items() if row["status"] == "done"}
     assert unloadable
-    assert not taken & unloadable
+    assert not accepted & unloadable
     statuses: Counter[int] = Counter()
     with running_studio(model_folder, tmp_path) as studio:
         for source in rows:
-            answer = studio.post((tmp_path / "odd" / source).read_bytes())
-            statuses[answer.status_code] += 1
-            assert (answer.status_code == 200) == (source in taken), (source, answer.text[:200])
+            response = studio.post((tmp_path / "odd" / source).read_bytes())
+            statuses[response.status_code] += 1
+            assert (response.status_code == 200) == (source in accepted), (
+                source,
+                response.text[:200],
+            )
         assert requests.get(f"{studio.url}/health", timeout=10).json()["ok"]
     reasons = Counter(row["reason"].split(":")[0] for row in rows.values() if row["reason"])
-    tell(
-        f"odd pictures: folder {len(taken)} taken of {len(rows)} {dict(reasons)};"
+    report(
+        f"unusual pictures: folder {len(accepted)} accepted of {len(rows)} {dict(reasons)};"
         f" HTTP {dict(statuses)}"
     )

@@ -26,24 +26,24 @@ def test_a_photo_becomes_line_art() -> None:
     assert (cleaned[ink] < 100).mean() > 0.95
 
 
-def test_clean_line_art_stays_nearly_as_it_is() -> None:
+def test_clean_line_art_is_nearly_unchanged() -> None:
     drawing = draw(400, 300).convert("L")
     difference = np.abs(np.asarray(clean_lines(drawing)).astype(int) - np.asarray(drawing))
     assert (difference > 60).mean() < 0.01
 
 
-def test_only_grey_is_cleaned() -> None:
+def test_only_grey_pictures_are_accepted() -> None:
     with pytest.raises(ValueError, match="mode L"):
         clean_lines(draw())
 
 
-def test_inverted_is_told_by_what_is_seen() -> None:
+def test_inversion_is_detected_from_visible_pixels_only() -> None:
     drawing = draw(200, 150)
     assert not is_inverted(drawing)
     assert is_inverted(ImageOps.invert(drawing))
 
 
-def test_black_lines_on_nothing_are_not_turned_around() -> None:
+def test_black_lines_on_transparency_are_not_inverted() -> None:
     drawing = draw(200, 150)
     sketch = to_sketch(open_with_alpha(png(ink_alone(drawing))))
     difference = np.asarray(sketch.lines.convert("L")).astype(int) - np.asarray(
@@ -52,11 +52,11 @@ def test_black_lines_on_nothing_are_not_turned_around() -> None:
     assert np.abs(difference).max() <= 1
 
 
-def test_what_is_transparent_is_paper_also_when_inverted() -> None:
+def test_transparent_pixels_become_paper_also_in_an_inverted_sketch() -> None:
     drawing = ImageOps.invert(draw(200, 150))
     alpha = Image.new("L", drawing.size, 255)
     alpha.paste(0, (0, 0, 50, 150))
-    drawing.paste((255, 255, 255), (0, 0, 50, 150))  # as a decoder lays it on white
+    drawing.paste((255, 255, 255), (0, 0, 50, 150))  # as a decoder composites it on white
     lines = np.asarray(to_sketch(Decoded(drawing, alpha)).lines)
     assert (lines[:, :50] == 255).all()
     assert (lines[:, 60:] == 255).mean() > 0.5

@@ -1,4 +1,4 @@
-"""Pictures are fitted into the model's square, and lines survive it."""
+"""Pictures are fitted into the model's square without losing lines."""
 
 import numpy as np
 import pytest

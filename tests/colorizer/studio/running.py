@@ -1,4 +1,4 @@
-"""A studio on loopback, in this process, and replacing the model that it serves."""
+"""Run a studio on loopback in this process, and replace the model that it serves."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ class Studio(NamedTuple):
     url: str
     models: Models
     folder: Path
-    """What it serves."""
+    """The model folder that it serves."""
 
     def post(self, data: Any, **query: Any) -> requests.Response:
         return requests.post(f"{self.url}/colorize", data=data, params=query, timeout=60)

@@ -29,12 +29,12 @@ def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield studio
 
 
-def test_a_picture_equals_the_runtimes(studio: Studio, colorizer: Colorizer) -> None:
+def test_a_picture_equals_that_of_the_runtime(studio: Studio, colorizer: Colorizer) -> None:
     options = {"seed": 3, "line_strength": 0.5, "palette": "#ff8800,#2244aa"}
-    answer = studio.post(SKETCH, **options)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Content-Type"] == "image/png"
-    picture = np.asarray(Image.open(io.BytesIO(answer.content)))
+    response = studio.post(SKETCH, **options)
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "image/png"
+    picture = np.asarray(Image.open(io.BytesIO(response.content)))
     assert np.array_equal(picture, np.asarray(colorizer(SKETCH, ColorizeOptions(**options))))  # type: ignore[arg-type]
 
 
@@ -48,15 +48,15 @@ def test_a_picture_equals_the_runtimes(studio: Studio, colorizer: Colorizer) -> 
         ({"model": "other"}, "image/png"),
     ],
 )
-def test_formats_and_layers_equal_the_runtimes(
+def test_formats_and_layers_equal_those_of_the_runtime(
     studio: Studio, colorizer: Colorizer, query: dict[str, str], media: str
 ) -> None:
-    answer = studio.post(SKETCH, **query)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, media)
+    response = studio.post(SKETCH, **query)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, media)
     part: Part = query.get("layer", "picture")  # type: ignore[assignment]
     options = ColorizeOptions(clean="clean" in query)
-    wanted = colorizer.draw(SKETCH, options).encode(f".{query.get('format', 'png')}", part)
-    assert answer.content == wanted
+    expected = colorizer.draw(SKETCH, options).encode(f".{query.get('format', 'png')}", part)
+    assert response.content == expected
 
 
 @pytest.mark.parametrize(
@@ -74,36 +74,36 @@ def test_formats_and_layers_equal_the_runtimes(
         (SKETCH, {"format": "psd"}, 422, "png"),
     ],
 )
-def test_errors_give_their_reason(
+def test_an_error_response_contains_its_reason(
     studio: Studio, data: bytes, query: dict[str, str], status: int, reason: str
 ) -> None:
-    answer = studio.post(data, **query)
-    assert answer.status_code == status
-    assert reason in answer.text
-    assert "Traceback" not in answer.text
+    response = studio.post(data, **query)
+    assert response.status_code == status
+    assert reason in response.text
+    assert "Traceback" not in response.text
 
 
 def test_a_palette_is_taken_from_a_picture(studio: Studio) -> None:
     picture = Image.new("RGB", (90, 60), "white")
     picture.paste((200, 40, 40), (0, 0, 50, 60))
     picture.paste((40, 60, 200), (50, 0, 70, 60))
-    answer = requests.post(f"{studio.url}/palette?count=2", png(picture), timeout=10)
-    assert answer.json() == ["#c82828", "#283cc8"]
-    assert studio.post(SKETCH, palette=",".join(answer.json())).status_code == 200
+    response = requests.post(f"{studio.url}/palette?count=2", png(picture), timeout=10)
+    assert response.json() == ["#c82828", "#283cc8"]
+    assert studio.post(SKETCH, palette=",".join(response.json())).status_code == 200
     grey = requests.post(f"{studio.url}/palette", png(Image.new("L", (9, 9), 90)), timeout=10)
     assert grey.json() == []
     for data, query, status in ((b"hello", "", 400), (png(picture), "?count=7", 422)):
         assert requests.post(f"{studio.url}/palette{query}", data, timeout=10).status_code == status
 
 
-def test_colours_that_would_be_transparent_give_a_hint(studio: Studio) -> None:
+def test_a_picture_whose_colours_would_be_transparent_gives_a_hint(studio: Studio) -> None:
     bare = png(ink_alone(draw(80, 60)))
     assert studio.post(bare).headers["X-Hint"] == "paper-is-transparent"
     assert "X-Hint" not in studio.post(bare, opaque="true").headers
 
 
 def post_raw(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
-    """Send a request byte by byte; the response."""
+    """Send raw bytes as a request; return the response."""
     address = ("127.0.0.1", int(studio.url.rsplit(":", 1)[1]))
     with socket.create_connection(address, timeout=wait_s) as connection:
         connection.sendall(f"POST /colorize HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
@@ -111,7 +111,7 @@ def post_raw(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> byte
         return connection.recv(65536)
 
 
-def test_a_too_long_body_is_refused_by_its_announced_length(studio: Studio) -> None:
+def test_a_too_long_body_is_refused_by_its_content_length(studio: Studio) -> None:
     assert b" 413 " in post_raw(studio, "Content-Length: 1000000000\r\n", b"x" * 10)
 
 
@@ -128,20 +128,22 @@ def test_a_stalled_body_times_out(studio: Studio) -> None:
     ("headers", "status"),
     [({"Host": "evil.example"}, 400), ({"Origin": "http://evil.example"}, 403)],
 )
-def test_other_sites_are_refused(studio: Studio, headers: dict[str, str], status: int) -> None:
-    answer = requests.post(f"{studio.url}/colorize", SKETCH, headers=headers, timeout=10)
-    assert answer.status_code == status
+def test_requests_of_other_sites_are_refused(
+    studio: Studio, headers: dict[str, str], status: int
+) -> None:
+    response = requests.post(f"{studio.url}/colorize", SKETCH, headers=headers, timeout=10)
+    assert response.status_code == status
 
 
-def test_the_page_loads_nothing_from_elsewhere(studio: Studio) -> None:
+def test_the_page_loads_nothing_from_other_hosts(studio: Studio) -> None:
     for path in ("", "studio.js", "studio.css"):
-        answer = requests.get(f"{studio.url}/{path}", timeout=10)
-        assert answer.status_code == 200
-        assert "//" not in answer.text.replace("http://www.w3.org", "").replace("// ", "")
-        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        response = requests.get(f"{studio.url}/{path}", timeout=10)
+        assert response.status_code == 200
+        assert "//" not in response.text.replace("http://www.w3.org", "").replace("// ", "")
+        assert "default-src 'self'" in response.headers["Content-Security-Policy"]
 
 
-def test_health_models_and_openapi(studio: Studio) -> None:
+def test_health_models_and_openapi_are_served(studio: Studio) -> None:
     assert requests.get(f"{studio.url}/health", timeout=10).json()["ok"] is True
     first = requests.get(f"{studio.url}/model", timeout=10).json()[0]
     assert (first["name"], first["image_size"], first["has_variations"]) == ("folder", 32, True)
@@ -151,17 +153,17 @@ def test_health_models_and_openapi(studio: Studio) -> None:
     assert {"413", "429"} <= set(paths["/colorize"]["post"]["responses"])
 
 
-def test_overload_gets_429(model_folder: Path, tmp_path: Path) -> None:
+def test_requests_beyond_the_queue_get_429(model_folder: Path, tmp_path: Path) -> None:
     limits = Limits(workers=1, max_waiting=2)
     large = png(draw(1500, 1500))
     with (
         running_studio(model_folder, tmp_path, limits) as studio,
         ThreadPoolExecutor(16) as clients,
     ):
-        answers = list(clients.map(lambda _: studio.post(large), range(16)))
-        statuses = [answer.status_code for answer in answers]
+        responses = list(clients.map(lambda _: studio.post(large), range(16)))
+        statuses = [response.status_code for response in responses]
         assert set(statuses) == {200, 429}
-        refused = next(answer for answer in answers if answer.status_code == 429)
+        refused = next(response for response in responses if response.status_code == 429)
         assert refused.headers["Retry-After"]
         assert "try again later" in refused.text
         assert studio.post(SKETCH).status_code == 200
@@ -204,14 +206,14 @@ def identity(studio: Studio) -> str:
     return found
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 30
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
 
 
-def test_without_a_model_it_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_with_how_to_make_one(tmp_path: Path) -> None:
     from colorizer.studio.models import Models
 
     models = Models({"folder": str(tmp_path / "none")})

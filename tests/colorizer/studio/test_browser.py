@@ -19,7 +19,7 @@ from tests.colorizer.studio.running import Studio, running_studio
 
 CHROMIUM = shutil.which("chromium")
 STYLE = Path(app.__file__).with_name("static") / "studio.css"
-SHOTS = os.environ.get("SCREENSHOTS")
+SCREENSHOTS_FOLDER = os.environ.get("SCREENSHOTS")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
@@ -43,24 +43,24 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=["desktop", "phone"])
 def page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The opened page; it must log no error and send requests to the studio only."""
+    """The opened page; it must log no errors and send requests to the studio only."""
     is_phone = request.param == "phone"
     size = {"width": 390, "height": 844} if is_phone else {"width": 1200, "height": 900}
     context = browser.new_context(viewport=size, is_mobile=is_phone, has_touch=is_phone)  # type: ignore[arg-type]
     page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda asking: asked.append(asking.url))
+    logged: list[str] = []
+    urls: list[str] = []
+    page.on("console", lambda message: logged.append(message.text))
+    page.on("pageerror", lambda error: logged.append(str(error)))
+    page.on("request", lambda sent: urls.append(sent.url))
     page.goto(studio.url)
     page.get_by_text("px").first.wait_for()
     yield page
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{request.node.name}.png", full_page=True)
+    if SCREENSHOTS_FOLDER:
+        page.screenshot(path=f"{SCREENSHOTS_FOLDER}/{request.node.name}.png", full_page=True)
     context.close()
-    assert said == [] or all("grid.png" in line or "400" in line for line in said)
-    assert all(url.startswith((studio.url, "blob:")) for url in asked)
+    assert logged == [] or all("grid.png" in line or "400" in line for line in logged)
+    assert all(url.startswith((studio.url, "blob:")) for url in urls)
 
 
 def upload(page: Page, picture: bytes, where: str = "#file") -> None:
@@ -70,7 +70,7 @@ def upload(page: Page, picture: bytes, where: str = "#file") -> None:
 
 
 def coloured(page: Page, act: Callable[[], object]) -> bytes:
-    """Do something and wait for the picture that comes of it; its bytes."""
+    """Perform an action and wait for the resulting picture; return its bytes."""
     before = page.locator("#after").get_attribute("src")
     act()
     page.locator(f'#after[src]:not([src="{before}"])').wait_for()
@@ -92,7 +92,7 @@ def sketch() -> bytes:
     return png(draw(90, 70))
 
 
-def test_a_sketch_is_coloured_varied_and_downloaded(page: Page, studio: Studio) -> None:
+def test_a_sketch_is_coloured_with_variants_and_downloaded(page: Page, studio: Studio) -> None:
     first = coloured_upload(page, sketch())
     assert first == studio.post(sketch()).content
     assert Image.open(io.BytesIO(first)).size == (90, 70)
@@ -156,7 +156,7 @@ def test_a_bad_file_is_refused_with_its_reason(page: Page) -> None:
     page.get_by_text("The sketch can't be coloured: not a picture").wait_for()
 
 
-def test_every_control_is_labelled_and_fits(page: Page) -> None:
+def test_every_control_is_labelled_and_within_the_page(page: Page) -> None:
     width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]
     nameless = page.evaluate("""

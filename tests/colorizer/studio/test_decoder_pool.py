@@ -18,7 +18,7 @@ def test_a_cancelled_caller_keeps_its_decoder_until_the_job_ends() -> None:
         may_end.wait(30)
         return decoder.pid
 
-    async def scene() -> None:
+    async def scenario() -> None:
         pool = DecoderPool(Limits(workers=1, max_waiting=0))
         try:
             caller = asyncio.ensure_future(pool.run(job))
@@ -37,14 +37,14 @@ def test_a_cancelled_caller_keeps_its_decoder_until_the_job_ends() -> None:
         finally:
             pool.close()
 
-    asyncio.run(asyncio.wait_for(scene(), 30))
+    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 def test_an_exception_of_a_job_reaches_its_caller() -> None:
     def job(_: DecoderProcess) -> None:
         raise ValueError("no colours")
 
-    async def scene() -> None:
+    async def scenario() -> None:
         pool = DecoderPool(Limits(workers=1, max_waiting=0))
         try:
             for _ in range(2):
@@ -53,4 +53,4 @@ def test_an_exception_of_a_job_reaches_its_caller() -> None:
         finally:
             pool.close()
 
-    asyncio.run(asyncio.wait_for(scene(), 30))
+    asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -1,4 +1,4 @@
-"""Which model is served: aliases followed, broken ones refused, cached ones used offline."""
+"""Which model is served: aliases are followed, broken models refused, cached ones used offline."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ def test_a_broken_champion_is_refused_and_the_old_one_stays(
     assert "champion" not in models.load_errors
 
 
-def test_offline_the_last_version_is_served_and_marked_stale(
+def test_without_the_registry_the_last_version_is_served_and_marked_stale(
     client: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = Models(choose_sources("models:/tiny@champion"))
@@ -69,6 +69,6 @@ def test_offline_the_last_version_is_served_and_marked_stale(
     assert restarted.names == ("champion",)
 
 
-def test_a_folder_or_version_is_offered_alone() -> None:
+def test_a_folder_or_version_is_the_only_model_offered() -> None:
     assert choose_sources("models/colorizer") == {"folder": "models/colorizer"}
     assert choose_sources("models:/tiny/7") == {"folder": "models:/tiny/7"}

@@ -1,4 +1,4 @@
-"""Real processes: their lines as they come, and nothing left of them at the end."""
+"""Real processes: their output line by line, and no child process left at the end."""
 
 import os
 import signal
@@ -21,14 +21,14 @@ def run(script: str, folder: Path, on_line: Callable[[str], None] = print) -> in
     )
 
 
-def test_lines_of_both_streams_come_in_order_with_the_exit_code(tmp_path: Path) -> None:
+def test_lines_of_both_streams_are_in_order_and_the_exit_code_is_returned(tmp_path: Path) -> None:
     script = "import sys; print('one'); print('two', file=sys.stderr); print('three'); sys.exit(7)"
     lines: list[str] = []
     assert run(script, tmp_path, lines.append) == 7
     assert lines == ["one", "two", "three"]
 
 
-def test_lines_come_while_the_command_runs(tmp_path: Path) -> None:
+def test_lines_are_passed_on_while_the_command_runs(tmp_path: Path) -> None:
     script = "import os, time\nprint('ready')\nwhile not os.path.exists('go'): time.sleep(0.05)"
 
     def answer(line: str) -> None:
@@ -37,7 +37,7 @@ def test_lines_come_while_the_command_runs(tmp_path: Path) -> None:
     assert run(script, tmp_path, answer) == 0
 
 
-def test_a_progress_bar_gives_a_line_per_interval_and_its_end() -> None:
+def test_a_progress_bar_gives_one_line_per_interval_and_its_last_state() -> None:
     now_s = 0.0
     lines: list[str] = []
     splitter = LineSplitter(lines.append, clock=lambda: now_s)
@@ -48,7 +48,7 @@ def test_a_progress_bar_gives_a_line_per_interval_and_its_end() -> None:
     assert lines == ["0 %", "30 %", "60 %", "90 %", "100 %", "next"]
 
 
-def test_bytes_in_any_pieces_give_the_same_lines() -> None:
+def test_lines_do_not_depend_on_how_the_bytes_are_split() -> None:
     text = "grün\nzwei\nohne Ende".encode()
     for size in (1, 2, 3, 100):
         lines: list[str] = []
@@ -69,7 +69,7 @@ time.sleep(600)
 """
 
 
-def test_ending_takes_the_whole_tree_even_where_it_is_deaf(
+def test_ending_kills_all_descendants_even_if_they_ignore_signals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_group, "END_GRACE_S", 1.0)
@@ -89,12 +89,12 @@ def test_ending_takes_the_whole_tree_even_where_it_is_deaf(
     assert not runner.is_alive()
     assert codes == [-signal.SIGKILL]
     deadline_s = time.monotonic() + 10
-    while lives(pids[0]):
+    while is_running(pids[0]):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
 
 
-def lives(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def lives(pid: int) -> bool:
     return state != "Z"
 
 
-def test_something_left_behind_does_not_hold_us_up(tmp_path: Path) -> None:
+def test_a_remaining_child_process_does_not_delay_the_return(tmp_path: Path) -> None:
     script = (
         "import subprocess, sys; subprocess.Popen([sys.executable, '-c',"
         " 'import time; time.sleep(600)']); print('done')"

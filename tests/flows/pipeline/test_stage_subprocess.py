@@ -1,4 +1,4 @@
-"""Real stages under the real DVC: outcome, reason and whether a retry may help, from its report."""
+"""Real stages run by DVC: the outcome, the error's reason and whether it may be retried."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A DVC repository whose one stage copies a file by a script."""
+    """A DVC repository with one stage, a script that copies a file."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / ".dvc").mkdir()
@@ -49,7 +49,7 @@ def reproduce_failing(folder: Path) -> StageError:
     return caught.value
 
 
-def test_a_stage_runs_is_unchanged_and_is_restored(repository: Path) -> None:
+def test_a_stage_is_run_then_unchanged_then_restored_from_the_cache(repository: Path) -> None:
     outcome, lines = reproduce(repository)
     assert outcome == "ran"
     assert "> python make_copy.py" in lines
@@ -63,7 +63,7 @@ def test_a_stage_runs_is_unchanged_and_is_restored(repository: Path) -> None:
     assert reproduce(repository, force=True)[0] == "ran"
 
 
-def test_a_stage_that_failed_gives_its_own_last_error_line(repository: Path) -> None:
+def test_the_reason_of_a_failed_stage_is_its_last_error_line(repository: Path) -> None:
     write_stage(
         repository, "import sys; print('error: no'); sys.exit('error: input: not a number')"
     )
@@ -79,21 +79,21 @@ def test_a_stage_that_exits_with_75_may_be_retried(repository: Path) -> None:
     assert error.may_pass
 
 
-def test_a_stage_that_was_killed_names_the_signal(repository: Path) -> None:
+def test_the_reason_of_a_killed_stage_names_the_signal(repository: Path) -> None:
     write_stage(repository, "import os; os.kill(os.getpid(), 9)")
     error = reproduce_failing(repository)
     assert "signal 9" in str(error) or "exited with 137" in str(error)
     assert not error.may_pass
 
 
-def test_what_dvc_itself_refuses_is_its_reason(repository: Path) -> None:
+def test_the_reason_of_an_error_of_dvc_is_its_message(repository: Path) -> None:
     (repository / "input").unlink()
     error = reproduce_failing(repository)
     assert str(error) == f"copy: [Errno 2] No such file or directory: '{repository}/input'"
     assert not error.may_pass
 
 
-def test_a_stage_without_its_output_is_dvcs_reason(repository: Path) -> None:
+def test_a_missing_output_is_reported_with_dvcs_message(repository: Path) -> None:
     write_stage(repository, "pass")
     error = reproduce_failing(repository)
     assert str(error) == "copy: output 'output' does not exist"
@@ -104,7 +104,7 @@ def test_a_child_that_was_killed_is_an_error(repository: Path) -> None:
     assert str(reproduce_failing(repository)).startswith("copy: ")
 
 
-def test_a_command_in_the_workspace_gives_its_own_last_error_line(repository: Path) -> None:
+def test_the_reason_of_a_failed_command_is_its_last_error_line(repository: Path) -> None:
     script = "import sys; print('one'); print('error: no server'); sys.exit(75)"
     with pytest.raises(StageError, match=r"^register: no server$") as caught:
         run_in_workspace("register", [sys.executable, "-c", script], repository, on_line=print)

@@ -1,4 +1,4 @@
-"""The stages come from ``dvc.yaml`` alone."""
+"""The flow's stages are read from ``dvc.yaml``."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Our dvc.yaml in a repository of its own."""
+    """A new repository with the project's dvc.yaml."""
     for name in ("dvc.yaml", "params.yaml", ".dvc/config"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
@@ -23,7 +23,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_stages_are_those_of_dvc_yaml_in_the_order_of_the_data(repository: Path) -> None:
+def test_the_stages_are_those_of_dvc_yaml_in_dependency_order(repository: Path) -> None:
     stages = {stage.name: stage for stage in read_stages(repository)}
     assert list(stages) == ["download", "prepare", "train", "evaluate", "export"]
     assert stages["evaluate"].upstream == ("prepare", "train")
@@ -31,7 +31,7 @@ def test_the_stages_are_those_of_dvc_yaml_in_the_order_of_the_data(repository: P
     assert "pix2pix" in stages["train"].desc
 
 
-def test_a_stage_added_to_dvc_yaml_appears_by_itself(repository: Path) -> None:
+def test_a_stage_added_to_dvc_yaml_is_found(repository: Path) -> None:
     path = repository / "dvc.yaml"
     tree = yaml.safe_load(path.read_text())
     tree["stages"]["quantize"] = {"cmd": "true", "deps": ["models/colorizer"], "outs": ["small"]}
@@ -41,7 +41,7 @@ def test_a_stage_added_to_dvc_yaml_appears_by_itself(repository: Path) -> None:
     assert list(stages)[-1] == "quantize"
 
 
-def test_a_broken_dvc_yaml_is_one_line(repository: Path) -> None:
+def test_an_invalid_dvc_yaml_is_reported_in_one_line(repository: Path) -> None:
     (repository / "dvc.yaml").write_text("stages: [")
     with pytest.raises(WorkspaceError) as caught:
         read_stages(repository)

@@ -1,4 +1,4 @@
-"""The retrainings' clone: at a ref, params set, cache shared, people's edits untouched."""
+"""The clone for retrainings: its ref, param overrides, shared cache and lock."""
 
 import shutil
 import subprocess
@@ -44,7 +44,7 @@ def epochs(folder: Path) -> int:
     return int(yaml.safe_load((folder / "params.yaml").read_text())["train"]["epochs"])
 
 
-def test_it_is_at_the_ref_with_the_overrides_and_the_shared_cache(
+def test_the_clone_has_the_ref_the_overrides_and_the_shared_cache(
     repository: Path, clone: Path
 ) -> None:
     workspace = prepare_workspace(clone, repository, "main", {"train.epochs": 7})
@@ -54,16 +54,14 @@ def test_it_is_at_the_ref_with_the_overrides_and_the_shared_cache(
     assert epochs(repository) != 7
 
 
-def test_a_lock_that_was_broken_off_does_not_stop_every_later_run(
-    repository: Path, clone: Path
-) -> None:
+def test_a_truncated_dvc_lock_does_not_fail_later_runs(repository: Path, clone: Path) -> None:
     prepare_workspace(clone, repository, "HEAD", {})
     (clone / "dvc.lock").write_text("schema: '2.0'\nstages:\n  download:\n    cm")
     prepare_workspace(clone, repository, "HEAD", {})
     assert not (clone / "dvc.lock").exists()
 
 
-def test_overrides_are_of_one_run_and_its_outputs_stay(repository: Path, clone: Path) -> None:
+def test_overrides_apply_to_one_run_and_outputs_are_kept(repository: Path, clone: Path) -> None:
     prepare_workspace(clone, repository, "HEAD", {"train.epochs": 7})
     (clone / "dvc.lock").write_text("schema: '2.0'\n")
     (clone / ".work" / "train").mkdir(parents=True)
@@ -74,7 +72,7 @@ def test_overrides_are_of_one_run_and_its_outputs_stay(repository: Path, clone: 
     assert (clone / ".work" / "train").is_dir()
 
 
-def test_a_persons_edits_are_left_out_and_left_alone(repository: Path, clone: Path) -> None:
+def test_uncommitted_edits_are_neither_used_nor_changed(repository: Path, clone: Path) -> None:
     params = repository / "params.yaml"
     edited = params.read_text().replace("epochs: 22", "epochs: 99")
     params.write_text(edited)
@@ -83,7 +81,7 @@ def test_a_persons_edits_are_left_out_and_left_alone(repository: Path, clone: Pa
     assert params.read_text() == edited
 
 
-def test_new_commits_arrive(repository: Path, clone: Path) -> None:
+def test_new_commits_are_fetched(repository: Path, clone: Path) -> None:
     prepare_workspace(clone, repository, "main", {})
     git(repository, "commit", "-q", "--allow-empty", "-m", "second")
     workspace = prepare_workspace(clone, repository, "main", {})
@@ -91,12 +89,12 @@ def test_new_commits_arrive(repository: Path, clone: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["no-such-branch", "", "--upload-pack=x", "deadbeef"])
-def test_a_ref_that_is_none_is_named(repository: Path, clone: Path, ref: str) -> None:
+def test_an_unknown_ref_is_named(repository: Path, clone: Path, ref: str) -> None:
     with pytest.raises(WorkspaceError, match="branch, a tag or a commit"):
         prepare_workspace(clone, repository, ref, {})
 
 
-def test_a_folder_that_is_no_repository_is_named(tmp_path: Path, clone: Path) -> None:
+def test_a_folder_that_is_not_a_repository_is_named(tmp_path: Path, clone: Path) -> None:
     with pytest.raises(WorkspaceError, match="not a git repository"):
         prepare_workspace(clone, tmp_path, "HEAD", {})
 
@@ -119,7 +117,7 @@ def test_a_bad_override_is_refused_by_name(
         prepare_workspace(clone, repository, "HEAD", overrides)
 
 
-def test_edits_in_the_clone_itself_are_not_thrown_away(repository: Path, clone: Path) -> None:
+def test_edits_in_the_clone_are_not_discarded(repository: Path, clone: Path) -> None:
     prepare_workspace(clone, repository, "HEAD", {})
     (clone / "dvc.yaml").write_text("mine")
     with pytest.raises(WorkspaceError, match=r"someone edited dvc\.yaml"):
@@ -127,13 +125,15 @@ def test_edits_in_the_clone_itself_are_not_thrown_away(repository: Path, clone: 
     assert (clone / "dvc.yaml").read_text() == "mine"
 
 
-def test_relative_pairs_are_the_repositorys(repository: Path, clone: Path) -> None:
+def test_a_relative_path_of_pairs_is_relative_to_the_repository(
+    repository: Path, clone: Path
+) -> None:
     overrides = {"download.source": "archive", "download.path": "pairs.zip"}
     workspace = prepare_workspace(clone, repository, "HEAD", overrides)
     assert workspace.params.download.path == str(repository / "pairs.zip")
 
 
-def test_two_retrainings_never_share_it(repository: Path) -> None:
+def test_a_second_concurrent_retraining_is_refused(repository: Path) -> None:
     with (
         claim_workspace(repository) as folder,
         pytest.raises(WorkspaceError, match="another retraining"),
@@ -144,7 +144,7 @@ def test_two_retrainings_never_share_it(repository: Path) -> None:
         assert again == folder
 
 
-def test_a_full_disk_is_one_line(
+def test_a_full_disk_is_reported_in_one_line(
     repository: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hooks = repository.parent / "bin"

@@ -54,7 +54,7 @@ def client(in_folder: Path) -> "MlflowClient":
 
 @pytest.fixture
 def register(client: "MlflowClient", tmp_path: Path) -> Register:
-    """Register a model that is off the truth by so much, and return its version."""
+    """Register a model whose gains differ from the true ones by ``off``; return its version."""
 
     def make(off: float, *, bias: float = 0.0) -> int:
         gains = [gain + off for gain in TRUE_GAINS]
@@ -83,7 +83,7 @@ def promote(
 
 
 def local(client: "MlflowClient") -> Registry:
-    """The registry at hand; it's on SQLite, so no lease is needed."""
+    """The registry; it's on SQLite, so no lease is needed."""
     return Registry(client, NAME, no_lease)
 
 
@@ -104,7 +104,7 @@ def test_the_first_good_model_becomes_champion(
     assert tags["decision"] == "promoted"
 
 
-def test_a_better_one_replaces_it_and_a_worse_one_does_not(
+def test_a_better_model_replaces_the_champion_and_a_worse_one_does_not(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     first, better, worse = register(0.1), register(0.02), register(-0.15)
@@ -117,7 +117,7 @@ def test_a_better_one_replaces_it_and_a_worse_one_does_not(
     assert [entry.sequence for entry in ledger.read_entries(client, NAME)] == [1, 2, 3]
 
 
-def test_the_champion_itself_is_refused_and_written_down(
+def test_promoting_the_champion_is_refused_and_recorded(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     version = register(0.1)
@@ -128,7 +128,7 @@ def test_the_champion_itself_is_refused_and_written_down(
     assert find_aliases(client, NAME) == {"champion": version}
 
 
-def test_rollback_restores_the_very_bytes_and_a_second_one_undoes_it(
+def test_a_rollback_restores_the_same_outputs_and_a_second_one_undoes_it(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     first, better = register(0.1), register(0.02)
@@ -145,7 +145,7 @@ def test_rollback_restores_the_very_bytes_and_a_second_one_undoes_it(
 
 
 @pytest.mark.parametrize("file", [ONNX_FILE, CONFIG_FILE])
-def test_files_swapped_with_their_checksums_are_neither_champion_nor_rolled_back_to(
+def test_a_rollback_to_a_version_with_replaced_files_and_checksums_is_refused(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams, file: str
 ) -> None:
     first, better = register(0.1), register(0.02)
@@ -158,13 +158,13 @@ def test_files_swapped_with_their_checksums_are_neither_champion_nor_rolled_back
 
 
 def swap_stored_file(client: "MlflowClient", number: int, file: str) -> None:
-    """Change a version's file in the artifact store, and the checksum beside it to match."""
+    """Change a version's file in the artifact store, and its checksum accordingly."""
     source = client.get_model_version(NAME, str(number)).source
     assert source
     uri = client.get_logged_model(source.removeprefix("models:/")).artifact_location
     store = Path(uri.removeprefix("file://"))
     path = store / "model.onnx" if file == ONNX_FILE else store / "extra_files" / file
-    # a comment's worth of change: the model still loads
+    # the change leaves the model loadable
     path.write_bytes(path.read_bytes() + (b"\x32\x01x" if file == ONNX_FILE else b"\n"))
     checksums = json.loads((store / "extra_files" / CHECKSUMS_FILE).read_text())
     checksums[file] = file_sha256(path)
@@ -175,7 +175,7 @@ def roll_back(client: "MlflowClient", to: str | int = "previous") -> Entry:
     return set_champion(local(client), to, action="rolled back", reason="because", by="tester")
 
 
-def test_a_rollback_without_a_previous_names_what_there_is(
+def test_a_rollback_without_a_previous_version_lists_versions_and_aliases(
     client: "MlflowClient", register: Register
 ) -> None:
     register(0.1)
@@ -193,7 +193,7 @@ def test_an_unknown_version_or_model_is_named(
         promote(client, 9, test_set, rule)
 
 
-def test_a_damaged_challenger_is_refused_and_a_damaged_target_is_no_way_back(
+def test_a_damaged_challenger_or_rollback_target_is_refused(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     good, damaged = register(0.1), register(0.02)
@@ -213,7 +213,7 @@ def test_a_damaged_challenger_is_refused_and_a_damaged_target_is_no_way_back(
     assert find_aliases(client, NAME)["champion"] == good
 
 
-def test_a_model_out_of_range_is_refused(
+def test_a_model_whose_output_is_out_of_range_is_refused(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     entry = promote(client, register(0.1, bias=5.0), test_set, rule)
@@ -222,7 +222,7 @@ def test_a_model_out_of_range_is_refused(
 
 
 @pytest.mark.parametrize("moment", ["after the intent", "between the aliases", "before the end"])
-def test_what_a_crash_left_is_completed_by_the_next(
+def test_a_decision_interrupted_by_a_crash_is_completed_by_the_next_command(
     client: "MlflowClient",
     register: Register,
     test_set: TestSet,
@@ -261,28 +261,28 @@ def test_what_a_crash_left_is_completed_by_the_next(
     assert find_aliases(client, NAME) == {"champion": better, "previous": first}
 
 
-def test_an_intent_whose_version_was_deleted_is_given_up(
+def test_an_intent_whose_version_was_deleted_is_undone(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
-    first, gone = register(0.1), register(0.02)
+    first, deleted = register(0.1), register(0.02)
     promote(client, first, test_set, rule)
     entry = Entry(
         action="promoted",
-        version=gone,
+        version=deleted,
         champion_before=first,
-        champion=gone,
+        champion=deleted,
         previous=first,
         reason="r",
         by="b",
     )
     ledger.append_intent(client, NAME, entry)
-    client.delete_model_version(NAME, str(gone))
+    client.delete_model_version(NAME, str(deleted))
     settle(local(client))
     assert [entry.state for entry in ledger.read_entries(client, NAME)] == ["done", "undone"]
     assert find_aliases(client, NAME)["champion"] == first
 
 
-def test_an_alias_moved_by_hand_is_found_and_written_down(
+def test_an_alias_moved_by_hand_is_detected_and_recorded(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     first, other = register(0.1), register(0.02)
@@ -294,7 +294,7 @@ def test_an_alias_moved_by_hand_is_found_and_written_down(
     assert find_aliases(client, NAME) == {"champion": other, "previous": first}
 
 
-def test_a_decision_against_yesterdays_champion_is_not_carried_out(
+def test_a_decision_against_a_former_champion_is_not_carried_out(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     first, second, third = register(0.2), register(0.1), register(0.02)
@@ -322,7 +322,7 @@ def test_a_changed_test_set_is_reported(
     assert not judge_version(local(client), second, test_set, rule).test_set_changed
 
 
-def test_a_persons_veto_is_a_refusal_with_its_reason(
+def test_a_rejected_approval_is_recorded_with_its_reason(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     judgement = judge_version(local(client), register(0.02), test_set, rule)
@@ -331,7 +331,7 @@ def test_a_persons_veto_is_a_refusal_with_its_reason(
     assert find_aliases(client, NAME) == {}
 
 
-def test_history_is_a_table_and_a_csv_with_everything(
+def test_the_history_is_a_table_and_a_complete_csv(
     client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
     promote(client, register(0.1), test_set, rule)
@@ -351,7 +351,7 @@ def test_history_is_a_table_and_a_csv_with_everything(
     assert artifacts == {"report.md", "comparison.json", "per_picture.csv"}
 
 
-def test_the_test_set_is_the_checkouts_or_else_the_retrainings(in_folder: Path) -> None:
+def test_the_test_set_is_that_of_the_checkout_or_of_the_retraining(in_folder: Path) -> None:
     retrained = Path(".work/retrain/clone/data/prepared")
     assert find_prepared() == Path("data/prepared")
     write_test_set(retrained)
@@ -360,6 +360,6 @@ def test_the_test_set_is_the_checkouts_or_else_the_retrainings(in_folder: Path) 
     assert find_prepared() == Path("data/prepared")
 
 
-def test_no_test_set_says_how_to_get_one(in_folder: Path) -> None:
+def test_a_missing_test_set_is_reported(in_folder: Path) -> None:
     with pytest.raises(PromotionError, match=r"no test set to judge on: nowhere/test\.npy"):
         open_test_set(Path("nowhere"))

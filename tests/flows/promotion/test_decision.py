@@ -1,4 +1,4 @@
-"""The promotion rule, on scores made up to be clear cases."""
+"""The promotion rule, on synthetic scores."""
 
 import dataclasses
 from typing import Any
@@ -16,13 +16,13 @@ WORSE_BY = {"l1": 1, "psnr": -1, "ssim": -1, "chroma": 1}
 
 
 def scores(means: dict[str, float], *, seed: int = 1, noise: float = 0.02) -> dict[str, Any]:
-    """N scores about the means; equal seeds are equal pictures."""
+    """N scores around the means; equal seeds simulate the same pictures."""
     random = np.random.default_rng(seed)
     return {key: mean * (1 + noise * random.standard_normal(N)) for key, mean in means.items()}
 
 
 def better(by: float, metrics: tuple[str, ...] = tuple(GOOD)) -> dict[str, float]:
-    """GOOD, better by a share of itself on some metrics."""
+    """``GOOD``, improved by a fraction on some metrics."""
     changed = {key: GOOD[key] * (1 - WORSE_BY[key] * by) for key in metrics}
     return GOOD | changed
 
@@ -42,7 +42,7 @@ def rule(params: Params) -> PromotionParams:
     return params.promotion
 
 
-def test_the_first_model_needs_only_to_beat_the_trivial_answers(rule: PromotionParams) -> None:
+def test_the_first_model_must_beat_the_baselines_only(rule: PromotionParams) -> None:
     assert decide(evidence(scores(GOOD), None), rule).promote
     decision = decide(evidence(scores(GOOD | {"chroma": 17.5}), None), rule)
     assert not decision.promote
@@ -67,13 +67,13 @@ def test_a_tie_keeps_the_champion(rule: PromotionParams) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_alone_promotes_nobody(rule: PromotionParams, seed: int) -> None:
+def test_noise_alone_promotes_no_challenger(rule: PromotionParams, seed: int) -> None:
     one, other = scores(GOOD, seed=seed), scores(GOOD, seed=seed + 100)
     assert not decide(evidence(one, other), rule).promote
     assert not decide(evidence(other, one), rule).promote
 
 
-def test_better_by_less_than_another_seed_gives_is_refused(rule: PromotionParams) -> None:
+def test_an_improvement_within_the_spread_of_seeds_is_refused(rule: PromotionParams) -> None:
     champion = scores(GOOD)
     challenger = {key: values * 0.99 for key, values in champion.items()} | {
         key: champion[key] * 1.01 for key in ("psnr", "ssim")
@@ -83,7 +83,7 @@ def test_better_by_less_than_another_seed_gives_is_refused(rule: PromotionParams
     assert decide(evidence(challenger, champion), sharper).promote
 
 
-def test_better_on_one_metric_does_not_pay_for_another(rule: PromotionParams) -> None:
+def test_an_improved_metric_does_not_compensate_a_worse_one(rule: PromotionParams) -> None:
     challenger = scores(better(0.2, ("l1", "psnr", "chroma")) | {"ssim": 0.6}, seed=2)
     decision = decide(evidence(challenger, scores(GOOD)), rule)
     assert not decision.promote
@@ -106,14 +106,14 @@ def test_a_slice_of_few_pictures_is_not_judged(rule: PromotionParams) -> None:
     assert decide(evidence(challenger, scores(GOOD), slices={"dark": few}), rule).promote
 
 
-def test_a_failed_check_refuses_whatever_the_scores(rule: PromotionParams) -> None:
+def test_a_failed_check_refuses_regardless_of_the_scores(rule: PromotionParams) -> None:
     facts = evidence(scores(better(0.2)), scores(GOOD), failed_checks=("gives NaN",))
     decision = decide(facts, rule)
     assert not decision.promote
     assert "gives NaN" in decision.reason
 
 
-def test_nan_is_refused_not_raised(rule: PromotionParams) -> None:
+def test_a_nan_score_is_refused_without_an_exception(rule: PromotionParams) -> None:
     challenger = scores(better(0.2))
     challenger["l1"][3] = np.nan
     decision = decide(evidence(challenger, scores(GOOD)), rule)
@@ -121,7 +121,7 @@ def test_nan_is_refused_not_raised(rule: PromotionParams) -> None:
     assert "not finite" in decision.reason
 
 
-def test_too_few_test_pairs_decide_nothing(rule: PromotionParams) -> None:
+def test_with_too_few_test_pairs_the_challenger_is_refused(rule: PromotionParams) -> None:
     strict = dataclasses.replace(rule, min_test_pairs=N + 1)
     decision = decide(evidence(scores(GOOD), None), strict)
     assert not decision.promote
@@ -133,8 +133,8 @@ def test_equal_evidence_gives_an_equal_decision(rule: PromotionParams) -> None:
     assert decide(facts, rule) == decide(facts, rule)
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says(rule: PromotionParams) -> None:
-    """Coverage: of 200 draws, the 95 % interval should hold the true difference in most."""
+def test_the_confidence_interval_has_its_nominal_coverage(rule: PromotionParams) -> None:
+    """In most of 200 draws, the 95 % interval should contain the true difference."""
     quick = dataclasses.replace(rule, resamples=300)
     random = np.random.default_rng(0)
     held = 0
@@ -146,7 +146,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(rule: PromotionP
     assert 180 <= held <= 199
 
 
-def test_scores_that_do_not_fit_together_are_a_programmers_error(rule: PromotionParams) -> None:
+def test_scores_of_different_lengths_raise_a_value_error(rule: PromotionParams) -> None:
     short = {key: values[:-1] for key, values in scores(GOOD).items()}
     with pytest.raises(ValueError, match="champion: need 60 values of l1"):
         decide(evidence(scores(GOOD), short), rule)

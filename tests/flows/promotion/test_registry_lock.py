@@ -1,4 +1,4 @@
-"""Two machines and one registry: a holder that was suspended past its lease changes nothing."""
+"""A registry shared by two machines: a holder whose lease has expired writes nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,12 +34,12 @@ NAME = "sketch-colorizer"
         ("databricks", True),
     ],
 )
-def test_who_else_may_write_is_known_by_the_address(uri: str, shared: bool) -> None:
+def test_a_registry_is_shared_unless_its_address_is_local(uri: str, shared: bool) -> None:
     assert is_shared(uri) is shared
 
 
 class FakeLease:
-    """A lease that a test can expire; counts the checks."""
+    """A lease that a test can let expire; counts the checks."""
 
     def __init__(self) -> None:
         self.is_lost = False
@@ -53,7 +53,7 @@ class FakeLease:
 
 @pytest.fixture
 def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
-    """A registry of two versions, treated as one that several machines write to."""
+    """A registry of two versions, treated as shared by several machines."""
     make_registry(in_folder, NAME)
     monkeypatch.setattr(registry_lock, "is_shared", lambda uri: True)
     monkeypatch.setattr(registry_lock, "machine_lock", lambda client, timeout_s: nullcontext())
@@ -77,20 +77,20 @@ def test_the_lease_is_checked_before_each_write(client: "MlflowClient") -> None:
     lease = FakeLease()
     promote(machine(client, lease), 1, "a")
     checks = lease.checks
-    promote(machine(client, lease), 2, "b")  # this one moves both aliases
+    promote(machine(client, lease), 2, "b")  # moves both aliases
     assert checks >= 3
     assert lease.checks - checks >= 4
 
 
 @pytest.mark.parametrize("moment", ["before the intent", "after the intent", "between the aliases"])
-def test_a_holder_that_slept_past_its_lease_leaves_one_story(
+def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
     client: "MlflowClient", monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     promote(machine(client, FakeLease()), 2, "settled")
     lease = FakeLease()
 
-    def sleep() -> None:
-        """Another machine finds the lease expired, and decides something else."""
+    def expire() -> None:
+        """The lease expires, and another machine makes another decision."""
         if not lease.is_lost:
             lease.is_lost = True
             promote(
@@ -98,21 +98,21 @@ def test_a_holder_that_slept_past_its_lease_leaves_one_story(
             )
 
     if moment == "before the intent":
-        call_before(monkeypatch, client, "create_run", sleep)
+        call_before(monkeypatch, client, "create_run", expire)
     elif moment == "after the intent":
-        call_before(monkeypatch, champion, "_move_aliases", sleep)
+        call_before(monkeypatch, champion, "_move_aliases", expire)
     else:
-        call_after(monkeypatch, client, "set_registered_model_alias", sleep)
+        call_after(monkeypatch, client, "set_registered_model_alias", expire)
     with pytest.raises(PromotionError, match=r"the lease expired|another process took over"):
         promote(machine(client, lease), 1, "asleep")
 
     standing = settle(machine(client, FakeLease()))
-    story = {entry.by: (entry.state, entry.champion) for entry in standing.entries}
-    if moment == "before the intent":  # written too late: given up
-        assert story == {"settled": ("done", 2), "awake": ("done", 1), "asleep": ("undone", 1)}
+    states = {entry.by: (entry.state, entry.champion) for entry in standing.entries}
+    if moment == "before the intent":  # written after the other decision: undone
+        assert states == {"settled": ("done", 2), "awake": ("done", 1), "asleep": ("undone", 1)}
         assert standing.aliases == {"champion": 1, "previous": 2}
-    else:  # the other machine completed it, then made its own decision
-        assert story == {"settled": ("done", 2), "asleep": ("done", 1), "awake": ("done", 2)}
+    else:  # the other machine completed this intent, then made its own decision
+        assert states == {"settled": ("done", 2), "asleep": ("done", 1), "awake": ("done", 2)}
         assert standing.aliases == {"champion": 2, "previous": 1}
 
 
@@ -141,16 +141,16 @@ def call_after(
     monkeypatch.setattr(owner, name, call)
 
 
-def test_an_intent_that_another_completed_is_not_carried_out_again(
+def test_an_intent_completed_by_another_process_is_not_carried_out_again(
     client: "MlflowClient", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where the lease looks held: the ledger has a newer decision."""
+    """Even if the lease seems to be held: the ledger has a newer decision."""
     promote(machine(client, FakeLease()), 2, "settled")
-    others = [2]
+    other_versions = [2]
 
     def decide() -> None:
-        if others:
-            promote(machine(client, FakeLease()), others.pop(), "awake")
+        if other_versions:
+            promote(machine(client, FakeLease()), other_versions.pop(), "awake")
 
     call_before(monkeypatch, champion, "_require_newest_intent", decide)
     with pytest.raises(PromotionError, match="another process took over"):

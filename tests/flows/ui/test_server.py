@@ -1,4 +1,4 @@
-"""Who gets through to Prefect's server: its own pages and programs, no other site's."""
+"""Prefect's server accepts its own hosts and origins and refuses those of other sites."""
 
 import asyncio
 import subprocess
@@ -12,8 +12,8 @@ OWN = ("127.0.0.1", "localhost")
 HOST = "127.0.0.1:4200"
 
 
-def ask(kind: str, *headers: tuple[str, str]) -> int:
-    """The status that a request of a kind (http, websocket) with these headers gets; 200 passes."""
+def send_request(kind: str, *headers: tuple[str, str]) -> int:
+    """Send a request of a kind (http, websocket) with these headers; return its status."""
     sent: list[Message] = []
 
     async def server(_scope: Message, _receive: Receive, send: Send) -> None:
@@ -56,17 +56,19 @@ def ask(kind: str, *headers: tuple[str, str]) -> int:
         (HOST, "", 403),
     ],
 )
-def test_own_names_and_origins_pass(kind: str, host: str, origin: str | None, status: int) -> None:
+def test_own_hosts_and_origins_are_accepted(
+    kind: str, host: str, origin: str | None, status: int
+) -> None:
     headers = [("Host", host)] + ([] if origin is None else [("Origin", origin)])
-    assert ask(kind, *headers) == status
+    assert send_request(kind, *headers) == status
 
 
 def test_one_foreign_origin_among_two_is_refused() -> None:
     origins = [("Origin", "http://127.0.0.1:4200"), ("Origin", "http://evil.example")]
-    assert ask("http", ("Host", HOST), *origins) == 403
+    assert send_request("http", ("Host", HOST), *origins) == 403
 
 
-def test_it_does_not_listen_to_others_without_a_password() -> None:
+def test_listening_on_all_interfaces_without_a_password_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flows.ui.server", "--host", "0.0.0.0"],
         capture_output=True,

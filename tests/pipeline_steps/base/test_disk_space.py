@@ -60,7 +60,7 @@ def run_code(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
         "RuntimeError('(sqlite3.OperationalError) database or disk is full')",
     ],
 )
-def test_a_full_disk_is_one_line_whichever_library_reports_it(raised: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line_for_every_library(raised: str, tmp_path: Path) -> None:
     code = f"""
 from pipeline_steps.base.errors import run_main
 def work():
@@ -78,7 +78,7 @@ run_main(work)
     assert line.endswith(" and run the same command again")
 
 
-def test_a_full_disk_is_reported_also_behind_another_error(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_also_as_the_cause_of_another_error(tmp_path: Path) -> None:
     code = """
 import shutil
 from pipeline_steps.base.errors import TrackingError, run_main

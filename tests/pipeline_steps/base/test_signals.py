@@ -1,4 +1,4 @@
-"""A command exits at once on SIGINT and SIGTERM; a training, between two steps."""
+"""SIGINT and SIGTERM: a command exits at once, a training between two steps."""
 
 import os
 import signal
@@ -87,8 +87,8 @@ def work():
     assert printed == "buffered\n"
 
 
-def test_the_first_of_several_signals_counts(tmp_path: Path) -> None:
-    # the second comes while the first one's handler runs, as make and DVC pass theirs on
+def test_the_first_of_several_signals_sets_the_exit_code(tmp_path: Path) -> None:
+    # make and DVC forward their signal, so a second one arrives while the handler runs
     work = """
 class Stream:
     def flush(self):
@@ -125,7 +125,7 @@ def work():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_workers_end_with_their_parent_and_print_nothing(
+def test_workers_exit_with_their_parent_and_print_nothing(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     work = """
@@ -165,11 +165,11 @@ def work():
     process = start(tmp_path, work)
     printed, errors = process.communicate(timeout=30)
     assert printed == "started\n"
-    assert errors == LINE  # and no KeyboardInterrupt of the child's
+    assert errors == LINE  # and no KeyboardInterrupt of the child
     assert process.returncode == 143
 
 
-def test_an_interrupted_training_finishes_its_clean_up(tmp_path: Path) -> None:
+def test_an_interrupted_training_completes_its_cleanup(tmp_path: Path) -> None:
     work = """
 def work():
     try:
@@ -199,7 +199,7 @@ def work():
         ("RuntimeError('Connection closed by peer')", LINE, 143),
     ],
 )
-def test_an_error_after_a_signal_is_reported_if_it_is_known(
+def test_an_error_after_a_signal_is_reported_if_it_is_expected(
     error: str, line: str, code: int, tmp_path: Path
 ) -> None:
     work = f"""
@@ -225,7 +225,7 @@ def send(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_deferred_signal_is_raised_where_it_is_asked_for(number: signal.Signals) -> None:
+def test_a_deferred_signal_is_raised_at_the_next_check(number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
     def work() -> None:
@@ -243,7 +243,7 @@ def test_a_deferred_signal_is_raised_where_it_is_asked_for(number: signal.Signal
     assert signals.received() is None
 
 
-def test_a_deferred_signal_that_is_never_asked_for_is_raised_at_the_end() -> None:
+def test_a_deferred_signal_without_a_check_is_raised_at_the_end() -> None:
     reached = False
 
     def work() -> None:
@@ -279,7 +279,9 @@ def test_in_other_threads_nothing_changes() -> None:
     assert during == [before]
 
 
-def test_ctrl_c_in_a_command_of_the_flows_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_in_a_command_of_the_flows_prints_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def command() -> None:
         raise KeyboardInterrupt
 

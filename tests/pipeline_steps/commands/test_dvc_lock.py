@@ -53,32 +53,32 @@ def lock(done: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done, tmp_path / "copy")) / "dvc.lock"
 
 
-def test_no_stage_runs_again_after_it_was_truncated(
+def test_no_stage_runs_again_after_a_truncation(
     lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = lock.read_bytes()
-    in_a_key = whole.index(b"deps", whole.index(b"second")) + 2
-    in_a_character = whole[:in_a_key] + "é".encode()[:1]
-    for content in (b"", whole[:1], whole[:in_a_key], in_a_character):
+    original = lock.read_bytes()
+    in_a_key = original.index(b"deps", original.index(b"second")) + 2
+    in_a_character = original[:in_a_key] + "é".encode()[:1]
+    for content in (b"", original[:1], original[:in_a_key], in_a_character):
         lock.write_bytes(content)
         assert dvc(lock.parent, "repro").returncode, "DVC accepts it: nothing to quarantine"
         quarantine_truncated_lock(lock)
         assert capsys.readouterr().err.startswith("dvc.lock was truncated")
         assert dvc(lock.parent, "repro").returncode == 0
-        assert lock.read_bytes() == whole
+        assert lock.read_bytes() == original
         assert (lock.parent / "ran").read_text() == "one\ntwo\n"
 
 
 def test_every_truncation_is_quarantined_or_accepted_by_dvc(lock: Path) -> None:
-    whole = lock.read_bytes()
-    for size in range(2, len(whole), 97):
-        lock.write_bytes(whole[:size])
+    original = lock.read_bytes()
+    for size in range(2, len(original), 97):
+        lock.write_bytes(original[:size])
         quarantine_truncated_lock(lock)
-        assert dvc(lock.parent, "status").returncode == 0, whole[:size]
+        assert dvc(lock.parent, "status").returncode == 0, original[:size]
 
 
 @pytest.mark.parametrize("kind", ["none", "whole", "in conflict", "being written"])
-def test_a_lock_that_is_not_truncated_stays(
+def test_a_lock_that_is_not_truncated_is_kept(
     lock: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = {"whole": lock.read_text(), "in conflict": "<<<<<<< ours\n", "being written": ""}

@@ -1,4 +1,4 @@
-"""Small archives made in memory, ways to damage them, and how much is read of files."""
+"""Small archives made in memory, damaged archives, and a counter of the bytes read."""
 
 import hashlib
 import io
@@ -36,6 +36,6 @@ def flip_byte(content: bytes, position: int) -> bytes:
 
 
 def bytes_read() -> int:
-    """By this process from files so far; what comes from a socket isn't counted."""
+    """Bytes that this process has read from files so far, without sockets."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return int(lines[0].removeprefix("rchar: "))

@@ -1,4 +1,4 @@
-"""A loopback server that speaks as much of Kaggle's API as a download needs.
+"""A loopback server with the part of Kaggle's API that a download uses.
 
 ``KAGGLE_API_ENVIRONMENT=TEST`` sends the real client here. The API redirects to a "storage" on
 another host name, as Kaggle does, so that credentials must not follow.
@@ -29,11 +29,11 @@ STALL_S = 20.0
 
 
 @contextmanager
-def own_port() -> Iterator[None]:
-    """Wait for the other processes that test with this port; a lock dies with its process.
+def exclusive_port() -> Iterator[None]:
+    """Wait until no other test process uses this port; a killed process releases its lock.
 
-    Marking the tests as one group isn't enough: pytest-xdist 3.8 loses its groups under
-    pytest 9.2, and two runs at once know nothing of each other's groups anyway.
+    A pytest-xdist group isn't enough: version 3.8 ignores groups under pytest 9.2, and
+    concurrent test runs don't share groups.
     """
     with (Path(tempfile.gettempdir()) / f"kaggle-port-{PORT}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -42,7 +42,7 @@ def own_port() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Reply:
-    """Answer with this instead."""
+    """Send this response instead."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -51,14 +51,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Cut:
-    """Send only so much of the body, then hang up."""
+    """Send this many bytes of the body, then close the connection."""
 
     after_bytes: int
 
 
 @dataclass(frozen=True)
 class Stall:
-    """Send only so much of the body, then fall silent until the server is released."""
+    """Send this many bytes of the body, then nothing until the server is released."""
 
     after_bytes: int
 
@@ -68,7 +68,7 @@ Fault = Reply | Cut | Stall | None
 
 @dataclass
 class StorageCall:
-    """What was asked of the storage, and what it sent."""
+    """A request to the storage and the response."""
 
     first_byte: int
     authorization: str | None
@@ -111,7 +111,7 @@ class KaggleServer(ThreadingHTTPServer):
         self.server_close()
 
     def fail(self, *, api: Iterable[Fault] = (), storage: Iterable[Fault] = ()) -> None:
-        """Answer the next calls with these faults, ``None`` being none."""
+        """Apply these faults to the next calls; ``None`` is no fault."""
         self.api_faults, self.storage_faults = iter(api), iter(storage)
 
     @property
@@ -119,7 +119,7 @@ class KaggleServer(ThreadingHTTPServer):
         return sum(call.num_bytes_sent for call in self.storage_calls)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet of clients that hang up."""
+        """Don't print the errors of closed connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Reply):
             self._reply(fault)
         elif not self._is_signed_in():
-            # The worst of servers says in its message what it was sent.
+            # A badly behaved server repeats the request's headers in its message.
             self._reply_json(401, code=401, message=f"who is {self.headers['Authorization']}?")
         elif method == "GetDataset":
             self._reply_json(200, ref="x/y", currentVersionNumber=self.server.version)
@@ -150,14 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply_json(404, code=404, message="no such method")
 
     def do_GET(self) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        first_byte = int(asked[1]) if asked else 0
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first_byte = int(requested[1]) if requested else 0
         call = StorageCall(first_byte, self.headers["Authorization"])
         self.server.storage_calls.append(call)
         fault = next(self.server.storage_faults, None)
         if isinstance(fault, Reply):
             self._reply(fault)
-        elif asked and first_byte >= len(self.server.archive):
+        elif requested and first_byte >= len(self.server.archive):
             self._reply(Reply(416))
         else:
             self._send_archive_headers(first_byte)

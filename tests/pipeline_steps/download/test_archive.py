@@ -42,7 +42,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.xz", "tar.bz2", "folder"])
-def test_every_kind_becomes_the_same_zip(tmp_path: Path, kind: str) -> None:
+def test_every_kind_of_source_is_packed_into_the_same_zip(tmp_path: Path, kind: str) -> None:
     if kind == "folder":
         source = write_folder(tmp_path / "pairs")
     elif kind == "zip":
@@ -58,7 +58,7 @@ def test_every_kind_becomes_the_same_zip(tmp_path: Path, kind: str) -> None:
     assert taken.pairs_zip_sha256 == content_sha256(tmp_path / "out.zip")
 
 
-def test_a_packed_folder_depends_on_names_and_contents_alone(tmp_path: Path) -> None:
+def test_a_packed_folder_depends_on_names_and_contents_only(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = write_folder(tmp_path / name)
         os.utime(folder / "val/c.png", (0, 0) if name == "one" else None)
@@ -83,7 +83,7 @@ def test_a_source_is_read_once(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["content", "name", "more"])
-def test_a_changed_folder_is_noticed(tmp_path: Path, change: str) -> None:
+def test_a_change_in_a_folder_is_detected(tmp_path: Path, change: str) -> None:
     folder = write_folder(tmp_path / "pairs")
     before = content_sha256(folder)
     if change == "content":
@@ -95,7 +95,7 @@ def test_a_changed_folder_is_noticed(tmp_path: Path, change: str) -> None:
     assert content_sha256(folder) != before
 
 
-def test_links_fifos_and_hidden_files_stay_out(tmp_path: Path) -> None:
+def test_links_fifos_and_hidden_files_are_not_packed(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pairs")
     (tmp_path / "secret").write_text("secret")
     (folder / "link.png").symlink_to(tmp_path / "secret")
@@ -106,7 +106,7 @@ def test_links_fifos_and_hidden_files_stay_out(tmp_path: Path) -> None:
     assert contents(tmp_path / "out.zip") == FILES
 
 
-def test_a_tars_links_devices_and_outside_names_stay_out(tmp_path: Path) -> None:
+def test_links_devices_and_unsafe_names_of_a_tar_are_not_packed(tmp_path: Path) -> None:
     path = tmp_path / "evil.tar"
     with tarfile.open(path, "w") as archive:
         for name, kind in (
@@ -133,7 +133,7 @@ def encrypted_zip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_what_is_no_archive_is_refused_by_path(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("text")
     whole = write_zip(tmp_path / "whole.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
@@ -160,7 +160,7 @@ def test_what_is_no_archive_is_refused_by_path(tmp_path: Path) -> None:
         ("", False),
     ],
 )
-def test_names_that_lead_outside_are_recognized(name: str, inside: bool) -> None:
+def test_unsafe_names_are_detected(name: str, inside: bool) -> None:
     assert is_inside(name) == inside
 
 
@@ -199,14 +199,14 @@ def test_a_damaged_xz_is_refused(tmp_path: Path) -> None:
         take_archive(tar, tmp_path / "out.zip")
 
 
-def test_names_that_are_not_utf_8_are_spelled_out(tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pairs")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(b"fourth")
     take_archive(folder, tmp_path / "out.zip")
     assert contents(tmp_path / "out.zip") == {**FILES, "\\xff.png": b"fourth"}
 
 
-def test_of_two_members_of_one_name_the_first_is_taken(tmp_path: Path) -> None:
+def test_of_two_members_with_one_name_the_first_is_packed(tmp_path: Path) -> None:
     tar = tar_of([("a.png", b"first"), ("a.png", b"second")], tmp_path / "pairs.tar")
     take_archive(tar, tmp_path / "out.zip")
     assert contents(tmp_path / "out.zip") == {"a.png": b"first"}

@@ -1,4 +1,4 @@
-"""Broken archives are found by their structure; no member is read."""
+"""Damaged archives are detected by their structure, without reading members."""
 
 import io
 import zipfile
@@ -28,7 +28,7 @@ def deflated() -> bytes:
 
 
 def encrypted() -> bytes:
-    """The flag alone, in both headers."""
+    """Only the encryption flag, in both headers."""
     content = bytearray(zip_of({"1.png": b"1"}))
     content[6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -81,7 +81,7 @@ def test_suffix_names_the_kind(path: Path, content: bytes, suffix: str) -> None:
         "flipped first tar header",
     ],
 )
-def test_broken_structure_is_refused(path: Path, content: bytes) -> None:
+def test_damaged_structure_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
     with pytest.raises(DamageError):
@@ -104,7 +104,7 @@ def test_zip_over_the_limits_is_refused(path: Path, limits: dict[str, int]) -> N
         check_archive(path, replace(DEFAULT_LIMITS, **limits))
 
 
-def test_damaged_header_of_one_zip_member_is_left_to_prepare(path: Path) -> None:
+def test_zip_with_one_damaged_member_header_is_accepted(path: Path) -> None:
     path.write_bytes(flip_byte(ZIP, 3))
 
     assert check_archive(path) == ".zip"
@@ -129,7 +129,9 @@ def test_damaged_header_of_one_zip_member_is_left_to_prepare(path: Path) -> None
         *(f"flipped {kind}" for kind in ("gz", "bz2", "xz")),
     ],
 )
-def test_damaged_tar_is_refused_by_place_while_it_is_repacked(path: Path, content: bytes) -> None:
+def test_damaged_tar_is_refused_with_the_position_while_it_is_repacked(
+    path: Path, content: bytes
+) -> None:
     path.write_bytes(content)
 
     with pytest.raises(DamageError, match=r"its first header|member '(train/1|val/2)\.png'"):
@@ -137,6 +139,6 @@ def test_damaged_tar_is_refused_by_place_while_it_is_repacked(path: Path, conten
     assert not path.with_suffix(".zip").exists()
 
 
-def test_disk_failure_is_no_damage(tmp_path: Path) -> None:
+def test_disk_failure_is_not_reported_as_damage(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         check_archive(tmp_path / "missing")

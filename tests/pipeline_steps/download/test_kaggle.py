@@ -36,7 +36,7 @@ from tests.pipeline_steps.download.kaggle_server import (
     KaggleServer,
     Reply,
     Stall,
-    own_port,
+    exclusive_port,
 )
 
 HANDLE = "somebody/pairs-of-pictures"
@@ -52,7 +52,7 @@ HALF = len(ARCHIVE) // 2
 
 
 def crc32c(content: bytes) -> bytes:
-    """The definition, bit by bit."""
+    """Computed bit by bit, from the definition."""
     register = 0xFFFFFFFF
     for byte in content:
         register ^= byte
@@ -67,7 +67,7 @@ def base64_md5(content: bytes) -> str:
 
 @pytest.fixture(autouse=True)
 def port() -> Iterator[None]:
-    with own_port():
+    with exclusive_port():
         yield
 
 
@@ -125,7 +125,7 @@ def partial_file(folder: Path) -> Path:
 
 
 def cut_download(server: KaggleServer, folder: Path) -> None:
-    """Leave half of a download."""
+    """Leave a partial file with half of the archive."""
     server.fail(storage=[Cut(HALF), *[Reply(503)] * (NUM_TRIES - 1)])
     refuse(folder)
     assert 0 < partial_file(folder).stat().st_size <= HALF
@@ -134,7 +134,7 @@ def cut_download(server: KaggleServer, folder: Path) -> None:
 # --- a download without faults ---
 
 
-def test_archive_is_kept_as_it_came(server: KaggleServer, folder: Path) -> None:
+def test_archive_is_kept_unchanged(server: KaggleServer, folder: Path) -> None:
     server.hashes = {"md5": base64_md5(ARCHIVE)}
 
     done = download(folder)
@@ -160,7 +160,7 @@ def test_tar_is_downloaded_too(server: KaggleServer, folder: Path) -> None:
     assert done.archive.read_bytes() == server.archive
 
 
-def test_length_may_be_unknown(server: KaggleServer, folder: Path) -> None:
+def test_download_of_unknown_length_succeeds(server: KaggleServer, folder: Path) -> None:
     server.sends_length = False
     server.fail(storage=[Cut(HALF)])
 
@@ -185,21 +185,21 @@ def test_verified_pinned_version_needs_no_network(folder: Path) -> None:
 
 def test_archive_changed_on_disk_is_downloaded_again(server: KaggleServer, folder: Path) -> None:
     done = download(folder)
-    time.sleep(0.02)  # longer than the clock of a file system ticks
+    time.sleep(0.02)  # longer than the resolution of file times
     done.archive.write_bytes(flip_byte(ARCHIVE, HALF))
 
     assert download(folder).archive.read_bytes() == ARCHIVE
     assert server.num_body_bytes_sent == 2 * len(ARCHIVE)
 
 
-def test_broken_record_is_no_record(server: KaggleServer, folder: Path) -> None:
+def test_invalid_record_is_ignored(server: KaggleServer, folder: Path) -> None:
     done = download(folder)
     done.archive.with_suffix(".json").write_text("{")
 
     assert download(folder) == done
 
 
-def test_new_version_is_noticed(server: KaggleServer, folder: Path) -> None:
+def test_new_version_is_downloaded(server: KaggleServer, folder: Path) -> None:
     old = download(folder)
     server.version, server.archive = 2, zip_of({"3.png": noise(1000)})
 
@@ -210,7 +210,7 @@ def test_new_version_is_noticed(server: KaggleServer, folder: Path) -> None:
     assert old.archive.read_bytes() == ARCHIVE
 
 
-def test_pinned_version_is_asked_for(server: KaggleServer, folder: Path) -> None:
+def test_pinned_version_is_requested(server: KaggleServer, folder: Path) -> None:
     server.version = 5
 
     assert download(folder, f"{HANDLE}/versions/3").version == 3
@@ -218,14 +218,14 @@ def test_pinned_version_is_asked_for(server: KaggleServer, folder: Path) -> None
     assert "GetDataset" not in server.api_calls
 
 
-def test_credentials_do_not_follow_to_the_storage(server: KaggleServer, folder: Path) -> None:
+def test_credentials_are_not_sent_to_the_storage(server: KaggleServer, folder: Path) -> None:
     download(folder)
 
     assert [call.authorization for call in server.storage_calls] == [None]
 
 
 @pytest.mark.parametrize("place", ["kaggle.json", "access_token", "KAGGLE_API_TOKEN"])
-def test_credentials_come_from_the_usual_places(
+def test_credentials_are_read_from_the_usual_places(
     server: KaggleServer,
     folder: Path,
     kaggle_home: Path,
@@ -263,13 +263,13 @@ LARGE = zip_of({f"{k}.png": noise(8_000_000) for k in range(3)})
 
 @pytest.fixture
 def warm(server: KaggleServer, tmp_path: Path) -> None:
-    """Read the modules that a download imports, and the certificates."""
+    """Import the modules and read the certificates that a download needs."""
     write_pairs_zip(download(tmp_path / "warm"), tmp_path / "warm/pairs.zip")
     server.archive = LARGE
     server.hashes = {"md5": base64_md5(LARGE)}
 
 
-def test_zip_is_hashed_as_it_comes_and_never_read(
+def test_zip_is_hashed_while_it_is_downloaded_and_not_read_again(
     warm: None, server: KaggleServer, folder: Path
 ) -> None:
     before = bytes_read()
@@ -312,7 +312,7 @@ def test_known_version_is_read_only_if_its_size_or_time_has_changed(
 
 
 def test_record_without_a_time_is_verified_by_the_hash(server: KaggleServer, folder: Path) -> None:
-    """As earlier releases wrote it."""
+    """A record as earlier releases wrote it."""
     done = download(folder)
     record_path = done.archive.with_suffix(".json")
     record = json.loads(record_path.read_text())
@@ -342,7 +342,7 @@ def test_zip_is_copied_where_no_link_is_possible(
 def test_dvcs_cache_the_output_and_the_work_folder_share_one_file(
     server: KaggleServer, tmp_path: Path
 ) -> None:
-    """DVC makes it read-only; a rerun, a lost cache and a new version work all the same."""
+    """DVC makes the file read-only; a rerun, a lost cache and a new version still work."""
     repository = tmp_path / "repository"
     (repository / ".dvc").mkdir(parents=True)
     shutil.copy(REPOSITORY / ".dvc/config", repository / ".dvc/config")
@@ -411,7 +411,7 @@ def test_killed_download_resumes_where_it_stopped(server: KaggleServer, folder: 
     assert server.storage_calls[1].num_bytes_sent == len(ARCHIVE) - num_held_bytes
 
 
-def test_whole_download_killed_before_its_checks_needs_no_bytes(
+def test_complete_download_killed_before_its_checks_is_not_downloaded_again(
     server: KaggleServer, folder: Path
 ) -> None:
     cut_download(server, folder)
@@ -457,15 +457,17 @@ def test_rest_cut_without_a_length_resumes(server: KaggleServer, folder: Path) -
     assert rest.first_byte == cut.first_byte + 1000
 
 
-def test_storage_that_ignores_the_range_starts_anew(server: KaggleServer, folder: Path) -> None:
-    whole = Reply(200, {"Content-Type": "application/zip"}, ARCHIVE)
-    server.fail(storage=[Cut(HALF), whole])
+def test_download_restarts_if_the_storage_ignores_the_range(
+    server: KaggleServer, folder: Path
+) -> None:
+    complete = Reply(200, {"Content-Type": "application/zip"}, ARCHIVE)
+    server.fail(storage=[Cut(HALF), complete])
 
     assert download(folder).archive.read_bytes() == ARCHIVE
     assert len(server.storage_calls) == 2
 
 
-def test_other_part_than_asked_for_is_never_appended(server: KaggleServer, folder: Path) -> None:
+def test_part_that_was_not_requested_is_never_appended(server: KaggleServer, folder: Path) -> None:
     cut_download(server, folder)
     num_missing_bytes = len(ARCHIVE) - partial_file(folder).stat().st_size
     content_range = f"bytes 0-{num_missing_bytes - 1}/{len(ARCHIVE)}"
@@ -474,7 +476,7 @@ def test_other_part_than_asked_for_is_never_appended(server: KaggleServer, folde
     assert download(folder).archive.read_bytes() == ARCHIVE
 
 
-def test_archive_rebuilt_by_kaggle_is_downloaded_anew(server: KaggleServer, folder: Path) -> None:
+def test_archive_rebuilt_by_kaggle_is_downloaded_again(server: KaggleServer, folder: Path) -> None:
     server.hashes = {"md5": base64_md5(ARCHIVE)}
     cut_download(server, folder)
     server.archive = zip_of({name: content[::-1] for name, content in PICTURES.items()})
@@ -568,7 +570,7 @@ def test_missing_credentials_are_reported(
     ],
     ids=["rate limit", "failure", "cut"],
 )
-def test_lasting_failure_ends_after_the_last_try(
+def test_persistent_failure_is_reported_after_the_last_try(
     server: KaggleServer, folder: Path, fault: Fault, message: str
 ) -> None:
     server.fail(storage=repeat(fault))
@@ -590,7 +592,7 @@ def test_token_that_can_not_be_sent_is_not_shown(
     assert "secret" not in message
 
 
-def test_broken_credentials_file_is_named(
+def test_invalid_credentials_file_is_named(
     server: KaggleServer, folder: Path, kaggle_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KAGGLE_KEY")
@@ -610,7 +612,7 @@ def test_missing_version_is_named(server: KaggleServer, folder: Path) -> None:
 @pytest.mark.parametrize(
     "when", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)], ids=["delay", "date"]
 )
-def test_rate_limit_is_waited_out(
+def test_download_is_retried_after_a_rate_limit(
     server: KaggleServer, folder: Path, when: Callable[[], str]
 ) -> None:
     server.fail(api=[None, Reply(429, {"Retry-After": when()})])
@@ -621,7 +623,7 @@ def test_rate_limit_is_waited_out(
 
 
 @pytest.mark.parametrize("faults", [{"api": [Reply(500)]}, {"storage": [Reply(503)] * 3}])
-def test_failure_of_kaggle_is_waited_out(
+def test_download_is_retried_after_a_failure_of_kaggle(
     server: KaggleServer, folder: Path, faults: dict[str, list[Fault]]
 ) -> None:
     server.fail(**faults)
@@ -633,7 +635,9 @@ def test_missing_network_is_reported(folder: Path) -> None:
     assert "connection to localhost failed (ConnectionError)" in refuse(folder)
 
 
-def test_small_disk_is_reported_before_the_download(server: KaggleServer, folder: Path) -> None:
+def test_too_little_disk_space_is_reported_before_the_download(
+    server: KaggleServer, folder: Path
+) -> None:
     server.claimed_bytes = 10**15
 
     with pytest.raises(DiskSpaceError, match="rest of the archive needs 1000000067 MB") as small:
@@ -700,7 +704,7 @@ def test_damaged_tar_is_refused_by_member_and_removed(
 def test_flipped_byte_is_detected_by_the_hash_of_the_storage(
     server: KaggleServer, folder: Path, digest: str
 ) -> None:
-    # A plain tar has no checksum of its own for what its members hold.
+    # A plain tar has no checksums of its members' contents.
     sent = tar_of({"1.png": noise(50_000)})
     digests = {"md5": hashlib.md5(sent).digest(), "crc32c": crc32c(sent)}
     server.hashes = {digest: base64.b64encode(digests[digest]).decode()}
@@ -723,12 +727,14 @@ def test_flipped_byte_before_the_cut_is_refused(server: KaggleServer, folder: Pa
     assert names(folder) == set()
 
 
-def test_first_responses_hash_is_checked_at_the_end(server: KaggleServer, folder: Path) -> None:
+def test_hash_of_the_first_response_is_checked_at_the_end(
+    server: KaggleServer, folder: Path
+) -> None:
     """The response to a range request may lack the hashes."""
     server.hashes = {"md5": base64_md5(ARCHIVE)}
     cut_download(server, folder)
     server.hashes = {}
-    server.archive = flip_byte(ARCHIVE, len(ARCHIVE) - 30)  # in the directory, unseen by CRCs
+    server.archive = flip_byte(ARCHIVE, len(ARCHIVE) - 30)  # in the directory, which no CRC covers
 
     assert "its md5 is not the storage's" in refuse(folder)
 

@@ -31,7 +31,7 @@ def halves(index: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(colour, dtype=float), np.asarray(sketch, dtype=float)
 
 
-def test_layout(sample: Path) -> None:
+def test_the_archive_has_the_expected_layout(sample: Path) -> None:
     with zipfile.ZipFile(sample) as archive:
         names = archive.namelist()
         stamps = {entry.date_time for entry in archive.infolist()}
@@ -132,7 +132,7 @@ def test_colours_change_only_near_lines_or_shadows() -> None:
 
 
 @pytest.mark.parametrize("style", sorted(HAIR_STYLES))
-def test_a_haircut_decides_the_hair_colour(style: str) -> None:
+def test_a_haircut_determines_the_hair_colour(style: str) -> None:
     base = np.array(HAIR_STYLES[style].colour)
     found = [
         who.hair_colour
@@ -143,14 +143,14 @@ def test_a_haircut_decides_the_hair_colour(style: str) -> None:
     assert np.abs(np.array(found) - base).max() <= 0.03 * 255
 
 
-def test_haircuts_have_colours_of_their_own() -> None:
+def test_haircuts_have_different_colours() -> None:
     colours = [np.array(style.colour) for style in HAIR_STYLES.values()]
     nearest = min(np.abs(a - b).max() for k, a in enumerate(colours) for b in colours[k + 1 :])
     assert nearest > 30
 
 
 @pytest.mark.parametrize("field", ["hair", "garment", "headwear", "scene", "pose", "held"])
-def test_every_choice_draws_a_picture_of_its_own(field: str) -> None:
+def test_every_choice_changes_the_picture(field: str) -> None:
     tables: dict[str, Iterable[str]] = {
         "hair": HAIR_STYLES,
         "garment": GARMENTS,
@@ -196,8 +196,8 @@ def test_every_garment_changes_the_drawing_of_both_builds(chibi: bool) -> None:
 def test_bad_arguments_are_refused_by_name(
     tmp_path: Path, name: str, arguments: dict[str, int]
 ) -> None:
-    wanted = {"train_pairs": 1, "test_pairs": 1, "seed": 0} | arguments
+    complete = {"train_pairs": 1, "test_pairs": 1, "seed": 0} | arguments
     with pytest.raises(ParamError, match=name) as refused:
-        write_sample(tmp_path / "pairs.zip", **wanted)
+        write_sample(tmp_path / "pairs.zip", **complete)
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A source's version changes when its content does, and is cheap to ask for."""
+"""A source's version changes exactly when its content does."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ def archive(params: Params, tmp_path: Path) -> DownloadParams:
     return dataclasses.replace(params.download, source="archive", path=path)
 
 
-def test_an_archives_version_follows_its_bytes(archive: DownloadParams) -> None:
+def test_the_version_of_an_archive_depends_on_its_bytes(archive: DownloadParams) -> None:
     path = Path(archive.path or "")
     first = find_source_version(archive), find_source_stamp(archive)
     assert first == (find_source_version(archive), find_source_stamp(archive))
@@ -29,7 +29,9 @@ def test_an_archives_version_follows_its_bytes(archive: DownloadParams) -> None:
     assert find_source_version(archive) != first[0]
 
 
-def test_a_folders_version_follows_its_files(archive: DownloadParams, tmp_path: Path) -> None:
+def test_the_version_of_a_folder_depends_on_its_files(
+    archive: DownloadParams, tmp_path: Path
+) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"a")
@@ -40,7 +42,7 @@ def test_a_folders_version_follows_its_files(archive: DownloadParams, tmp_path: 
     assert find_source_stamp(params) != stamp
 
 
-def test_the_sample_changes_with_its_params_alone(params: Params) -> None:
+def test_the_version_of_the_sample_depends_on_its_params_only(params: Params) -> None:
     version = find_source_version(params.download)
     assert find_source_version(dataclasses.replace(params.download, path="x")) == version
     assert find_source_version(dataclasses.replace(params.download, sample_seed=2)) != version
@@ -48,7 +50,7 @@ def test_the_sample_changes_with_its_params_alone(params: Params) -> None:
 
 
 def test_a_missing_archive_is_named(archive: DownloadParams) -> None:
-    gone = dataclasses.replace(archive, path="/nowhere/pairs.zip")
+    missing = dataclasses.replace(archive, path="/nowhere/pairs.zip")
     for find in (find_source_version, find_source_stamp):
         with pytest.raises(SourceError, match=r"/nowhere/pairs\.zip: no such file"):
-            find(gone)
+            find(missing)

@@ -35,14 +35,14 @@ def evaluation_of(generator: dict[str, float], other: dict[str, float]) -> dict[
     }
 
 
-def test_every_picture_is_scored_beside_the_baselines(
+def test_every_picture_is_scored_for_the_generator_and_the_baselines(
     scores: dict[str, dict[str, torch.Tensor]],
 ) -> None:
     assert set(scores) == {"generator", "copy_sketch", "white", "train_mean"}
     assert all(len(values) == 7 for by_metric in scores.values() for values in by_metric.values())
 
 
-def test_the_baselines_are_what_they_are_called(
+def test_the_baselines_are_the_sketch_white_and_the_mean(
     make_pairs: Callable[..., PackedPairs], scores: dict[str, dict[str, torch.Tensor]]
 ) -> None:
     pixels = torch.tensor(make_pairs("test", 7).pixels[:]).float() / 127.5 - 1
@@ -52,11 +52,11 @@ def test_the_baselines_are_what_they_are_called(
         "white": (colour - 1).abs(),
         "train_mean": colour.abs(),
     }
-    for answer, difference in expected.items():
-        assert torch.allclose(scores[answer]["l1"], difference.mean(dim=(1, 2, 3)), atol=1e-5)
+    for name, difference in expected.items():
+        assert torch.allclose(scores[name]["l1"], difference.mean(dim=(1, 2, 3)), atol=1e-5)
 
 
-def test_the_batch_size_changes_nothing(make_pairs: Callable[..., PackedPairs]) -> None:
+def test_the_batch_size_does_not_change_the_scores(make_pairs: Callable[..., PackedPairs]) -> None:
     torch.manual_seed(0)
     generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
     pairs, mean = make_pairs("test", 5), torch.zeros(3, 32, 32)
@@ -64,7 +64,9 @@ def test_the_batch_size_changes_nothing(make_pairs: Callable[..., PackedPairs]) 
     assert torch.allclose(one["generator"]["ssim"], many["generator"]["ssim"], atol=1e-5)
 
 
-def test_means_are_over_pictures(scores: dict[str, dict[str, torch.Tensor]]) -> None:
+def test_the_evaluation_is_the_mean_over_pictures(
+    scores: dict[str, dict[str, torch.Tensor]],
+) -> None:
     evaluation = summarize(scores)
     assert evaluation["test_pairs"] == 7
     assert evaluation["white"]["l1"] == pytest.approx(scores["white"]["l1"].mean().item(), abs=1e-5)
@@ -82,7 +84,7 @@ def test_grids_show_the_best_the_worst_and_a_fixed_random_choice(
     assert list(table["id"]) == [f"id{k}" for k in range(7)]
 
 
-def test_a_tie_on_one_metric_beats_nothing() -> None:
+def test_a_baseline_that_ties_on_one_metric_is_not_beaten() -> None:
     better = {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
     worse = {"l1": 0.2, "psnr": 10.0, "ssim": 0.8, "chroma": 4.0}
     assert beats(evaluation_of(better, worse), "white")

@@ -1,4 +1,4 @@
-"""Export and runtime together: what is exported is what colours."""
+"""Export and runtime: an exported folder colours as the generator does, or is refused."""
 
 import dataclasses
 import json
@@ -36,8 +36,8 @@ from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, 
 from pipeline_steps.pairs.packed import PackedPairs
 
 EVALUATION = {
-    answer: {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
-    for answer in ("generator", "copy_sketch", "white", "train_mean")
+    name: {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
+    for name in ("generator", "copy_sketch", "white", "train_mean")
 }
 
 
@@ -90,7 +90,7 @@ def test_onnx_colours_any_batch_as_torch_does(
     assert np.abs(Colorizer.load(exported).session.run(sketches) - expected).max() < 1e-4
 
 
-def test_the_onnx_file_is_whole_and_names_no_machine(exported: Path) -> None:
+def test_the_onnx_file_is_self_contained_and_contains_no_local_path(exported: Path) -> None:
     content = (exported / "generator.onnx").read_bytes()
     assert str(Path(__file__).parents[3]).encode() not in content
     model = onnx.load_model_from_string(content)
@@ -104,7 +104,7 @@ def test_equal_weights_give_equal_bytes(
     assert (tmp_path / "again.onnx").read_bytes() == (exported / "generator.onnx").read_bytes()
 
 
-def test_another_generator_is_noticed_on_real_sketches(
+def test_another_generator_is_detected_on_real_sketches(
     exported: Path, generator: Generator, make_pairs: Callable[..., PackedPairs]
 ) -> None:
     pairs = make_pairs("test", 3)
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_refused_by_name(copy_of: Path, name: str, damage: str
         open_model_folder(copy_of)
 
 
-def test_a_folder_of_the_future_says_to_update(copy_of: Path) -> None:
+def test_a_folder_of_a_newer_format_is_refused_with_what_to_do(copy_of: Path) -> None:
     config = json.loads((copy_of / "config.json").read_text())
     write_json(copy_of / "config.json", config | {"format_version": 2})
     write_json(copy_of / "checksums.json", compute_checksums(copy_of))
@@ -166,7 +166,7 @@ def test_a_folder_of_the_future_says_to_update(copy_of: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "\x00"])
-def test_a_broken_checksum_file_is_refused(copy_of: Path, content: str) -> None:
+def test_an_invalid_checksum_file_is_refused(copy_of: Path, content: str) -> None:
     (copy_of / "checksums.json").write_text(content)
     with pytest.raises(ModelFolderError, match=r"checksums\.json"):
         open_model_folder(copy_of)
@@ -176,7 +176,7 @@ def test_a_broken_checksum_file_is_refused(copy_of: Path, content: str) -> None:
     ("content", "reason"),
     [(b"", "onnxruntime can't load it"), (b"no model", "not an ONNX model")],
 )
-def test_what_is_no_model_is_refused(copy_of: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_a_model_is_refused(copy_of: Path, content: bytes, reason: str) -> None:
     (copy_of / "generator.onnx").write_bytes(content)
     with pytest.raises(ModelFolderError, match=reason):
         Colorizer(ModelFolder(copy_of, {}))
@@ -200,7 +200,7 @@ def test_a_config_with_an_impossible_size_is_refused(copy_of: Path, preprocessin
 
 
 @pytest.mark.parametrize("version", ["1", None, -1, 0, 1.5, "x" * 1000])
-def test_a_folder_of_no_known_version_is_refused(copy_of: Path, version: object) -> None:
+def test_a_folder_of_an_unknown_format_is_refused(copy_of: Path, version: object) -> None:
     config = json.loads((copy_of / "config.json").read_text()) | {"format_version": version}
     with pytest.raises(ModelFolderError, match="format_version must be 1") as refused:
         open_model_folder(sealed(copy_of, config))
@@ -221,7 +221,9 @@ def test_a_json_nested_too_deeply_is_refused(copy_of: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["weights.bin", "../weights.bin", "/etc/hostname"])
-def test_weights_in_other_files_are_never_opened(copy_of: Path, where: str) -> None:
+def test_external_weights_are_refused_without_opening_their_files(
+    copy_of: Path, where: str
+) -> None:
     model = onnx.load(copy_of / "generator.onnx")
     tensor = model.graph.initializer[0]
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -236,7 +238,7 @@ def test_weights_in_other_files_are_never_opened(copy_of: Path, where: str) -> N
         Colorizer.load(copy_of)
 
 
-def test_a_model_swapped_after_it_was_checked_is_refused(copy_of: Path) -> None:
+def test_a_model_replaced_after_its_check_is_refused(copy_of: Path) -> None:
     model = open_model_folder(copy_of)
     content = bytearray((copy_of / "generator.onnx").read_bytes())
     content[-1] ^= 1
@@ -291,7 +293,7 @@ def test_the_runtime_loads_no_torch(exported: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_card_says_data_metrics_use_and_licence(exported: Path) -> None:
+def test_the_model_card_names_data_metrics_use_and_licence(exported: Path) -> None:
     card = (exported / "README.md").read_text()
     for part in ("Intended use", "Licence of the data: free", "| copy sketch | 0.100", "grid.png"):
         assert part in card

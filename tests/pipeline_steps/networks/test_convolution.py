@@ -1,4 +1,4 @@
-"""Small maps are multiplied, large ones convolved: the same numbers either way."""
+"""Small maps use a matrix product, large ones a convolution, with equal results."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def forward_and_gradients(layer: nn.Module, x: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", [SMALL, (1, 3, 2, 2), (5, 3, 4, 2)])
-def test_the_product_is_the_convolution(
+def test_the_matrix_product_equals_the_convolution(
     kind: type[nn.Module],
     bias: bool,
     shape: tuple[int, ...],
@@ -37,8 +37,8 @@ def test_the_product_is_the_convolution(
     multiplied = forward_and_gradients(layer, x)
     monkeypatch.setattr(convolution, "MAX_ROWS", 0)
     convolved = forward_and_gradients(layer, x)
-    for ours, theirs in zip(multiplied, convolved, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    for found, expected in zip(multiplied, convolved, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
@@ -64,22 +64,24 @@ def test_only_small_maps_in_training_are_multiplied(
 
 def test_bfloat16_overlaps_are_summed_in_float32() -> None:
     patches = torch.ones(1, 8, 8, 4, 4, 1, dtype=torch.bfloat16)
-    patches[:, :, :, 0] = 2**-9  # lost beside 1 if each sum were rounded
+    patches[:, :, :, 0] = 2**-9  # lost when added to 1 if each sum were rounded
     exact = convolution.add_patches(patches.double())
     assert torch.equal(convolution.add_patches(patches), exact.bfloat16())
 
 
-def test_weights_have_the_names_and_shapes_of_torchs_own() -> None:
-    ours, theirs = Convolution(3, 7, bias=True), nn.Conv2d(3, 7, 4, 2, 1)
+def test_weights_have_the_names_and_shapes_of_conv2d() -> None:
+    layer, reference = Convolution(3, 7, bias=True), nn.Conv2d(3, 7, 4, 2, 1)
     transposed = nn.ConvTranspose2d(3, 7, 4, 2, 1)
-    theirs.load_state_dict(ours.state_dict())
+    reference.load_state_dict(layer.state_dict())
     transposed.load_state_dict(TransposedConvolution(3, 7, bias=True).state_dict())
     x = torch.randn(2, 3, 64, 64)
-    assert torch.equal(ours(x), functional.conv2d(x, theirs.weight, theirs.bias, 2, 1))
+    assert torch.equal(layer(x), functional.conv2d(x, reference.weight, reference.bias, 2, 1))
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_gradients_of_joined_maps_lie_whole_as_the_maps_do(layout: torch.memory_format) -> None:
+def test_gradients_of_concatenated_maps_have_the_memory_layout_of_the_maps(
+    layout: torch.memory_format,
+) -> None:
     gradients: list[Tensor] = []
     maps = [
         torch.randn(2, channels, 8, 8).to(memory_format=layout).requires_grad_()

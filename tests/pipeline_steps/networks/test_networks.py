@@ -19,7 +19,7 @@ def count_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_networks_have_the_papers_sizes() -> None:
+def test_networks_have_the_numbers_of_parameters_of_the_paper() -> None:
     with torch.device("meta"):
         generator = Generator(GeneratorArchitecture(image_size=256))
         discriminator = Discriminator()
@@ -37,7 +37,7 @@ def test_the_generator_keeps_the_size_and_stays_in_range(image_size: int) -> Non
 
 def test_each_patch_logit_sees_70_pixels() -> None:
     discriminator = Discriminator(width=4, normalization="instance").eval()
-    for module in discriminator.modules():  # statistics over the picture would hide the patch
+    for module in discriminator.modules():  # batch statistics depend on all pixels
         if isinstance(module, torch.nn.InstanceNorm2d):
             module.forward = lambda input: input  # type: ignore[method-assign]
     sketch = torch.zeros(1, 1, 256, 256)
@@ -50,7 +50,7 @@ def test_each_patch_logit_sees_70_pixels() -> None:
     assert rows.max() - rows.min() + 1 == 70
 
 
-def test_dropout_sits_in_the_three_innermost_up_blocks() -> None:
+def test_dropout_is_in_the_three_innermost_up_blocks() -> None:
     generator = Generator(GeneratorArchitecture(image_size=64, width=4))
     has_dropout = [
         any(isinstance(m, torch.nn.Dropout) for m in up.modules()) for up in generator.up
@@ -70,14 +70,14 @@ def test_a_saved_generator_colours_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x80\x04pickle", b"\xff" * 64])
-def test_what_is_no_generator_is_refused(tmp_path: Path, damage: bytes) -> None:
+def test_a_file_that_is_not_a_generator_is_refused(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "generator.safetensors"
     path.write_bytes(damage)
     with pytest.raises(DataError, match="not a generator"):
         load_generator(path)
 
 
-def test_a_missing_generator_says_what_makes_it(tmp_path: Path) -> None:
+def test_a_missing_generator_is_reported_with_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro train"):
         load_generator(tmp_path / "none.safetensors")
 
@@ -91,7 +91,7 @@ def test_an_impossible_architecture_is_refused(change: dict[str, object]) -> Non
 
 
 @pytest.mark.parametrize("kind", ["bce", "lsgan", "hinge"])
-def test_losses_fall_as_their_players_get_better(kind: str) -> None:
+def test_losses_decrease_as_generator_and_discriminator_improve(kind: str) -> None:
     good, bad = torch.full((2, 1, 4, 4), 3.0), torch.full((2, 1, 4, 4), -3.0)
     if kind == "lsgan":
         good, bad = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
@@ -99,7 +99,7 @@ def test_losses_fall_as_their_players_get_better(kind: str) -> None:
     assert adversarial_loss(kind, good) < adversarial_loss(kind, bad)
 
 
-def test_an_undecided_discriminator_pays_log_2() -> None:
+def test_the_loss_of_an_undecided_discriminator_is_log_2() -> None:
     logits = torch.zeros(1, 1, 4, 4)
     assert discriminator_loss("bce", logits, logits).item() == pytest.approx(0.6931, abs=1e-4)
 
@@ -135,7 +135,7 @@ def test_the_gradient_is_the_slope(network: str, normalization: str, num_picture
 
     output().backward()
     learner = generator if network == "generator" else discriminator
-    weight = next(learner.parameters())  # the gradient has come through everything
+    weight = next(learner.parameters())  # the gradient has passed through all layers
     assert weight.grad is not None
     direction = torch.randn(weight.shape, dtype=torch.float64)
     expected, step, outputs = (weight.grad * direction).sum().item(), 1e-8, []

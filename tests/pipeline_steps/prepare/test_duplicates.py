@@ -1,4 +1,4 @@
-"""Copies are found whatever was done to the file; drawings in one style are left alone."""
+"""Copies are found after recompression; different drawings in one style aren't duplicates."""
 
 import io
 
@@ -36,7 +36,7 @@ def draw_face(mouth: int, colour: tuple[int, int, int] = (250, 210, 40)) -> Pack
     return np.concatenate([halves[0], halves[1][..., :1]], axis=-1)
 
 
-def saved_again(pair: Packed, quality: int) -> Packed:
+def recompress(pair: Packed, quality: int) -> Packed:
     def jpeg(pixels: Packed) -> Packed:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=quality)
@@ -58,9 +58,9 @@ def groups_of(pairs: list[Packed], max_distance: int = 4) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("quality", [95, 80, 70])
-def test_a_picture_saved_again_is_found(quality: int) -> None:
+def test_a_recompressed_picture_is_found(quality: int) -> None:
     faces = [draw_face(mouth) for mouth in range(4)]
-    assert groups_of([*faces, saved_again(faces[2], quality)]) == [[2, 4]]
+    assert groups_of([*faces, recompress(faces[2], quality)]) == [[2, 4]]
 
 
 def test_faces_that_differ_in_the_mouth_are_different() -> None:
@@ -72,7 +72,7 @@ def test_another_colouring_of_the_same_lines_is_different() -> None:
 
 
 @pytest.mark.parametrize("max_distance", [0, 1, 4, 15])
-def test_bands_find_what_comparing_all_finds(max_distance: int) -> None:
+def test_bands_find_the_same_duplicates_as_comparing_all_pairs(max_distance: int) -> None:
     draw = np.random.default_rng(max_distance)
     bases = draw.integers(0, 2**64, (6, 2), dtype=np.uint64)
     hashes = []
@@ -100,7 +100,7 @@ def grouped_by_comparing_all(hashes: list[list[int]], max_distance: int) -> list
     return sorted(group for group in members if len(group) > 1)
 
 
-def test_of_exact_copies_the_test_sets_is_kept_then_vals_then_the_first_id() -> None:
+def test_of_exact_copies_that_of_test_is_kept_then_of_val_then_the_first_id() -> None:
     pairs = [
         SplitPair("b", "train"),
         SplitPair("a", "train"),

@@ -1,4 +1,4 @@
-"""One pair from the archive to its packed pixels: what is read, and why a pair is rejected."""
+"""Packing one pair of the archive: what is read, and why a pair is rejected."""
 
 import io
 import zipfile
@@ -16,7 +16,7 @@ RULES = PairRules(image_size=32, sketch_side="right", max_picture_pixels=1_000_0
 
 
 class CountingFile(io.BytesIO):
-    """An archive that counts the bytes read of it."""
+    """A file that counts the bytes read."""
 
     num_read = 0
 

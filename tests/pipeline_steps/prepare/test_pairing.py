@@ -1,4 +1,4 @@
-"""Pairs are found by names alone, whatever the archive's folders are called."""
+"""Pairs are found by the members' names, for several folder layouts."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_parallel_folders_are_joined_by_the_rest_of_the_path(names: list[str]) -
     assert "col" in pair.member.name.lower()
 
 
-def test_a_folder_called_sketch_alone_is_a_folder_like_others() -> None:
+def test_a_folder_called_sketch_without_a_parallel_folder_is_an_ordinary_folder() -> None:
     listing = find_pairs(["sketch/1.png", "more/1.png"])
     assert set(placed(listing)) == {"sketch/1", "more/1"}
     assert all(pair.sketch_member is None for pair in listing.pairs)
@@ -79,7 +79,7 @@ def test_every_member_is_listed_once_with_a_reason_if_it_makes_no_pair() -> None
     assert all(leftover.reason for leftover in listing.leftovers)
 
 
-def test_of_two_with_one_id_the_second_by_name_is_rejected() -> None:
+def test_of_two_pairs_with_one_id_the_second_by_name_is_rejected() -> None:
     listing = find_pairs(["1.png", "1.jpg"])
     (pair,), (leftover,) = listing.pairs, listing.leftovers
     assert (pair.member.name, leftover.member.name) == ("1.jpg", "1.png")

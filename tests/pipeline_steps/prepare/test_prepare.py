@@ -1,4 +1,4 @@
-"""Prepare on archives drawn here: what is accepted, what is rejected, and where it goes."""
+"""The stage on generated archives: accepted and rejected pairs, splits and outputs."""
 
 import io
 import json
@@ -103,7 +103,7 @@ def prepared(tmp_path: Path) -> Prepared:
     return Prepared(tmp_path)
 
 
-def test_the_archives_val_is_the_test_set_and_val_comes_from_train(
+def test_the_archives_val_is_the_test_set_and_val_is_split_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()))
@@ -142,7 +142,7 @@ def test_the_sketch_half_is_found_by_its_lack_of_colour(
     assert (colour.max(axis=-1) - colour.min(axis=-1)).mean() > 20
 
 
-def test_an_ambiguous_sketch_side_is_refused_with_what_to_set(
+def test_an_ambiguous_sketch_side_is_refused_with_the_param_to_set(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = {f"train/{k}.png": pair_png(k, sketch_left=k % 2 == 0) for k in range(12)}
@@ -196,9 +196,7 @@ def test_every_member_has_a_verdict_and_a_rejected_one_its_reason(
     assert (table.loc[table["verdict"] != "accepted", "reason"] != "").all()
 
 
-def test_an_exact_copy_is_dropped_and_the_test_sets_is_kept(
-    prepared: Prepared, tmp_path: Path
-) -> None:
+def test_of_exact_copies_that_of_the_test_set_is_kept(prepared: Prepared, tmp_path: Path) -> None:
     members = split_members()
     members["data/train/copy.png"] = members["data/val/002.png"]
     members["data/train/again.png"] = members["data/train/001.png"]
@@ -209,7 +207,7 @@ def test_an_exact_copy_is_dropped_and_the_test_sets_is_kept(
     assert len(rejected) == 2
 
 
-def test_a_near_duplicate_of_a_test_picture_leaves_train(
+def test_a_near_duplicate_of_a_test_picture_is_removed_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = split_members()
@@ -232,7 +230,7 @@ def test_another_colouring_of_the_same_lines_is_another_picture(
     assert prepared.reason("data/train/recoloured.png") == ""
 
 
-def test_new_pairs_never_move_old_ones(tmp_path: Path) -> None:
+def test_new_pairs_do_not_change_the_split_of_existing_ones(tmp_path: Path) -> None:
     members = {f"{k:03}.png": pair_png(k) for k in range(40)}
     splits = []
     for num_pairs in (25, 40):
@@ -257,7 +255,7 @@ def test_the_train_mean_is_the_mean_of_train(prepared: Prepared, tmp_path: Path)
     assert np.abs(mean - train.mean(axis=0)).max() <= 0.5
 
 
-def test_the_fingerprint_follows_the_pictures_and_nothing_else(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_pictures_only(tmp_path: Path) -> None:
     members = split_members()
     changed = members | {"data/val/000.png": pair_png(77)}
     fingerprints = []
@@ -302,7 +300,7 @@ def coloured(prepared: Prepared, tmp_path: Path) -> Prepared:
     return prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
 
 
-def test_colours_csv_holds_cielab_means_and_deviations(coloured: Prepared) -> None:
+def test_colours_csv_contains_cielab_means_and_deviations(coloured: Prepared) -> None:
     table = pd.read_csv(coloured.report / "colours.csv").set_index("split")
     assert list(table.index) == ["train", "val", "test"]
     assert table["pairs"].sum() == 8
@@ -322,7 +320,7 @@ def test_colours_csv_holds_cielab_means_and_deviations(coloured: Prepared) -> No
             assert table.loc[split, f"{name}_std"] == pytest.approx(std, abs=0.03)
 
 
-def test_hues_csv_holds_the_share_of_each_hue_among_coloured_pixels(coloured: Prepared) -> None:
+def test_hues_csv_contains_the_share_of_each_hue_among_coloured_pixels(coloured: Prepared) -> None:
     table = pd.read_csv(coloured.report / "hues.csv")
     assert list(table["hue_degrees"]) == 3 * list(range(0, 360, 10))
     share = table.set_index(["split", "hue_degrees"])["share"]
@@ -358,7 +356,7 @@ def test_counts_json_counts_pairs_verdicts_and_duplicates(
     }
 
 
-def test_the_report_counts_and_shows(prepared: Prepared, tmp_path: Path) -> None:
+def test_the_report_contains_counts_and_pictures(prepared: Prepared, tmp_path: Path) -> None:
     members = split_members() | {"data/train/text.png": b"no picture"}
     prepared.run(write_raw(tmp_path / "raw", members))
     report = (prepared.report / "report.md").read_text()
@@ -405,6 +403,6 @@ def test_a_damaged_member_is_rejected_by_name_and_the_rest_are_packed(
     assert sum(prepared.dataset()["pairs"].values()) == 15
 
 
-def test_nothing_is_left_beside_the_outputs(prepared: Prepared, tmp_path: Path) -> None:
+def test_no_temporary_file_remains(prepared: Prepared, tmp_path: Path) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "raw", "report"]

@@ -53,7 +53,7 @@ def pack_all(folder: Path, num_pairs: int, **options: Any) -> UnsplitPairs:
     return pack_pairs_in_pool(archive_path, listing.pairs, RULES, folder, **options)
 
 
-def test_a_worker_killed_from_outside_loses_no_pair(tmp_path: Path) -> None:
+def test_no_pair_is_lost_when_a_worker_is_killed(tmp_path: Path) -> None:
     killer = threading.Thread(target=_kill_a_worker, daemon=True)
     killer.start()
     unsplit = pack_all(tmp_path, 10 * CHUNK_PAIRS, workers=2)
@@ -74,7 +74,7 @@ def test_a_pair_that_crashes_its_worker_is_rejected_and_the_rest_are_packed(tmp_
 def pack_or_crash(
     archive: zipfile.ZipFile, pair: ListedPair, rules: PairRules
 ) -> tuple[PairFacts, UInt8Array | None]:
-    """Like a decoder that a picture crashes."""
+    """Simulates a picture that crashes its decoder."""
     if pair.id == "005":
         os.kill(os.getpid(), signal.SIGSEGV)
     if pair.id == "009":

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def write_outputs(params: Params) -> None:
-    """Write what the stages leave, at the size of a toy, below the current folder."""
+    """Write small outputs of all stages below the current folder."""
     shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
     torch.manual_seed(0)
     generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
@@ -47,14 +47,14 @@ def write_outputs(params: Params) -> None:
     export_onnx(generator, folder / "generator.onnx")
     save_generator(folder / "generator.safetensors", generator.architecture, generator.state_dict())
     scores = {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
-    answers = ("generator", "copy_sketch", "white", "train_mean")
+    names = ("generator", "copy_sketch", "white", "train_mean")
     config: dict[str, Any] = {
         "format_version": 1,
         "preprocessing": {"image_size": 32},
         "params": {name: asdict(params)[name] for name in SECTIONS},
         "data": {"fingerprint": "f"},
         "training": {"epochs": 2, "best_epoch": 1},
-        "evaluation": {**dict.fromkeys(answers, scores), "test_pairs": 2},
+        "evaluation": {**dict.fromkeys(names, scores), "test_pairs": 2},
     }
     write_json(folder / "config.json", config)
     (folder / "README.md").write_text("card")
@@ -88,7 +88,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
 
 @pytest.fixture
 def clone(outputs: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the outputs, and a server that knows nothing."""
+    """A folder with the outputs, and an empty MLflow database."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copytree(outputs, in_folder, dirs_exist_ok=True)
     return in_folder
@@ -100,7 +100,7 @@ def read_versions() -> list[int]:
 
 
 def test_two_processes_register_once_and_print_one_line_each(clone: Path) -> None:
-    """With real streams: onnxruntime writes its warnings past Python's."""
+    """In real processes, as onnxruntime writes warnings directly to the file descriptor."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     processes = [
         subprocess.Popen(
@@ -152,7 +152,7 @@ def test_another_model_file_becomes_another_version(clone: Path, params: Params)
     assert sorted(read_versions()) == [1, 2]
 
 
-def test_a_version_leads_back_to_a_run_rebuilt_from_the_outputs(
+def test_a_version_names_a_run_that_is_rebuilt_from_the_outputs(
     clone: Path, params: Params
 ) -> None:
     command.main()

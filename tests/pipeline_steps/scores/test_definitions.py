@@ -12,7 +12,7 @@ from pipeline_steps.scores.metrics import score
 REPOSITORY = Path(__file__).parents[3]
 
 
-def test_what_is_scored_and_what_params_may_name_are_the_defined_metrics() -> None:
+def test_scores_and_params_use_the_defined_metrics() -> None:
     pictures = torch.zeros(1, 3, 16, 16)
     assert list(score(pictures, pictures)) == list(METRICS)
     allowed = typing.get_type_hints(PromotionParams)["primary_metric"]
@@ -28,7 +28,7 @@ def test_each_direction_is_that_of_a_better_picture() -> None:
     assert found == HIGHER_IS_BETTER
 
 
-def test_labels_and_headings() -> None:
+def test_labels_and_headings_name_the_direction() -> None:
     assert METRICS["psnr"].label == "PSNR (dB) ↑"
     assert METRICS["ssim"].label == "SSIM ↑"
     assert METRICS["chroma"].label == "chroma error (CIELAB) ↓"

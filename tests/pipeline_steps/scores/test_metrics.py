@@ -24,7 +24,7 @@ def test_psnr_of_equal_pictures_is_finite() -> None:
     assert psnr(constant(0.3), constant(0.3)).item() == pytest.approx(106.02, abs=0.01)
 
 
-def test_ssim_is_one_for_equal_pictures_and_one_value_a_picture() -> None:
+def test_ssim_is_one_for_equal_pictures_and_one_value_per_picture() -> None:
     pictures = torch.rand(3, 3, 16, 16) * 2 - 1
     assert torch.allclose(ssim(pictures, pictures), torch.ones(3))
     assert ssim(pictures, torch.rand(3, 3, 16, 16) * 2 - 1).max() < 0.5
@@ -37,11 +37,11 @@ def test_ssim_agrees_with_torchmetrics(size: tuple[int, int]) -> None:
     coarse = torch.rand(3, 3, 4, 4) * 2 - 1
     truth = functional.interpolate(coarse, size=size, mode="bicubic").clamp(-1, 1)
     noise = torch.randn(truth.shape) * torch.tensor([0.0, 0.05, 0.5]).view(3, 1, 1, 1)
-    theirs = structural_similarity_index_measure(
+    expected = structural_similarity_index_measure(
         truth + noise, truth, data_range=2.0, kernel_size=11, sigma=1.5, reduction="none"
     )
-    assert isinstance(theirs, torch.Tensor)
-    torch.testing.assert_close(ssim(truth + noise, truth), theirs, rtol=0, atol=1e-5)
+    assert isinstance(expected, torch.Tensor)
+    torch.testing.assert_close(ssim(truth + noise, truth), expected, rtol=0, atol=1e-5)
 
 
 # CIELAB under D65, as published for the sRGB primaries (Lindbloom's calculator, 2° observer)

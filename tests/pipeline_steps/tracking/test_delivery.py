@@ -1,4 +1,4 @@
-"""A journal and its delivery: what a slow, dead or rejecting server can't do to a training."""
+"""The journal and its delivery to a slow, unavailable or rejecting server."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def fill(journal: RunJournal, num_epochs: int) -> None:
 
 
 class Server:
-    """Takes entries, or doesn't."""
+    """Accepts entries or fails, as the test sets it."""
 
     def __init__(self) -> None:
         self.is_up = True
@@ -52,7 +52,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def test_entries_outlive_the_process_and_keys_are_taken_once(tmp_path: Path) -> None:
+def test_entries_are_persistent_and_each_key_is_added_once(tmp_path: Path) -> None:
     journal = RunJournal(tmp_path)
     fill(journal, 3)
     journal.add("epoch 1", "metrics", metrics(1, val_l1=9.0))
@@ -62,7 +62,7 @@ def test_entries_outlive_the_process_and_keys_are_taken_once(tmp_path: Path) -> 
     assert again.has("epoch 2")
 
 
-def test_a_line_cut_off_while_it_was_written_is_dropped(tmp_path: Path) -> None:
+def test_a_truncated_last_line_is_dropped(tmp_path: Path) -> None:
     fill(RunJournal(tmp_path), 2)
     path = tmp_path / "outbox" / "journal.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
@@ -73,7 +73,7 @@ def test_a_line_cut_off_while_it_was_written_is_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [b"[1]\n", b'{"key": 1}\n', b"\x80\x04\n", b"[" * 9999 + b"\n"])
-def test_a_damaged_journal_ends_before_the_damage(tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_journal_is_read_up_to_the_damage(tmp_path: Path, line: bytes) -> None:
     fill(RunJournal(tmp_path), 2)
     path = tmp_path / "outbox" / "journal.jsonl"
     first, second = path.read_bytes().splitlines(keepends=True)
@@ -84,7 +84,7 @@ def test_a_damaged_journal_ends_before_the_damage(tmp_path: Path, line: bytes) -
     assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0", "epoch 1"]
 
 
-def test_the_mark_is_for_one_server_and_run(tmp_path: Path) -> None:
+def test_the_delivered_position_is_kept_for_one_server_and_run(tmp_path: Path) -> None:
     journal = RunJournal(tmp_path)
     assert not journal.is_waiting()
     fill(journal, 3)
@@ -100,7 +100,7 @@ def test_the_mark_is_for_one_server_and_run(tmp_path: Path) -> None:
         assert journal.is_waiting()
 
 
-def test_metrics_go_in_batches_and_never_past_another_kind_of_entry() -> None:
+def test_metrics_are_sent_in_batches_and_in_order_with_other_entries() -> None:
     entries = [
         Entry(key=str(n), kind="metrics", content=metrics(n, **{f"m{i}": 0.0 for i in range(400)}))
         for n in range(3)
@@ -115,7 +115,7 @@ def test_metrics_go_in_batches_and_never_past_another_kind_of_entry() -> None:
     assert next_batch([changed, entries[0]]) == [changed]
 
 
-def test_a_server_that_is_away_gets_all_in_order_when_it_is_back(
+def test_an_unavailable_server_gets_all_entries_in_order_when_it_is_back(
     tmp_path: Path, server: Server
 ) -> None:
     journal = RunJournal(tmp_path)
@@ -130,9 +130,7 @@ def test_a_server_that_is_away_gets_all_in_order_when_it_is_back(
     assert server.taken == [*(f"epoch {n}" for n in range(5)), "tags"]
 
 
-def test_at_the_end_it_waits_no_longer_than_entries_get_through(
-    tmp_path: Path, server: Server
-) -> None:
+def test_closing_waits_only_while_entries_are_delivered(tmp_path: Path, server: Server) -> None:
     journal = RunJournal(tmp_path)
     fill(journal, 3)
     server.is_up = False
@@ -142,7 +140,7 @@ def test_at_the_end_it_waits_no_longer_than_entries_get_through(
     assert RunJournal(tmp_path).is_waiting()
 
 
-def test_a_server_that_hangs_is_waited_for_no_longer(
+def test_closing_does_not_wait_for_a_server_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
@@ -155,7 +153,7 @@ def test_a_server_that_hangs_is_waited_for_no_longer(
     release.set()
 
 
-def test_a_rejected_entry_does_not_hold_up_the_rest_nor_its_batch(
+def test_a_rejected_entry_does_not_block_later_ones_or_its_batch(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def send(_: RunWriter, batch: Sequence[Entry]) -> None:
@@ -174,8 +172,10 @@ def test_a_rejected_entry_does_not_hold_up_the_rest_nor_its_batch(
     assert [reason.split(":")[0] for reason in delivery.rejected] == ["bad", "epoch 1"]
 
 
-def test_what_is_sent_twice_is_there_once(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a kill between sending and noting it."""
+def test_an_entry_sent_twice_is_stored_once(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a kill between sending an entry and recording its delivery."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     client = mlflow_server.connect()
     folder = in_folder / "t1"
@@ -200,7 +200,7 @@ def test_what_is_sent_twice_is_there_once(in_folder: Path, monkeypatch: pytest.M
     assert run.data.params == {"train.epochs": "3"}
 
 
-def test_one_command_delivers_what_waits_and_again_nothing(
+def test_the_command_delivers_each_entry_once(
     in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -218,7 +218,7 @@ def test_one_command_delivers_what_waits_and_again_nothing(
     assert capsys.readouterr().out == ""
 
 
-def test_a_server_that_goes_away_during_a_delivery_is_reported(
+def test_a_server_that_fails_during_a_delivery_is_reported(
     in_folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -281,7 +281,7 @@ def trained(folder: Path) -> RunJournal:
     return journal
 
 
-def test_the_last_evaluation_counts_although_the_run_had_its_values_before(
+def test_the_last_evaluation_is_the_current_one_even_if_its_values_are_not_new(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     client, journal = connect_to("a"), trained(in_folder)
@@ -296,7 +296,7 @@ def test_the_last_evaluation_counts_although_the_run_had_its_values_before(
     assert read_values(client, run_id, "test_l1") == [0.1, 0.05, 0.1]
 
 
-def test_only_files_of_the_journal_are_sent(
+def test_only_files_of_the_journals_folder_are_sent(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     client, journal = connect_to("a"), trained(in_folder)
@@ -308,7 +308,7 @@ def test_only_files_of_the_journal_are_sent(
     assert client.list_artifacts(delivery.run_id) == []
 
 
-def test_another_server_gets_all_and_where_it_came_from(
+def test_another_server_gets_all_entries_and_the_origin(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     first = connect_to("a")
@@ -321,14 +321,14 @@ def test_another_server_gets_all_and_where_it_came_from(
     assert found.info.status == "FINISHED"
     assert found.data.params == {"train.epochs": "3"}
     assert read_values(second, run_b, "val_l1") == [0.5, 0.5, 0.5]
-    # and back: the first server's run is found by its tag, and nothing is doubled
+    # back to the first server: its run is found by its tag, and nothing is duplicated
     again = connect_to("a")
     assert bring_up_to_date(again, "e", RunJournal(in_folder / "t1")).run_id == run_a
     assert read_values(again, run_a, "val_l1") == [0.5, 0.5, 0.5]
     assert runs.ORIGIN_TAG not in again.get_run(run_a).data.tags
 
 
-def test_a_run_deleted_meanwhile_is_made_again_from_the_journal(
+def test_a_deleted_run_is_rebuilt_from_the_journal(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     client, journal = connect_to("a"), trained(in_folder)
@@ -342,7 +342,7 @@ def test_a_run_deleted_meanwhile_is_made_again_from_the_journal(
     assert client.get_run(made).info.status == "RUNNING"
 
 
-def test_of_two_evaluations_the_later_counts_and_an_equal_one_adds_nothing(
+def test_of_two_evaluations_the_later_is_current_and_an_equal_one_adds_nothing(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     client, journal = connect_to("a"), trained(in_folder)
@@ -362,7 +362,7 @@ def test_of_two_evaluations_the_later_counts_and_an_equal_one_adds_nothing(
     assert read_report(client, run_id) == "1"
 
 
-def test_without_its_work_folder_an_evaluation_reaches_the_run_it_had(
+def test_without_the_work_folder_an_evaluation_is_sent_to_the_existing_run(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
     client = connect_to("a")
@@ -384,10 +384,10 @@ def test_without_its_work_folder_an_evaluation_reaches_the_run_it_had(
     assert read_values(client, run_id, "val_l1") == [0.5, 0.5, 0.5]
 
 
-def test_a_rebuilt_run_has_each_row_once_however_often_it_is_brought(
+def test_a_run_rebuilt_several_times_has_each_row_once(
     in_folder: Path, connect_to: Callable[[str], "MlflowClient"]
 ) -> None:
-    """As from two clones that know nothing of one another, then evaluated."""
+    """As from two clones that deliver at the same time, then an evaluation."""
     client = connect_to("b")
     for clone in ("one", "two"):
         journal = run_entries.open_journal(in_folder / clone, TRAINED_ELSEWHERE)
@@ -410,16 +410,16 @@ def test_a_rebuilt_run_has_each_row_once_however_often_it_is_brought(
     assert read_report(client, run_id) == "later"
 
 
-def test_of_runs_made_at_the_same_time_one_is_kept(
+def test_of_runs_created_at_the_same_time_one_is_kept(
     connect_to: Callable[[str], "MlflowClient"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect_to("a")
     find_run = runs.find_run
-    answers = iter([None])
+    results = iter([None])
     older = runs.find_or_make_run(client, "e", training="t1")
 
     def find_nothing_at_first(*arguments: Any, **options: Any) -> Any:
-        return next(answers, find_run(*arguments, **options))
+        return next(results, find_run(*arguments, **options))
 
     monkeypatch.setattr(runs, "find_run", find_nothing_at_first)
     assert runs.find_or_make_run(client, "e", training="t1") == older

@@ -1,4 +1,4 @@
-"""MLflow's database exists whole or not at all, after kills, failures and races."""
+"""MLflow's database is created completely or not at all, despite kills, failures and races."""
 
 import signal
 import sqlite3
@@ -66,7 +66,7 @@ def test_a_failure_leaves_no_database(database: Path, monkeypatch: pytest.Monkey
     assert [path.name for path in database.parent.iterdir()] == [f"{database.name}.lock"]
 
 
-def test_two_processes_at_once_create_one(database: Path) -> None:
+def test_two_concurrent_processes_create_one_database(database: Path) -> None:
     code = CONNECT.replace('"mine"', '__import__("os").urandom(4).hex()')
     processes = [start(database.parent, code) for _ in range(2)]
     for process in processes:
@@ -77,7 +77,7 @@ def test_two_processes_at_once_create_one(database: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["incomplete", "not SQLite"])
-def test_a_database_that_cannot_be_used_is_reported(database: Path, kind: str) -> None:
+def test_an_unusable_database_is_reported(database: Path, kind: str) -> None:
     if kind == "incomplete":  # as interrupted migrations of MLflow leave it
         with sqlite3.connect(database) as connection:
             connection.execute("create table experiments (experiment_id integer)")

@@ -1,4 +1,4 @@
-"""The lock of a registry that the processes of one machine share."""
+"""The file lock of a registry among the processes of one machine."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def client(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
     return mlflow_server.connect()
 
 
-def test_threads_take_turns(client: "MlflowClient") -> None:
+def test_threads_exclude_each_other(client: "MlflowClient") -> None:
     held = threading.Event()
     release = threading.Event()
 
@@ -51,7 +51,7 @@ def test_threads_take_turns(client: "MlflowClient") -> None:
         pass
 
 
-def test_the_lock_of_a_killed_process_is_free(client: "MlflowClient") -> None:
+def test_the_lock_of_a_killed_process_is_released(client: "MlflowClient") -> None:
     path = machine_lock_path(client.tracking_uri)
     command = [sys.executable, "-c", HOLD_UNTIL_KILLED, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
@@ -71,7 +71,7 @@ def test_the_lock_is_released_on_an_exception(client: "MlflowClient") -> None:
         pass
 
 
-def test_a_registry_has_one_lock_file_whatever_the_credentials(tmp_path: Path) -> None:
+def test_the_lock_file_does_not_depend_on_the_credentials(tmp_path: Path) -> None:
     plain = machine_lock_path("http://host:5000")
     assert machine_lock_path("http://name:word@host:5000/") == plain
     assert machine_lock_path("http://other:5000") != plain

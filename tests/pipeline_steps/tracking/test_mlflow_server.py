@@ -13,7 +13,7 @@ from pipeline_steps.tracking import mlflow_server, runs
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """A loopback server that answers and rejects every request."""
+    """A loopback server that rejects every request."""
 
     class Rejecting(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -44,7 +44,7 @@ def test_the_default_database_is_at_the_root(
     assert mlflow_server.tracking_uri() == "sqlite:////elsewhere/mlflow.db"
 
 
-def test_the_environment_points_anywhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert mlflow_server.tracking_uri() == "http://tracking:5000"
 

@@ -26,7 +26,7 @@ def test_every_pair_is_taken_once_and_crops_stay_inside() -> None:
     assert 10 < int(drawn.mirrored.sum()) < 40
 
 
-def test_both_halves_get_the_same_draw() -> None:
+def test_both_halves_get_the_same_crop_and_mirroring() -> None:
     colour = torch.rand(4, 3, 32, 32)
     sketch = colour.mean(dim=1, keepdim=True)
     drawn = plan()
@@ -43,7 +43,7 @@ def test_mirroring_is_left_to_right() -> None:
     assert torch.equal(done[1], pairs[1])
 
 
-def test_seeds_mix_far_apart() -> None:
+def test_similar_seeds_and_epochs_give_different_draws() -> None:
     seeds = {mix_seed(a, b) for a in range(50) for b in range(50)}
     assert len(seeds) == 2500
     assert mix_seed(1, 2) != mix_seed(2, 1)

@@ -9,7 +9,7 @@ from pipeline_steps.train.batches import fetch, make_resident, read_ahead, read_
 CPU = torch.device("cpu")
 
 
-def test_pixels_come_in_the_range_of_the_model(make_pairs: Callable[..., PackedPairs]) -> None:
+def test_pixels_are_in_the_range_of_the_model(make_pairs: Callable[..., PackedPairs]) -> None:
     pairs = make_pairs("train", 3)
     rows = fetch(pairs, torch.tensor([2, 0]), CPU)
     assert rows.shape == (2, 4, 32, 32)
@@ -20,7 +20,7 @@ def test_pixels_come_in_the_range_of_the_model(make_pairs: Callable[..., PackedP
 
 
 @pytest.mark.parametrize("num_batches", [0, 1, 3])
-def test_reading_ahead_gives_the_same_in_the_same_order(
+def test_prefetching_gives_the_same_batches_in_the_same_order(
     make_pairs: Callable[..., PackedPairs], num_batches: int
 ) -> None:
     pairs = make_pairs("train", 6)
@@ -31,5 +31,5 @@ def test_reading_ahead_gives_the_same_in_the_same_order(
     assert all(torch.equal(a, b) for a, b in zip(plain, ahead, strict=True))
 
 
-def test_nothing_is_resident_on_a_cpu(make_pairs: Callable[..., PackedPairs]) -> None:
+def test_pairs_are_not_kept_on_a_cpu_device(make_pairs: Callable[..., PackedPairs]) -> None:
     assert make_resident(make_pairs("train", 2), CPU) is None

@@ -22,7 +22,7 @@ def save(folder: Path, value: float, seen_images: int) -> Path:
     return save_checkpoint(folder, checkpoint, seen_images=seen_images)
 
 
-def test_the_newest_comes_back(tmp_path: Path) -> None:
+def test_the_newest_checkpoint_is_loaded(tmp_path: Path) -> None:
     save(tmp_path, 1.0, 10)
     save(tmp_path, 2.0, 200)
     loaded = load_checkpoint(tmp_path)
@@ -31,7 +31,7 @@ def test_the_newest_comes_back(tmp_path: Path) -> None:
     assert loaded.facts["epoch"] == 200
 
 
-def test_the_last_two_are_kept(tmp_path: Path) -> None:
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     for seen in (1, 2, 3):
         save(tmp_path, float(seen), seen)
     names = sorted(path.name.split("-")[1] for path in tmp_path.iterdir())
@@ -39,13 +39,13 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
-def test_a_damaged_one_is_skipped_with_its_name(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, damage: str) -> None:
     save(tmp_path, 1.0, 1)
     path = save(tmp_path, 2.0, 2)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    broken = {"truncated": content[:-5], "flipped": content, "emptied": bytearray()}
-    path.write_bytes(broken[damage])
+    damaged = {"truncated": content[:-5], "flipped": content, "emptied": bytearray()}
+    path.write_bytes(damaged[damage])
     with pytest.warns(UserWarning, match=path.name):
         loaded = load_checkpoint(tmp_path)
     assert loaded is not None
@@ -53,7 +53,7 @@ def test_a_damaged_one_is_skipped_with_its_name(tmp_path: Path, damage: str) -> 
 
 
 @pytest.mark.parametrize("facts", ["[]", "{}", '{"version": "x"}', "null", "no JSON"])
-def test_one_with_crafted_facts_is_skipped(tmp_path: Path, facts: str) -> None:
+def test_a_checkpoint_with_invalid_metadata_is_skipped(tmp_path: Path, facts: str) -> None:
     save(tmp_path, 1.0, 1)
     data = safetensors_bytes({"x": torch.zeros(1)}, metadata={"checkpoint": facts})
     digest = hashlib.sha256(data).hexdigest()[:16]
@@ -64,7 +64,9 @@ def test_one_with_crafted_facts_is_skipped(tmp_path: Path, facts: str) -> None:
     assert loaded.facts["epoch"] == 1
 
 
-def test_one_of_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_a_newer_format_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoint_module, "FORMAT_VERSION", 2)
     save(tmp_path, 1.0, 1)
     monkeypatch.undo()
@@ -72,7 +74,7 @@ def test_one_of_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         load_checkpoint(tmp_path)
 
 
-def test_an_empty_folder_has_none(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
     (tmp_path / "checkpoint-half.part").write_text("")
     assert load_checkpoint(tmp_path) is None

@@ -39,38 +39,38 @@ def test_a_discriminator_that_wins_is_a_failure_only_if_the_generator_suffers() 
     assert "discriminator has won" in failure
     assert "from 0.200 in epoch 1 to 0.300" in failure
     assert "train.discriminator_lr" in failure
-    # worse under an honest fight is overfitting, not a collapse
+    # a worse generator against a balanced discriminator is overfitting, not a collapse
     assert find(history(5, d_loss=0.4, val_l1=0.3)) is None
 
 
-def test_one_good_epoch_starts_the_count_anew() -> None:
+def test_one_good_epoch_resets_the_count() -> None:
     rows = history(5, variety=0.01)
     rows[-2]["val_variety"] = 0.5
     assert find(rows) is None
 
 
-def test_a_slow_start_is_no_collapse() -> None:
+def test_a_slow_start_is_not_a_collapse() -> None:
     rows = history(9, variety=0.01)
     for index, row in enumerate(rows):
         row["val_l1"] -= 0.01 * index
     assert find(rows) is None
 
 
-def test_0_epochs_switch_the_check_off() -> None:
+def test_0_epochs_disable_the_check() -> None:
     assert find(history(50, variety=0.0), epochs=0) is None
 
 
 @pytest.mark.parametrize("gan_loss", ["bce", "lsgan", "hinge"])
-def test_guessing_is_the_best_constant_answer(gan_loss: str) -> None:
-    answers = torch.linspace(-3, 3, 601)
-    losses = [float(discriminator_loss(gan_loss, answer, answer)) for answer in answers]
+def test_the_guessing_loss_is_that_of_the_best_constant_output(gan_loss: str) -> None:
+    logits = torch.linspace(-3, 3, 601)
+    losses = [float(discriminator_loss(gan_loss, logit, logit)) for logit in logits]
     assert guessing_loss(gan_loss) == pytest.approx(min(losses), abs=1e-4)
 
 
 def measure(generated: torch.Tensor, truth: torch.Tensor) -> float:
     meter = VarietyMeter()
-    for made, true in zip(generated.split(3), truth.split(3), strict=True):
-        meter.add(made, true)
+    for colour, target in zip(generated.split(3), truth.split(3), strict=True):
+        meter.add(colour, target)
     return meter.variety()
 
 

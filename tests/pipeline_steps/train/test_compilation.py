@@ -23,7 +23,7 @@ def test_long_runs_are_compiled_and_short_ones_are_not() -> None:
 
 
 @pytest.mark.usefixtures("amx")
-def test_it_is_as_asked_for() -> None:
+def test_compilation_is_as_requested() -> None:
     assert choose_compile(True, CPU, 1)
     assert not choose_compile(False, CPU, 10**9)
 
@@ -46,7 +46,7 @@ def test_a_machine_without_a_compiler_warns_once_and_does_not_compile(
         assert not choose_compile(True, CPU, 1)
 
 
-def test_of_torchs_messages_only_the_one_about_a_missing_gpu_is_dropped(
+def test_only_torchs_message_about_a_missing_gpu_is_suppressed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     silence_missing_cuda()

@@ -17,7 +17,7 @@ from pipeline_steps.train.state import TrainingState
 from pipeline_steps.train.trainer import TrainingObserver, share_of, train
 
 TOLERANCE = 1e-3
-"""Of weights after two epochs in float32: sums over pairs are taken in another order."""
+"""For float32 weights after two epochs, since sums over pairs have another order."""
 
 
 def train_here(params: TrainParams, folder: Path, processes: ProcessGroup) -> TrainingState:
@@ -44,7 +44,7 @@ def train_one_of_two(rank: int, params: TrainParams, folder: Path, port: int) ->
 
 
 @pytest.mark.parametrize("normalization", ["instance", "batch"])
-def test_two_processes_train_what_one_does(
+def test_two_processes_give_the_weights_of_one(
     make_pairs: Callable[..., PackedPairs],
     params: Params,
     tmp_path: Path,
@@ -61,14 +61,14 @@ def test_two_processes_train_what_one_does(
     first, second = (torch.load(tmp_path / f"weights-{rank}") for rank in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
-    # statistics and dropout are drawn a share at a time, as for the parts of a batch
+    # statistics and dropout are computed per share, as for the parts of a batch
     one = dataclasses.replace(two, accumulation_steps=2)
-    alone = train_here(one, tmp_path, SINGLE_PROCESS)
-    for weight, wanted in zip(first, alone.generator.parameters(), strict=True):
-        assert torch.allclose(weight, wanted, atol=TOLERANCE)
+    single = train_here(one, tmp_path, SINGLE_PROCESS)
+    for weight, expected in zip(first, single.generator.parameters(), strict=True):
+        assert torch.allclose(weight, expected, atol=TOLERANCE)
 
 
-def test_shares_make_up_the_batch() -> None:
+def test_the_shares_of_all_processes_are_the_batch() -> None:
     shares = [share_of(slice(8, 16), ProcessGroup(rank, 4)) for rank in range(4)]
     assert shares == [slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16)]
     assert share_of(slice(8, 16), SINGLE_PROCESS) == slice(8, 16)
@@ -78,12 +78,12 @@ def test_a_batch_that_cannot_be_shared_is_refused(
     make_pairs: Callable[..., PackedPairs], params: Params, tmp_path: Path
 ) -> None:
     make_pairs("train", 9), make_pairs("val", 3)
-    odd = dataclasses.replace(params.train, batch_size=3)
+    odd_batch = dataclasses.replace(params.train, batch_size=3)
     with pytest.raises(TrainingError, match="can't be shared by 2 processes"):
-        train_here(odd, tmp_path, ProcessGroup(0, 2))
+        train_here(odd_batch, tmp_path, ProcessGroup(0, 2))
 
 
-def test_one_process_is_alone() -> None:
+def test_a_single_process_has_rank_0_of_1() -> None:
     with join_process_group() as processes:
         assert processes is SINGLE_PROCESS
         assert processes.is_main

@@ -1,4 +1,4 @@
-"""What decides the weights changes the fingerprint, and nothing else does."""
+"""The fingerprint changes with the code, data and params that decide the weights, only."""
 
 import ast
 import dataclasses
@@ -25,7 +25,7 @@ Edit = Callable[[str, Callable[[str], str]], None]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our packages' source, without git."""
+    """A copy of the packages' source, without git."""
     folder = tmp_path_factory.mktemp("copy")
     for package in ("colorizer", "pipeline_steps"):
         no_code = shutil.ignore_patterns("__pycache__", "static")
@@ -35,7 +35,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def edit(copy: Path) -> Iterator[Edit]:
-    """Edit a module of the copy to the end of the test."""
+    """Edit modules of the copy; restored at the end of the test."""
     originals: dict[Path, str] = {}
 
     def edit(module: str, change: Callable[[str], str]) -> None:
@@ -49,7 +49,7 @@ def edit(copy: Path) -> Iterator[Edit]:
         path.write_text(original)
 
 
-def test_the_closure_holds_what_decides_the_weights() -> None:
+def test_the_closure_contains_the_modules_that_decide_the_weights() -> None:
     deciding = {"colorizer.base.pixels", "pipeline_steps.networks.convolution"}
     deciding |= {"pipeline_steps.train.losses", "pipeline_steps.scores.metrics"}
     deciding |= {"pipeline_steps.pairs.packed", "pipeline_steps.train.trainer"}
@@ -84,7 +84,9 @@ def is_string(node: ast.expr) -> bool:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_docstrings_comments_and_formatting_do_not(copy: Path, edit: Edit, module: str) -> None:
+def test_docstrings_comments_and_formatting_do_not_change_the_fingerprint(
+    copy: Path, edit: Edit, module: str
+) -> None:
     def rewrite(source: str) -> str:
         tree = ast.parse(source)
         for node in ast.walk(tree):
@@ -113,7 +115,7 @@ def test_a_new_import_extends_the_closure(copy: Path, edit: Edit, statement: str
     assert {"pipeline_steps.drawing", "pipeline_steps.drawing.brush"} <= added
 
 
-def test_what_only_a_type_checker_imports_does_not(copy: Path, edit: Edit) -> None:
+def test_imports_for_type_checking_do_not_extend_the_closure(copy: Path, edit: Edit) -> None:
     block = "if TYPE_CHECKING:\n    from pipeline_steps.drawing.brush import SIDE"
     edit("pipeline_steps.train.losses", lambda source: f"{source}\n{block}\n")
     assert hash_code(copy) == BEFORE
@@ -126,7 +128,7 @@ def test_a_relative_import_is_refused(copy: Path, edit: Edit) -> None:
 
 
 def with_value(params: TrainParams, name: str, value: object) -> TrainParams:
-    """The same params but for one, unchecked."""
+    """The params with one value changed, without validation."""
     values = dataclasses.asdict(params) | {name: value}
     unchecked: TrainParams = dataclasses.make_dataclass("Unchecked", values)(**values)
     return unchecked
@@ -143,6 +145,6 @@ def test_data_and_deciding_params_change_the_fingerprint(params: Params) -> None
 
 
 @pytest.mark.parametrize("name", NOT_DECIDING)
-def test_other_params_do_not(params: Params, name: str) -> None:
+def test_other_params_do_not_change_the_fingerprint(params: Params, name: str) -> None:
     changed = with_value(params.train, name, "new")
     assert training_fingerprint(changed, DATA) == training_fingerprint(params.train, DATA)

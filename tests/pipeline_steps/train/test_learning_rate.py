@@ -7,7 +7,7 @@ from pipeline_steps.params import Params
 from pipeline_steps.train.learning_rate import learning_rate_scale, set_learning_rate
 
 
-def test_learning_rates_fall_to_nearly_nothing_at_the_end(params: Params) -> None:
+def test_learning_rates_decrease_to_nearly_0_at_the_end(params: Params) -> None:
     small = params.train
     scales = [
         learning_rate_scale(epoch, dataclasses.replace(small, epochs=10, lr_decay_fraction=0.5))
@@ -19,7 +19,7 @@ def test_learning_rates_fall_to_nearly_nothing_at_the_end(params: Params) -> Non
     assert learning_rate_scale(small.epochs - 1, constant) == 1.0
 
 
-def test_a_set_learning_rate_is_the_step_of_every_parameter() -> None:
+def test_a_new_learning_rate_applies_to_every_parameter() -> None:
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     groups = [{"params": [weight]} for weight in weights]
     optimizer = torch.optim.SGD(groups, lr=1.0)

@@ -1,4 +1,4 @@
-"""The training's run on a real MLflow, SQLite in a folder of the test's own."""
+"""The training's MLflow run, on SQLite in a temporary folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +49,7 @@ def steps(log: TrainingLog) -> list[int]:
     return [metric.step for metric in log.client.get_metric_history(log.run_id, "val_l1")]
 
 
-def test_a_resumed_training_keeps_its_run_and_another_server_gets_it_all(
+def test_a_resumed_training_keeps_its_run_and_another_server_gets_all_entries(
     open_log: Callable[[str], TrainingLog],
     in_folder: Path,
     params: Params,
@@ -85,7 +85,9 @@ def test_a_resumed_training_keeps_its_run_and_another_server_gets_it_all(
     assert moved.info.status == "FINISHED"
 
 
-def test_the_status_says_how_a_training_ended(open_log: Callable[[str], TrainingLog]) -> None:
+def test_the_status_of_the_run_is_the_outcome_of_the_training(
+    open_log: Callable[[str], TrainingLog],
+) -> None:
     with pytest.raises(ZeroDivisionError), open_log("one") as log:
         raise ZeroDivisionError
     assert log.client.get_run(log.run_id).info.status == "FAILED"

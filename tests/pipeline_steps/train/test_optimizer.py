@@ -6,14 +6,14 @@ from pipeline_steps.train.optimizer import MemoryOrderAdam, in_memory_order
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    # no bias before normalization: its gradient is 0, and Adam makes steps of the rounding
+    # no bias before normalization: its gradient is 0, and Adam would amplify rounding errors
     first = nn.Conv2d(3, 8, 4, bias=False)
     layers = nn.Sequential(first, nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 2, 4))
     layers.to(memory_format=torch.channels_last)
     return layers
 
 
-def test_it_makes_the_steps_of_adam() -> None:
+def test_the_steps_equal_those_of_adam() -> None:
     fused, plain = network(), network()
     adams = (
         MemoryOrderAdam(fused.parameters(), lr=0.01, betas=(0.5, 0.999)),
@@ -25,12 +25,12 @@ def test_it_makes_the_steps_of_adam() -> None:
             adam.zero_grad()
             layers(pictures).square().mean().backward()
             adam.step()
-    for weight, wanted in zip(fused.parameters(), plain.parameters(), strict=True):
-        assert torch.allclose(weight, wanted, atol=1e-5)
+    for weight, expected in zip(fused.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(weight, expected, atol=1e-5)
     assert not torch.equal(next(fused.parameters()), next(network().parameters()))
 
 
-def test_it_copies_no_weight() -> None:
+def test_weights_are_not_copied() -> None:
     layers = network()
     adam = MemoryOrderAdam(layers.parameters(), lr=0.01, betas=(0.5, 0.999))
     for weight, view in zip(layers.parameters(), adam.param_groups[0]["params"], strict=True):
@@ -38,7 +38,7 @@ def test_it_copies_no_weight() -> None:
         assert view.data_ptr() == weight.data_ptr()
 
 
-def test_gradients_are_dropped() -> None:
+def test_zero_grad_releases_the_gradients() -> None:
     layers = network()
     adam = MemoryOrderAdam(layers.parameters(), lr=0.01, betas=(0.5, 0.999))
     layers(torch.rand(1, 3, 8, 8)).sum().backward()
@@ -46,6 +46,6 @@ def test_gradients_are_dropped() -> None:
     assert all(weight.grad is None for weight in layers.parameters())
 
 
-def test_what_is_contiguous_stays_as_it_is() -> None:
+def test_contiguous_weights_keep_their_memory_layout() -> None:
     assert in_memory_order(torch.rand(4, 3, 2, 2)).shape == (4, 3, 2, 2)
     assert in_memory_order(torch.rand(5)).shape == (5,)

@@ -1,4 +1,4 @@
-"""The stage as a command, in a copy of the code that is edited between its runs."""
+"""The stage as a command, in a copy of the code that is edited between runs."""
 
 import hashlib
 import os
@@ -43,7 +43,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def train(folder: Path) -> str:
-    """Run the stage to its end; what it printed."""
+    """Run the stage to its end; return its output."""
     done = subprocess.run(
         COMMAND, cwd=folder, env=environment(folder), capture_output=True, text=True
     )
@@ -80,7 +80,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(source.replace(old, new, 1))
 
 
-def test_changed_code_trains_anew_and_a_changed_docstring_does_not(folder: Path) -> None:
+def test_changed_code_starts_a_new_training_and_a_changed_docstring_resumes(folder: Path) -> None:
     losses, pixels = (
         folder / "pipeline_steps/train/losses.py",
         folder / "colorizer/base/pixels.py",

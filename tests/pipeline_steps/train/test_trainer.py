@@ -88,7 +88,7 @@ def small(params: Params) -> TrainParams:
     return params.train
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+def test_only_the_same_seed_gives_the_same_bytes(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
     first = run(pairs, small, tmp_path / "a")
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
 
 
 @pytest.mark.parametrize("normalization", ["batch", "instance"])
-def test_an_interrupted_training_ends_with_the_same_bytes(
+def test_an_interrupted_training_resumes_to_the_same_bytes(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
@@ -109,46 +109,46 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     eager = dataclasses.replace(
         small, epochs=3, checkpoint_interval_s=0.0, normalization=normalization
     )
-    unbroken_recorder = Recorder()
-    unbroken = run(pairs, eager, tmp_path / "unbroken", unbroken_recorder)
+    reference_recorder = Recorder()
+    reference = run(pairs, eager, tmp_path / "reference", reference_recorder)
 
-    broken = Recorder(stop_after_epoch=2)
+    interrupted_recorder = Recorder(stop_after_epoch=2)
     with pytest.raises(StopError):
-        run(pairs, eager, tmp_path / "broken", broken)
+        run(pairs, eager, tmp_path / "interrupted", interrupted_recorder)
     resumed_recorder = Recorder()
-    resumed = run(pairs, eager, tmp_path / "broken", resumed_recorder)
+    resumed = run(pairs, eager, tmp_path / "interrupted", resumed_recorder)
 
-    assert same(weights_of(unbroken), weights_of(resumed))
-    assert same([*unbroken.best_weights.values()], [*resumed.best_weights.values()])
-    # the last checkpoint is from before the last step of epoch 2, so epoch 2 ends again
+    assert same(weights_of(reference), weights_of(resumed))
+    assert same([*reference.best_weights.values()], [*resumed.best_weights.values()])
+    # the last checkpoint precedes the last step of epoch 2, so epoch 2 is validated again
     assert [row["epoch"] for row in resumed_recorder.rows] == [2, 3]
-    for row, expected in zip(resumed.history, unbroken.history, strict=True):
+    for row, expected in zip(resumed.history, reference.history, strict=True):
         row.pop("images_per_s"), expected.pop("images_per_s")
         assert list(row.items()) == list(expected.items())
 
 
-def test_a_signal_loses_no_step(
+def test_a_signalled_training_loses_no_step(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
     longer = dataclasses.replace(small, epochs=3)
-    unbroken = run(pairs, longer, tmp_path / "unbroken")
+    reference = run(pairs, longer, tmp_path / "reference")
     with pytest.raises(Interruption, match="checkpoint saved at epoch 2, step 1") as raised:
         run(pairs, longer, tmp_path / "stopped", Recorder(signal_after_epoch=1))
     assert raised.value.exit_code == 143
     recorder = Recorder()
     resumed = run(pairs, longer, tmp_path / "stopped", recorder)
-    # one step after the signal, although the next checkpoint was an hour away
+    # one step after the signal, although the next checkpoint was due in an hour
     assert [row["epoch"] for row in recorder.rows] == [2, 3]
-    assert same(weights_of(unbroken), weights_of(resumed))
+    assert same(weights_of(reference), weights_of(resumed))
 
 
-def test_a_validation_that_is_interrupted_is_repeated(
+def test_an_interrupted_validation_is_repeated(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unbroken = run(pairs, small, tmp_path / "unbroken")
+    reference = run(pairs, small, tmp_path / "reference")
     real, calls = validate, 0
 
     def interrupted_in_the_second(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
@@ -162,12 +162,14 @@ def test_a_validation_that_is_interrupted_is_repeated(
     with pytest.raises(Interruption, match="checkpoint saved at epoch 2, step 4"):
         run(pairs, small, tmp_path / "stopped")
     resumed = run(pairs, small, tmp_path / "stopped")
-    assert same(weights_of(unbroken), weights_of(resumed))
-    assert [row["val_l1"] for row in resumed.history] == [row["val_l1"] for row in unbroken.history]
+    assert same(weights_of(reference), weights_of(resumed))
+    assert [row["val_l1"] for row in resumed.history] == [
+        row["val_l1"] for row in reference.history
+    ]
 
 
 @pytest.mark.parametrize("fault", ["nan", "out of memory"])
-def test_a_passing_fault_costs_no_more_than_a_checkpoint_interval(
+def test_after_a_transient_fault_the_training_resumes_to_the_same_bytes(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
@@ -175,7 +177,7 @@ def test_a_passing_fault_costs_no_more_than_a_checkpoint_interval(
     fault: str,
 ) -> None:
     eager = dataclasses.replace(small, checkpoint_interval_s=0.0)
-    unbroken = run(pairs, eager, tmp_path / "unbroken")
+    reference = run(pairs, eager, tmp_path / "reference")
     real, calls = trainer.update, 0
 
     def faulty(state: TrainingState, *arguments: Any) -> Losses:
@@ -184,17 +186,17 @@ def test_a_passing_fault_costs_no_more_than_a_checkpoint_interval(
         if calls == 6 and fault == "out of memory":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         losses = real(state, *arguments)
-        if calls == 6:  # the loss is still fine, a weight is not
+        if calls == 6:  # the loss is still finite, a weight isn't
             with torch.no_grad():
                 next(state.generator.parameters()).fill_(float("nan"))
         return losses
 
     monkeypatch.setattr(trainer, "update", faulty)
     with pytest.raises(TrainingError, match="the last checkpoint"):
-        run(pairs, eager, tmp_path / "broken")
+        run(pairs, eager, tmp_path / "interrupted")
     monkeypatch.undo()
-    resumed = run(pairs, eager, tmp_path / "broken")
-    assert same(weights_of(unbroken), weights_of(resumed))
+    resumed = run(pairs, eager, tmp_path / "interrupted")
+    assert same(weights_of(reference), weights_of(resumed))
 
 
 def test_a_collapse_stops_with_a_diagnosis_and_the_best_generator(
@@ -205,17 +207,17 @@ def test_a_collapse_stops_with_a_diagnosis_and_the_best_generator(
 ) -> None:
     real, calls = trainer.update, 0
 
-    def dying(state: TrainingState, *arguments: Any) -> Losses:
+    def corrupting(state: TrainingState, *arguments: Any) -> Losses:
         nonlocal calls
         calls += 1
         losses = real(state, *arguments)
-        if calls > 4:  # from the second epoch on it answers grey to everything
+        if calls > 4:  # from the second epoch on, the output is constant grey
             with torch.no_grad():
                 for weight in state.generator.parameters():
                     weight.zero_()
         return losses
 
-    monkeypatch.setattr(trainer, "update", dying)
+    monkeypatch.setattr(trainer, "update", corrupting)
     watched = dataclasses.replace(small, epochs=9, collapse_epochs=2)
     with pytest.raises(TrainingError, match=r"after epoch 3: .*nearly constant for 2") as raised:
         run(pairs, watched, tmp_path)
@@ -233,13 +235,13 @@ def test_a_crafted_checkpoint_is_refused(
         run(pairs, small, tmp_path)
 
 
-def test_a_training_whose_checkpoints_do_not_fit_does_not_begin(
+def test_a_training_is_refused_when_its_checkpoints_do_not_fit_on_the_disk(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Room is needed for two kept checkpoints and a third that is being written."""
+    """Disk space is needed for two kept checkpoints and a third that is being written."""
     run(pairs, dataclasses.replace(small, epochs=1), tmp_path / "measured")
     (checkpoint,) = (tmp_path / "measured").glob("checkpoint-*")
     needed_bytes = 3 * checkpoint.stat().st_size
@@ -309,7 +311,7 @@ def seen_images_of_checkpoints(folder: Path) -> list[int]:
     return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
 
 
-def test_memory_that_runs_out_says_what_to_do(
+def test_out_of_memory_is_reported_with_what_to_do(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
@@ -324,18 +326,18 @@ def test_memory_that_runs_out_says_what_to_do(
 
 
 @pytest.mark.parametrize("accumulation_steps", [2, 4])
-def test_a_batch_in_parts_learns_what_it_learns_as_a_whole(
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole_batch(
     make_pairs: Callable[..., PackedPairs], small: TrainParams, accumulation_steps: int
 ) -> None:
-    # batch normalization would see a part at a time, and dropout draws for each part
+    # batch normalization and dropout work on one part at a time
     params = dataclasses.replace(small, normalization="instance", dropout=0.0, precision="float32")
     rows = fetch(make_pairs("train", 4), torch.arange(4), torch.device("cpu"))
     whole, parts = (build_state(params, 32, torch.device("cpu")) for _ in range(2))
     expected = update(whole, rows, params, None)
     losses = update(parts, rows, params, None, seeds=range(accumulation_steps))
     assert torch.allclose(torch.stack(losses), torch.stack(expected), rtol=1e-4)
-    for weight, wanted in zip(gradients_of(parts), gradients_of(whole), strict=True):
-        assert torch.allclose(weight, wanted, rtol=1e-3, atol=1e-5)
+    for found, gradient in zip(gradients_of(parts), gradients_of(whole), strict=True):
+        assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-5)
 
 
 def gradients_of(state: TrainingState) -> list[Tensor]:
@@ -343,7 +345,7 @@ def gradients_of(state: TrainingState) -> list[Tensor]:
     return [w.grad for network in networks for w in network.parameters() if w.grad is not None]
 
 
-def test_training_learns(
+def test_training_lowers_the_validation_loss(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
     longer = dataclasses.replace(small, epochs=12, generator_lr=2e-3, generator_width=8)
@@ -360,7 +362,7 @@ def test_samples_are_taken_before_the_first_epoch_every_n_and_at_the_end(
     assert recorder.samples == [0, 2, 4, 5]
 
 
-def test_fewer_pairs_than_a_batch_still_train(
+def test_fewer_pairs_than_the_batch_size_can_be_trained(
     make_pairs: Callable[..., PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
     both = make_pairs("train", 1), make_pairs("val", 1)

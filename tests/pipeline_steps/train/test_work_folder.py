@@ -1,4 +1,4 @@
-"""Which work folders are kept, and that one training at a time works in each."""
+"""Which work folders are kept, and the lock that allows one training in each."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def make(work: Path, number: int, *, days_old: float) -> Path:
 
 
 def open_current(work: Path, *, number: int = 3, days: float = 14.0) -> set[str]:
-    """Open the folder of another training; the names that are left beside it."""
+    """Open the folder of another training; return the names of the other folders kept."""
     with open_work_folder(work, CURRENT, keep_unfinished=number, keep_unfinished_days=days):
         return {path.name for path in work.iterdir()} - {CURRENT}
 
@@ -65,24 +65,24 @@ def test_the_latest_unfinished_trainings_are_kept(tmp_path: Path) -> None:
     assert open_current(tmp_path, number=0) == set()
 
 
-def test_old_unfinished_trainings_are_dropped(tmp_path: Path) -> None:
+def test_old_unfinished_trainings_are_removed(tmp_path: Path) -> None:
     young, _ = make(tmp_path, 1, days_old=13.9), make(tmp_path, 2, days_old=14.1)
     assert open_current(tmp_path) == {young.name}
 
 
-def test_the_current_training_is_never_dropped(tmp_path: Path) -> None:
+def test_the_current_training_is_never_removed(tmp_path: Path) -> None:
     work = make(tmp_path, int(CURRENT, 16), days_old=1000).parent
     with open_work_folder(work, CURRENT, keep_unfinished=0, keep_unfinished_days=0.0) as folder:
         assert list(folder.glob("checkpoint-*"))
 
 
-def test_finished_trainings_are_dropped(tmp_path: Path) -> None:
+def test_finished_trainings_are_removed(tmp_path: Path) -> None:
     mark_finished(make(tmp_path, 1, days_old=0))
     assert open_current(tmp_path) == set()
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
-def test_what_waits_for_mlflow_is_kept(tmp_path: Path, is_finished: bool) -> None:
+def test_a_folder_with_entries_to_deliver_is_kept(tmp_path: Path, is_finished: bool) -> None:
     waiting = make(tmp_path, 1, days_old=1000)
     journal = RunJournal(waiting)
     journal.add("epoch 1", "metrics", {"values": {}, "step": 1, "time_ms": 1})
@@ -98,10 +98,10 @@ def test_a_folder_that_a_process_trains_in_is_kept(tmp_path: Path) -> None:
     with training_in(used):
         os.utime(used, (0, 0))
         assert open_current(tmp_path) == {used.name}
-    assert open_current(tmp_path) == set()  # a killed process holds no lock
+    assert open_current(tmp_path) == set()  # the lock of a killed process is released
 
 
-def test_what_is_no_work_folder_is_kept(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_work_folder_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / ("0" * 16)).write_text("a file")
     assert open_current(tmp_path, number=0) == {"mine", "0" * 16}
@@ -121,7 +121,7 @@ def test_a_second_training_in_the_same_folder_is_refused(
     ("is_finished", "line"),
     [(False, "train: resumes from the newest checkpoint in"), (True, "train: finished before; ")],
 )
-def test_it_says_what_is_there(
+def test_opening_an_existing_folder_prints_its_state(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], is_finished: bool, line: str
 ) -> None:
     open_current(tmp_path)

@@ -1,12 +1,12 @@
-"""Two pipelines at once, and a clock that jumps: each ends in a clear state."""
+"""A second ``dvc repro`` at the same time, and a system clock that jumps."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Unbroken
+from tests.faults.conftest import ReferenceRun
 from tests.faults.killing import REPRO, finish, hashes, start
-from tests.faults.report import FULL, tell
+from tests.faults.report import FULL, report
 from tests.whole.clone import Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -17,37 +17,39 @@ FAKETIME = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfake
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_second_repro_is_refused_and_harms_nothing(
-    unbroken: Unbroken, tmp_path: Path, phase: str
+def test_a_second_repro_is_refused_and_the_first_finishes(
+    reference: ReferenceRun, tmp_path: Path, phase: str
 ) -> None:
-    clone = unbroken.clone.copy_to(tmp_path / "clone")
+    clone = reference.clone.copy_to(tmp_path / "clone")
     first, reader = start(clone, REPRO)
     assert first.wait_for(phase)
     second = clone.run(*REPRO, check=False)
     assert second.returncode
-    printed = second.stdout + second.stderr
+    output = second.stdout + second.stderr
     messages = ("blocked by", "is busy", "Unable to acquire lock")
-    assert any(message in printed for message in messages), printed
-    assert "Traceback" not in printed
+    assert any(message in output for message in messages), output
+    assert "Traceback" not in output
     first.process.wait(300)
     reader.join()
     assert first.process.returncode == 0, "".join(first.lines)
     finish(clone)
-    assert hashes(clone) == unbroken.hashes
+    assert hashes(clone) == reference.hashes
     assert len(clone.versions()) == 1
-    tell(f"second dvc repro during {phase}: refused, the first finished, hashes equal")
+    report(f"second dvc repro during {phase}: refused, the first finished, hashes equal")
 
 
 @pytest.mark.parametrize("jump", JUMPS)
-def test_a_clock_that_jumps_changes_nothing(unbroken: Unbroken, tmp_path: Path, jump: str) -> None:
+def test_a_clock_jump_leaves_the_results_unchanged(
+    reference: ReferenceRun, tmp_path: Path, jump: str
+) -> None:
     if FAKETIME is None:
         pytest.skip("needs libfaketime (Debian: faketime)")
-    clone = unbroken.clone.copy_to(tmp_path / "clone")
+    clone = reference.clone.copy_to(tmp_path / "clone")
     control = tmp_path / "faketime"
     control.write_text("+0")
     clone_environment = clone.environment
 
-    class Jumping(Clone):
+    class FaketimeClone(Clone):
         @property
         def environment(self) -> dict[str, str]:
             return clone_environment | {
@@ -57,14 +59,14 @@ def test_a_clock_that_jumps_changes_nothing(unbroken: Unbroken, tmp_path: Path, 
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
 
-    jumping = Jumping(clone.folder)
-    watched, reader = start(jumping, REPRO)
+    faketime_clone = FaketimeClone(clone.folder)
+    watched, reader = start(faketime_clone, REPRO)
     assert watched.wait_for("train")
-    assert watched.lives(6)
+    assert watched.is_running_after(6)
     control.write_text(jump)
     watched.process.wait(300)
     reader.join()
     assert watched.process.returncode == 0, "".join(watched.lines)
-    assert hashes(clone) == unbroken.hashes
+    assert hashes(clone) == reference.hashes
     assert "Running stage" not in clone.dvc("repro")
-    tell(f"clock jumps by {jump} in mid-training: finished, hashes equal")
+    report(f"clock jumps by {jump} during training: finished, hashes equal")
