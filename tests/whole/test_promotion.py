@@ -130,7 +130,8 @@ def test_a_promotion_killed_after_its_intent_is_completed_by_the_next_command(
     registry: Path, function: str
 ) -> None:
     process = promote(registry, "1", "--unjudged", "first")
-    assert process.wait(timeout=300) == 0
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
     module, _, name = function.rpartition(".")
     killed = run_killed_at(registry, module, name, "2")
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr

@@ -60,10 +60,12 @@ def registry(in_folder: Path) -> Path:
 
 
 def promote(folder: Path, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    # an earlier test's MLflow may have set its address
+    kept = {key: value for key, value in environment.items() if not key.startswith("MLFLOW_")}
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, *arguments],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        env=kept | {"PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
