@@ -94,6 +94,7 @@ COMMANDS = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = make_small_clone(tmp_path_factory.mktemp("pickles") / "clone")
     clone.dvc("repro")
+    clone.run(sys.executable, "-m", "pipeline_steps", "register")
     return clone
 
 
