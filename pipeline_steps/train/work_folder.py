@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -83,8 +83,6 @@ def _changed_s(folder: Path) -> float:
 
 
 def _remove_unless_in_use(folder: Path) -> None:
-    try:
-        with FileLock(folder / LOCK, blocking=False):
-            shutil.rmtree(folder)
-    except Timeout:
-        pass  # a process trains in it
+    """Remove a folder, unless a process trains in it and so holds its lock."""
+    with suppress(Timeout), FileLock(folder / LOCK, blocking=False):
+        shutil.rmtree(folder)
