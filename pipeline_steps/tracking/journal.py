@@ -63,7 +63,7 @@ class RunJournal:
         self._journal = self.folder / "journal.jsonl"
         self._mark = self.folder / "delivered.json"
         self._changed = threading.Condition()
-        self._entries = self._read()
+        self._entries, self._damaged_from = self._read()
         self._keys = {entry.key for entry in self._entries}
 
     @property
@@ -81,6 +81,9 @@ class RunJournal:
             if key in self._keys:
                 return
             self.files.mkdir(parents=True, exist_ok=True)
+            if self._damaged_from is not None:
+                os.truncate(self._journal, self._damaged_from)
+                self._damaged_from = None
             with self._journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(entry)) + "\n")
                 file.flush()
@@ -166,15 +169,17 @@ class RunJournal:
                 shutil.copyfile(file, partial)
         return {"file": target.relative_to(self.files).as_posix(), "folder": artifact_folder}
 
-    def _read(self) -> list[Entry]:
-        """Read the journal up to the first line that is damaged or truncated."""
+    def _read(self) -> tuple[list[Entry], int | None]:
+        """Read the entries up to the first line that is damaged or truncated, and its offset.
+
+        The file stays as it is: a training in another process may be writing that line.
+        """
         entries: list[Entry] = []
         whole = 0
         data = self._journal.read_bytes() if self._journal.exists() else b""
         for line in data.splitlines(keepends=True):
             entry = _parse(line)
             if entry is None:
-                os.truncate(self._journal, whole)
                 break
             entries.append(entry)
             whole += len(line)
@@ -184,7 +189,7 @@ class RunJournal:
                 " MLflow's curves may have a gap",
                 stacklevel=2,
             )
-        return entries
+        return entries, whole if whole < len(data) else None
 
 
 def _without_time(content: Mapping[str, Any]) -> dict[str, Any]:

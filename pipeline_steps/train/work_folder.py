@@ -73,8 +73,7 @@ def drop_others(current: Path, *, number: int, days: float) -> None:
     oldest_s = time.time() - days * _DAY_S
     kept = [folder for folder in unfinished[:number] if _changed_s(folder) >= oldest_s]
     for folder in set(others) - set(kept):
-        if not RunJournal(folder).is_waiting():
-            _remove_unless_in_use(folder)
+        _remove_unless_in_use(folder)
 
 
 def _changed_s(folder: Path) -> float:
@@ -83,6 +82,7 @@ def _changed_s(folder: Path) -> float:
 
 
 def _remove_unless_in_use(folder: Path) -> None:
-    """Remove a folder, unless a process trains in it and so holds its lock."""
+    """Remove a folder, unless a process holds its lock or entries wait for MLflow."""
     with suppress(Timeout), FileLock(folder / LOCK, blocking=False):
-        shutil.rmtree(folder)
+        if not RunJournal(folder).is_waiting():
+            shutil.rmtree(folder)

@@ -79,8 +79,20 @@ def test_a_damaged_journal_is_read_up_to_the_damage(tmp_path: Path, line: bytes)
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line + second)
     with pytest.warns(UserWarning, match="damaged after 1 entries"):
-        assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0"]
+        journal = RunJournal(tmp_path)
+    assert [entry.key for entry in journal.entries] == ["epoch 0"]
+    fill(journal, 2)
+    assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0", "epoch 1"]
+
+
+def test_reading_a_journal_keeps_a_line_that_is_being_written(tmp_path: Path) -> None:
     fill(RunJournal(tmp_path), 2)
+    path = tmp_path / "outbox" / "journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    assert RunJournal(tmp_path).is_waiting()
+    with path.open("ab") as file:
+        file.write(whole[-9:])
     assert [entry.key for entry in RunJournal(tmp_path).entries] == ["epoch 0", "epoch 1"]
 
 
