@@ -38,7 +38,7 @@ class Evidence:
     challenger: Scores
     champion: Scores | None
     """None when there is no champion yet."""
-    trivial: Mapping[str, Scores]
+    baselines: Mapping[str, Scores]
     """Scores of the baselines, by name."""
     slices: Mapping[str, npt.NDArray[np.bool_]]
     """Kind of picture → N booleans: which test pictures are of that kind."""
@@ -134,7 +134,7 @@ def format_interval(metric: str, interval: Interval, rule: PromotionParams) -> s
 
 def _not_beating_baselines(evidence: Evidence) -> list[str]:
     found = []
-    for baseline, scores in evidence.trivial.items():
+    for baseline, scores in evidence.baselines.items():
         lost = [
             METRIC_TITLES[metric]
             for metric in METRIC_TITLES
@@ -183,7 +183,7 @@ def _collapsed_slices(evidence: Evidence, rule: PromotionParams) -> list[str]:
 
 
 def _require_consistent(evidence: Evidence) -> None:
-    models = {"challenger": evidence.challenger, **evidence.trivial}
+    models = {"challenger": evidence.challenger, **evidence.baselines}
     if evidence.champion is not None:
         models["champion"] = evidence.champion
     for name, scores in models.items():

@@ -15,7 +15,7 @@ from flows.errors import PromotionError
 from flows.promotion.checks import find_failures
 from flows.promotion.decision import Decision, Evidence, Scores, decide
 from flows.promotion.report import render_report
-from flows.promotion.scoring import score_model, score_trivial_answers
+from flows.promotion.scoring import score_baselines, score_model
 from flows.promotion.slices import find_slices
 from flows.promotion.versions import Version, open_version
 from pipeline_steps.base.errors import DataError
@@ -58,7 +58,7 @@ class Judgement:
         models: dict[str, Scores] = {"challenger": self.evidence.challenger}
         if self.evidence.champion is not None:
             models["champion"] = self.evidence.champion
-        models |= self.evidence.trivial
+        models |= self.evidence.baselines
         return {name: _means(scores) for name, scores in models.items() if scores}
 
     @property
@@ -134,7 +134,7 @@ def score_and_decide(
     evidence = Evidence(
         challenger=scores,
         champion=champion_scores,
-        trivial=score_trivial_answers(test_set.pairs, test_set.train_mean),
+        baselines=score_baselines(test_set.pairs, test_set.train_mean),
         slices=find_slices(test_set.pairs),
         failed_checks=tuple(failures),
     )
@@ -163,7 +163,7 @@ def refuse_unscored(
         test_set=test_set,
         test_set_changed=False,
         rule=rule,
-        evidence=Evidence(challenger={}, champion=None, trivial={}, slices={}),
+        evidence=Evidence(challenger={}, champion=None, baselines={}, slices={}),
         decision=Decision(promote=False, reasons=(reason,), intervals={}),
     )
 

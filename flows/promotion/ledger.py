@@ -11,7 +11,6 @@ Write only while holding :func:`flows.promotion.registry_lock.registry_lock`.
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -88,12 +87,12 @@ def append_intent(client: "MlflowClient", registered_model: str, entry: Entry) -
 
     entries = read_entries(client, registered_model)
     sequence = 1 + max((known.sequence for known in entries), default=0)
-    now_ms = time.time_ns() // 1_000_000
-    when = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    time_ms = runs.now_ms()
+    when = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
     entry = Entry(**{**_shallow(entry), "sequence": sequence, "when": when})
     run = client.create_run(
         runs.experiment_id(client, experiment_name(registered_model)),
-        start_time=now_ms,
+        start_time=time_ms,
         tags=_to_tags(entry),
         run_name=f"{sequence:04d} {entry.action} v{entry.version}",
     )

@@ -3,7 +3,7 @@
 Shape legend: N pairs, K of a batch, S pixels square of the test pairs, M of the model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from colorizer.runtime import Colorizer
 from flows.promotion.decision import Float64Array
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, UInt8Array, read_train_mean
 from pipeline_steps.pairs.values import Float32Array, array_of
+from pipeline_steps.scores.definitions import BASELINES
 
 BATCH_PAIRS = 16
 
@@ -27,26 +28,22 @@ def score_model(colorizer: Colorizer, pairs: PackedPairs) -> dict[str, Float64Ar
     )
 
 
-def score_trivial_answers(
-    pairs: PackedPairs, train_mean: Path
-) -> dict[str, dict[str, Float64Array]]:
+def score_baselines(pairs: PackedPairs, train_mean: Path) -> dict[str, dict[str, Float64Array]]:
     """Score the baselines: ``{baseline: {metric: N values}}``.
 
     Raises :class:`DataError` if the mean training picture is missing or of another size.
     """
-    mean = array_of(read_train_mean(train_mean, pairs.image_size)[None])
+    import torch
 
-    def draw(name: str, batch: UInt8Array) -> Float32Array:
-        if name == "copy_sketch":
-            return np.repeat(array_of(batch[..., SKETCH]), 3, axis=1)
-        if name == "white":
-            return np.ones_like(array_of(batch[..., COLOUR]))
-        return np.repeat(mean, len(batch), axis=0)
+    from pipeline_steps.scores.baselines import draw_baselines
 
-    return {
-        name: _collect(_score(draw(name, batch), batch) for batch in _batches(pairs))
-        for name in ("copy_sketch", "white", "train_mean")
-    }
+    mean = torch.from_numpy(array_of(read_train_mean(train_mean, pairs.image_size)[None])[0])
+    batches: dict[str, list[dict[str, Float64Array]]] = {name: [] for name in BASELINES}
+    for batch in _batches(pairs):
+        pictures = draw_baselines(torch.from_numpy(array_of(batch[..., SKETCH])), mean)
+        for name, picture in pictures.items():
+            batches[name].append(_score(picture.numpy(), batch))
+    return {name: _collect(scores) for name, scores in batches.items()}
 
 
 def _colour(colorizer: Colorizer, sketches: UInt8Array) -> Float32Array:
@@ -73,7 +70,7 @@ def _score(generated: Float32Array, batch: UInt8Array) -> dict[str, Float64Array
     return {metric: values.double().numpy() for metric, values in scores.items()}
 
 
-def _collect(batches: Iterator[dict[str, Float64Array]]) -> dict[str, Float64Array]:
+def _collect(batches: Iterable[dict[str, Float64Array]]) -> dict[str, Float64Array]:
     parts = list(batches)
     return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 

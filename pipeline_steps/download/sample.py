@@ -8,9 +8,6 @@ the seed and its index.
 
 import io
 import json
-import multiprocessing
-import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,6 +24,7 @@ from tqdm import tqdm
 from colorizer.base.files import atomic_path
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import ParamError, SourceError
+from pipeline_steps.base.process_pool import count_cores, process_pool
 from pipeline_steps.download.archive import zip_entry
 from pipeline_steps.drawing.brush import SIDE
 from pipeline_steps.drawing.character import draw_pair
@@ -104,26 +102,12 @@ def _check(name: str, value: int, *, low: int, high: int) -> None:
 
 @contextmanager
 def _pool(num_pairs: int) -> Iterator[ProcessPoolExecutor]:
-    # spawned, since a fork of a process whose libraries run threads can hang
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(_cores(), num_pairs), mp_context=context, initializer=signals.die_with_parent
-    )
+    num_workers = min(count_cores(), num_pairs)
     try:
-        yield pool
+        with process_pool(num_workers, initializer=signals.die_with_parent) as pool:
+            yield pool
     except BrokenProcessPool:
-        # a worker that is just being spawned gets no message: shutdown would wait for it forever
-        for child in multiprocessing.active_children():
-            child.kill()
         raise SourceError("a worker process that draws the sample was killed: run again") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _draw(task: _Task) -> _EncodedPair:

@@ -35,6 +35,7 @@ from pipeline_steps.networks.generator import Generator, load_generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, read_pairs, read_train_mean
 from pipeline_steps.pairs.values import tensor_of
 from pipeline_steps.params import Params, read_params
+from pipeline_steps.scores.baselines import draw_baselines
 from pipeline_steps.scores.definitions import GENERATOR
 from pipeline_steps.scores.metrics import score
 from pipeline_steps.scores.table import format_evaluation
@@ -100,12 +101,7 @@ def score_pairs(
     collected: dict[str, dict[str, list[Tensor]]] = {}
     for indices in torch.arange(len(pairs)).split(batch_size):
         sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
-        pictures = {
-            GENERATOR: generator(sketch),
-            "copy_sketch": sketch.expand_as(truth),
-            "white": torch.ones_like(truth),
-            "train_mean": train_mean.to(device).expand_as(truth),
-        }
+        pictures = {GENERATOR: generator(sketch), **draw_baselines(sketch, train_mean)}
         for method, picture in pictures.items():
             for metric, values in score(picture, truth).items():
                 collected.setdefault(method, {}).setdefault(metric, []).append(values.cpu())

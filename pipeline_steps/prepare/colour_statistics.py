@@ -72,7 +72,7 @@ def colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str
 
 
 def hue_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
-    """Share of the coloured pixels one row per split and hue: ``hues.csv``."""
+    """Share of the coloured pixels, one row per split and hue: ``hues.csv``."""
     table = []
     for split, sums_of_pairs in colours.items():
         hues = sum((sums.hues for sums in sums_of_pairs), np.zeros(HUE_BINS, np.int64))

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +29,7 @@ from colorizer.pictures.decoding_limits import (
     time_limit,
 )
 from pipeline_steps.base import signals
+from pipeline_steps.base.process_pool import count_cores, process_pool
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
 from pipeline_steps.prepare.duplicates import THUMB_PX, thumbnail
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
@@ -115,7 +115,7 @@ def pack_pairs_in_pool(
         _Chunk(start, pairs[start : start + CHUNK_PAIRS])
         for start in range(0, len(pairs), CHUNK_PAIRS)
     ]
-    num_workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
+    num_workers = min(workers or count_cores(), len(chunks))
     facts: list[PairFacts] = []
     with tqdm(total=len(pairs), desc="prepare", unit="pair", mininterval=1) as bar:
         for chunk_facts in _pack_in_pools(job, chunks, num_workers):
@@ -152,7 +152,7 @@ def _pack_in_pool(
     job: _Job, waiting: deque[_Chunk], in_flight: deque[_Chunk], num_workers: int
 ) -> Iterator[list[PairFacts]]:
     """Pack the chunks of ``waiting``; ``in_flight`` holds those submitted and not yielded yet."""
-    with _pool(job, num_workers) as pool:
+    with process_pool(num_workers, initializer=_start_worker, initargs=(job,)) as pool:
         futures: deque[Future[list[PairFacts]]] = deque()
         while waiting or futures:
             while waiting and len(futures) < num_workers * CHUNKS_PER_WORKER:
@@ -187,25 +187,6 @@ def _pack_apart(job: _Job, chunk: _Chunk) -> list[PairFacts]:
         singles = [_Chunk(number, [pair]) for number, pair in enumerate(chunk.pairs, chunk.start)]
         return [_pack_apart(job, single)[0] for single in singles]
     return facts
-
-
-@contextmanager
-def _pool(job: _Job, num_workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(
-        num_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(job,),
-    )
-    try:
-        yield pool
-    except BrokenProcessPool:
-        # a worker that is just being spawned gets no message: shutdown would wait for it forever
-        for child in multiprocessing.active_children():
-            child.kill()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 # --- in a worker ---------------------------------------------------------------------------------

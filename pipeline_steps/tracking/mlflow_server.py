@@ -30,7 +30,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # MLflow prints a run's address with the password of the server's; see run_page
+    # MLflow prints a run's address with the password of the server's; see runs.run_page
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # nothing from a server is unpickled
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

@@ -3,7 +3,6 @@
 Metrics, tags and artifact folders have their names here.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,6 @@ EVALUATION = "evaluation"
 """Folder of the evaluation's report among the run's artifacts."""
 
 
-def now_ms() -> int:
-    """The current time as MLflow expects it: milliseconds since 1970."""
-    return int(time.time() * 1000)
-
-
 def origin_tags(training: str, data: Mapping[str, str]) -> dict[str, str]:
     """Tags of the current commit, the training's fingerprint, and its data's sha256 by split."""
     sums = {f"data.{split}_sha256": sha256 for split, sha256 in data.items()}
@@ -31,7 +25,7 @@ def add_metrics(
     journal: RunJournal, key: str, values: Mapping[str, float], *, step: int, send: Send = "always"
 ) -> None:
     """Append a set of metrics at one step."""
-    content = {"values": dict(values), "step": step, "time_ms": now_ms()}
+    content = {"values": dict(values), "step": step, "time_ms": runs.now_ms()}
     journal.add(key, "metrics", content, send=send)
 
 
@@ -48,7 +42,7 @@ def add_result(journal: RunJournal, *, best_epoch: int, epochs: int, send: Send 
 
 def add_status(journal: RunJournal, status: str, *, send: Send = "always") -> None:
     """Append the run's new status (RUNNING, FINISHED, FAILED, KILLED)."""
-    content = {"status": status, "time_ms": now_ms()}
+    content = {"status": status, "time_ms": runs.now_ms()}
     journal.add(f"status {len(journal.entries)}", "status", content, send=send)
 
 
@@ -64,7 +58,7 @@ def add_evaluation(
         if isinstance(by_metric, Mapping):
             prefix = "test" if method == "generator" else method
             values |= {f"{prefix}_{metric}": value for metric, value in by_metric.items()}
-    content = {"values": values, "step": 0, "time_ms": now_ms()}
+    content = {"values": values, "step": 0, "time_ms": runs.now_ms()}
     journal.add_revision(EVALUATION, "metrics", content, send=send)
     send_files: Send = "missing" if send == "missing" else "always"
     for file in sorted(path for path in report.iterdir() if path.is_file()):

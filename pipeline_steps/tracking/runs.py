@@ -25,6 +25,11 @@ ORIGIN_TAG = "colorizer.imported_from"
 """Server and id of the run that the training had before this one was made from its files."""
 
 
+def now_ms() -> int:
+    """The current time as MLflow expects it: milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Find the experiment, or make it; an embedded one keeps artifacts next to its database."""
     from mlflow.exceptions import MlflowException
@@ -108,8 +113,8 @@ def log_metrics(
     """Log a set of metrics at one step in one call."""
     from mlflow.entities import Metric
 
-    now_ms = int(time.time() * 1000)
-    client.log_batch(run_id, [Metric(key, value, now_ms, step) for key, value in values.items()])
+    time_ms = now_ms()
+    client.log_batch(run_id, [Metric(key, value, time_ms, step) for key, value in values.items()])
 
 
 def git_tags() -> dict[str, str]:

@@ -148,7 +148,7 @@ class TrainingLog:
         if self.journal.has(f"sample {epoch}"):
             return
         image = Image.fromarray(picture)
-        name = f"samples+step+{epoch}+timestamp+{run_entries.now_ms()}+{uuid.uuid4()}"
+        name = f"samples+step+{epoch}+timestamp+{runs.now_ms()}+{uuid.uuid4()}"
         self.journal.files.mkdir(parents=True, exist_ok=True)
         whole = self.journal.files / f"{name}.png"
         small = self.journal.files / f"{name}+compressed.webp"

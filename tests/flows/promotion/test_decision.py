@@ -31,7 +31,7 @@ def evidence(challenger: Scores, champion: Scores | None, **others: Any) -> Evid
     facts: dict[str, Any] = {
         "challenger": challenger,
         "champion": champion,
-        "trivial": {"copy_sketch": scores(TRIVIAL)},
+        "baselines": {"copy_sketch": scores(TRIVIAL)},
         "slices": {"dark": np.arange(N) < N // 4},
     }
     return Evidence(**facts | others)

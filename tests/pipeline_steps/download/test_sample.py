@@ -96,7 +96,7 @@ def test_same_arguments_give_the_same_bytes(sample: Path, tmp_path: Path) -> Non
 def test_one_core_gives_the_same_bytes(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline_steps.download.sample._cores", lambda: 1)
+    monkeypatch.setattr("pipeline_steps.download.sample.count_cores", lambda: 1)
     again = tmp_path / "again.zip"
     write_sample(again, train_pairs=4, test_pairs=2, seed=7)
     assert again.read_bytes() == sample.read_bytes()
