@@ -75,7 +75,7 @@ def run_round(
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     params = paper_params(batch_size=batch_size)
     make_deterministic()
-    with join_process_group() as processes:
+    with join_process_group(CPU) as processes:
         state = build_ours(params, CPU)
         pairs = random_pairs(batch_size // processes.count, CPU)
         dtype = choose_autocast_dtype(params.precision, CPU)

@@ -33,7 +33,7 @@ def params() -> Params:
         sample_every_epochs=1,
         sample_pairs=2,
         checkpoint_interval_s=3600.0,
-        device="cpu",
+        device="auto" if "TEST_ON_GPU" in os.environ else "cpu",
     )
     return dataclasses.replace(real, train=train)
 

@@ -20,6 +20,8 @@ from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from pipeline_steps.base.errors import TrainingError
+
 
 @dataclass(frozen=True)
 class ProcessGroup:
@@ -66,20 +68,24 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def join_process_group() -> Iterator[ProcessGroup]:
-    """Join the process group of ``torchrun``; without it, a group of this process alone."""
+def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """Join the process group of ``torchrun``; without it, a group of this process alone.
+
+    On CUDA each process of a machine takes a GPU of its own, by its local rank. Raises
+    :class:`TrainingError` if there are more processes than GPUs.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield SINGLE_PROCESS
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cuda":
+        take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
     store, rank, _ = next(rendezvous("env://"))
     # torchrun keeps its store over restarts: without a prefix a restarted process might read the
     # address of one that was killed
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     distributed.init_process_group(
-        "nccl" if torch.cuda.is_available() else "gloo",
+        "nccl" if device.type == "cuda" else "gloo",
         store=PrefixStore(f"attempt-{attempt}", store),
         rank=rank,
         world_size=count,
@@ -88,3 +94,14 @@ def join_process_group() -> Iterator[ProcessGroup]:
         yield ProcessGroup(distributed.get_rank(), count)
     finally:
         distributed.destroy_process_group()
+
+
+def take_gpu(local_rank: int) -> None:
+    """Use the GPU of this rank; raises :class:`TrainingError` if there is none."""
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise TrainingError(
+            f"torchrun: process {local_rank + 1} of this machine has no GPU, it has {count};"
+            f" set --nproc-per-node to {count}, or train.device to cpu"
+        )
+    torch.cuda.set_device(local_rank)

@@ -67,7 +67,7 @@ def main() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR_CACHE.resolve()))
     data = read_data()
     fingerprint = training_fingerprint(params.train, data.sha256)
-    with join_process_group() as processes:
+    with join_process_group(choose_device(params.train.device)) as processes:
         if processes.is_main:
             train_as_main(params, data, fingerprint, processes)
         else:

@@ -16,6 +16,8 @@ from pipeline_steps.train.data_parallel import SINGLE_PROCESS, ProcessGroup, joi
 from pipeline_steps.train.state import TrainingState
 from pipeline_steps.train.trainer import TrainingObserver, share_of, train
 
+CPU = torch.device("cpu")
+
 TOLERANCE = 1e-3
 """For float32 weights after two epochs, since sums over pairs have another order."""
 
@@ -37,7 +39,7 @@ def train_one_of_two(rank: int, params: TrainParams, folder: Path, port: int) ->
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    with join_process_group() as processes:
+    with join_process_group(CPU) as processes:
         assert processes == ProcessGroup(rank, 2)
         state = train_here(params, folder, processes)
     torch.save([*state.generator.parameters()], folder / f"weights-{rank}")
@@ -52,7 +54,7 @@ def test_two_processes_give_the_weights_of_one(
 ) -> None:
     make_pairs("train", 9), make_pairs("val", 3)
     two = dataclasses.replace(
-        params.train, batch_size=4, normalization=normalization, precision="float32"
+        params.train, device="cpu", batch_size=4, normalization=normalization, precision="float32"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -84,6 +86,17 @@ def test_a_batch_that_cannot_be_shared_is_refused(
 
 
 def test_a_single_process_has_rank_0_of_1() -> None:
-    with join_process_group() as processes:
+    with join_process_group(CPU) as processes:
         assert processes is SINGLE_PROCESS
         assert processes.is_main
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(TrainingError, match=r"process 2 .* has no GPU, it has 1; set --nproc"),
+        join_process_group(torch.device("cuda")),
+    ):
+        pass

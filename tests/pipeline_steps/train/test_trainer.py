@@ -296,7 +296,8 @@ def test_a_loss_that_is_not_finite_is_not_saved(
     real = trainer.update
 
     def faulty(*arguments: Any) -> Losses:
-        return real(*arguments)._replace(l1=torch.tensor(float("nan")))
+        losses = real(*arguments)
+        return losses._replace(l1=torch.full_like(losses.l1, float("nan")))
 
     monkeypatch.setattr(trainer, "update", faulty)
     eager = dataclasses.replace(small, checkpoint_interval_s=0.0)
