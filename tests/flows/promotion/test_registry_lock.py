@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,14 @@ def test_a_registry_is_shared_unless_its_address_is_local(uri: str, shared: bool
 
 
 class FakeLease:
-    """A lease that a test can let expire; counts the checks."""
+    """A lease that a test can let expire; adds "check" to ``events``."""
 
     def __init__(self) -> None:
         self.is_lost = False
-        self.checks = 0
+        self.events: list[str] = []
 
     def require_held(self) -> None:
-        self.checks += 1
+        self.events.append("check")
         if self.is_lost:
             raise PromotionError("the lease expired")
 
@@ -73,18 +74,35 @@ def promote(registry: Registry, version: int, by: str) -> ledger.Entry:
     return set_champion(registry, version, action="promoted", reason="test", by=by)
 
 
-def test_the_lease_is_checked_before_each_write(client: "MlflowClient") -> None:
+def test_the_lease_is_checked_right_before_the_intent_and_each_move(
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(machine(client, FakeLease()), 2, "settled")
     lease = FakeLease()
-    promote(machine(client, lease), 1, "a")
-    checks = lease.checks
-    promote(machine(client, lease), 2, "b")  # moves both aliases
-    assert checks >= 3
-    assert lease.checks - checks >= 4
+    intent, tag = "create_run", "set_model_version_tag"
+    move, end = "set_registered_model_alias", "set_terminated"
+    for write in (intent, tag, move, end):
+        call_before(monkeypatch, client, write, partial(lease.events.append, write))
+    promote(machine(client, lease), 1, "b")  # moves both aliases
+    assert lease.events == [
+        *("check", intent),
+        *("check", tag, tag, tag),
+        *("check", move),
+        *("check", move),
+        end,
+    ]
 
 
-@pytest.mark.parametrize("moment", ["before the intent", "after the intent", "between the aliases"])
+@pytest.mark.parametrize(
+    ("moment", "reason"),
+    [
+        ("before the intent", "another process took over the registry of"),
+        ("after the intent", "^the lease expired$"),
+        ("between the aliases", "^the lease expired$"),
+    ],
+)
 def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
-    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch, moment: str
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch, moment: str, reason: str
 ) -> None:
     promote(machine(client, FakeLease()), 2, "settled")
     lease = FakeLease()
@@ -103,7 +121,7 @@ def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
         call_before(monkeypatch, champion, "_move_aliases", expire)
     else:
         call_after(monkeypatch, client, "set_registered_model_alias", expire)
-    with pytest.raises(PromotionError, match=r"the lease expired|another process took over"):
+    with pytest.raises(PromotionError, match=reason):
         promote(machine(client, lease), 1, "asleep")
 
     standing = settle(machine(client, FakeLease()))
