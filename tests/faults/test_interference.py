@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import ReferenceRun
-from tests.faults.killing import REGISTER, REPRO, hashes, run_to_end, start
+from tests.faults.killing import REPRO, hashes, run_to_end, start
 from tests.faults.report import FULL, report
-from tests.whole.clone import Clone
+from tests.whole.clone import REGISTER, Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
