@@ -100,7 +100,7 @@ def test_a_signalled_training_saves_its_last_step_and_prints_it(
 
 @pytest.mark.skipif(not FULL, reason="minutes; `make faults`")
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_papers_networks_are_saved_within_the_notice_of_a_preemption(
+def test_a_signalled_training_of_the_papers_networks_is_saved(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     clone = make_small_clone(tmp_path / "clone")

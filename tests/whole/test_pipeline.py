@@ -86,7 +86,12 @@ def test_an_edit_invalidates_the_first_stage_that_uses_the_file(
     edited = [
         stage
         for stage, changes in status.items()
-        if any("changed deps" in change for change in changes if isinstance(change, dict))
+        if any(
+            Path(file).is_relative_to(dep)
+            for change in changes
+            if isinstance(change, dict)
+            for dep in change.get("changed deps", {})
+        )
     ]
     assert next(iter(edited), None) == first_changed
 

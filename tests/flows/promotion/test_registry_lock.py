@@ -82,7 +82,7 @@ def test_the_lease_is_checked_right_before_the_intent_and_each_move(
     intent, tag = "create_run", "set_model_version_tag"
     move, end = "set_registered_model_alias", "set_terminated"
     for write in (intent, tag, move, end):
-        call_before(monkeypatch, client, write, partial(lease.events.append, write))
+        surround(monkeypatch, client, write, before=partial(lease.events.append, write))
     promote(machine(client, lease), 1, "b")  # moves both aliases
     assert lease.events == [
         *("check", intent),
@@ -116,11 +116,11 @@ def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
             )
 
     if moment == "before the intent":
-        call_before(monkeypatch, client, "create_run", expire)
+        surround(monkeypatch, client, "create_run", before=expire)
     elif moment == "after the intent":
-        call_before(monkeypatch, champion, "_move_aliases", expire)
+        surround(monkeypatch, champion, "_move_aliases", before=expire)
     else:
-        call_after(monkeypatch, client, "set_registered_model_alias", expire)
+        surround(monkeypatch, client, "set_registered_model_alias", after=expire)
     with pytest.raises(PromotionError, match=reason):
         promote(machine(client, lease), 1, "asleep")
 
@@ -134,26 +134,25 @@ def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
         assert standing.aliases == {"champion": 2, "previous": 1}
 
 
-def call_before(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, action: Callable[[], None]
+def nothing() -> None:
+    pass
+
+
+def surround(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    *,
+    before: Callable[[], None] = nothing,
+    after: Callable[[], None] = nothing,
 ) -> None:
+    """Call functions before and after each call of a method."""
     real = getattr(owner, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        action()
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, call)
-
-
-def call_after(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, action: Callable[[], None]
-) -> None:
-    real = getattr(owner, name)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
+        before()
         result = real(*args, **kwargs)
-        action()
+        after()
         return result
 
     monkeypatch.setattr(owner, name, call)
@@ -170,7 +169,7 @@ def test_an_intent_completed_by_another_process_is_not_carried_out_again(
         if other_versions:
             promote(machine(client, FakeLease()), other_versions.pop(), "awake")
 
-    call_before(monkeypatch, champion, "_require_newest_intent", decide)
+    surround(monkeypatch, champion, "_require_newest_intent", before=decide)
     with pytest.raises(PromotionError, match="another process took over"):
         promote(machine(client, FakeLease()), 1, "asleep")
     assert read_standing(machine(client, FakeLease())).aliases == {"champion": 2, "previous": 1}
