@@ -115,6 +115,7 @@ def test_no_stage_depends_on_the_flows_or_the_studio() -> None:
         ("pipeline_steps/register/command.py", set()),
         ("colorizer/pictures/decoding.py", {"prepare"}),
         ("colorizer/model/session.py", {"export"}),
+        ("colorizer/runtime.py", set()),
         ("colorizer/look/palette.py", set()),
         ("colorizer/studio/app.py", set()),
         ("flows/retrain.py", set()),

@@ -146,7 +146,9 @@ def test_partial_files_of_a_killed_run_are_removed_even_if_nothing_is_left_to_do
     with in_use.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         done = colorize(model_folder, sketches, "-o", out)
-    assert f"0 coloured, {NUM_GOOD} skipped (done before), {len(BAD)} failed; " in str(done.stdout)
+    assert done.returncode == 3, done.stderr
+    summary = f"0 coloured, {NUM_GOOD} skipped (done before), {len(BAD)} failed; "
+    assert summary in done.stdout.decode()
     assert sorted(partial_files(out)) == sorted([in_use, mine])
     assert hashes(out) == hashes(finished)
 

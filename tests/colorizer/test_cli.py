@@ -96,7 +96,7 @@ def test_invalid_input_is_refused_with_its_reason(
     refused(colorize(model_folder, text, "-o", out), "not a picture")
     refused(colorize(model_folder, tmp_path / "none.png", "-o", out), "no such file")
     refused(colorize(model_folder, sketch, "-o", tmp_path / "out.psd"), "name it .png")
-    refused(colorize(model_folder, sketch, "-o", text / "out.png"), "text.png")
+    refused(colorize(model_folder, sketch, "-o", text / "out.png"), f"File exists: '{text}'")
     refused(colorize(model_folder, sketch, "-o", out, "--palette", "red"), "colours like")
     refused(colorize(model_folder, sketch, "-o", out, "--seed", -1), "seed must be")
     refused(colorize(tmp_path, sketch, "-o", out), "dvc repro export")

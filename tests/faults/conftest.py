@@ -1,12 +1,13 @@
 """The reference for all fault tests: a run that isn't disturbed."""
 
 import signal
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
-from tests.faults.killing import REGISTER, REPRO, hashes, run_to_end
-from tests.whole.clone import Clone, make_small_clone
+from tests.faults.killing import REPRO, hashes, kill_all_started, run_to_end
+from tests.whole.clone import REGISTER, Clone, make_small_clone
 
 PARAMS = {"train": {"epochs": 30, "checkpoint_interval_s": 0.3}}
 
@@ -23,6 +24,12 @@ class ReferenceRun(NamedTuple):
     durations_s: dict[str, float]
     """Phase → duration."""
     hashes: dict[str, str]
+
+
+@pytest.fixture(autouse=True)
+def _no_command_left() -> Iterator[None]:
+    yield
+    kill_all_started()
 
 
 @pytest.fixture(scope="session")

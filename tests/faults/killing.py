@@ -14,7 +14,7 @@ from typing import Literal
 
 import psutil
 
-from tests.whole.clone import Clone
+from tests.whole.clone import REGISTER, Clone
 
 LIMIT_S = 300.0
 Victim = Literal["all", "dvc", "stage"]
@@ -22,7 +22,6 @@ _RUNNING = re.compile(r"Running stage '(\w+)'")
 PHASES = ("download", "prepare", "train", "evaluate", "export", "register")
 # as `make repro`
 REPRO = ("sh", "-c", 'python -m pipeline_steps dvc_lock && exec dvc repro "$@"', "repro")
-REGISTER = (sys.executable, "-m", "pipeline_steps", "register")
 TRAIN = (sys.executable, "-m", "pipeline_steps", "train")
 COMPARED = (
     "data/prepared/train.npy",
@@ -35,6 +34,9 @@ COMPARED = (
     "reports/train/history.csv",
     "reports/evaluate/per_picture.csv",
 )
+
+
+_started: list["Watched"] = []
 
 
 @dataclass
@@ -101,11 +103,21 @@ def start(clone: Clone, command: Sequence[str]) -> tuple[Watched, threading.Thre
         start_new_session=True,
     )
     watched = Watched(process)
+    _started.append(watched)
     if command == REGISTER:
         watched.began_s["register"] = time.monotonic()
     reader = threading.Thread(target=watched.read, daemon=True)
     reader.start()
     return watched, reader
+
+
+def kill_all_started() -> None:
+    """SIGKILL every command that a failed test has left running, with its session."""
+    while _started:
+        watched = _started.pop()
+        if watched.process.poll() is None:
+            watched.kill("all")
+            watched.process.wait(LIMIT_S)
 
 
 def start_for(phase: str, clone: Clone) -> tuple[Watched, threading.Thread]:

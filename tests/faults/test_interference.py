@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import ReferenceRun
-from tests.faults.killing import REPRO, finish, hashes, start
+from tests.faults.killing import REPRO, hashes, run_to_end, start
 from tests.faults.report import FULL, report
-from tests.whole.clone import Clone
+from tests.whole.clone import REGISTER, Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,8 +32,8 @@ def test_a_second_repro_is_refused_and_the_first_finishes(
     first.process.wait(300)
     reader.join()
     assert first.process.returncode == 0, "".join(first.lines)
-    finish(clone)
     assert hashes(clone) == reference.hashes
+    run_to_end(clone, REGISTER)
     assert len(clone.versions()) == 1
     report(f"second dvc repro during {phase}: refused, the first finished, hashes equal")
 

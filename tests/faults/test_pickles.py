@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from tests.faults.report import FULL, report
-from tests.whole.clone import REPOSITORY, Clone, make_small_clone
+from tests.whole.clone import REGISTER, REPOSITORY, Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -94,7 +94,7 @@ COMMANDS = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = make_small_clone(tmp_path_factory.mktemp("pickles") / "clone")
     clone.dvc("repro")
-    clone.run(sys.executable, "-m", "pipeline_steps", "register")
+    clone.run(*REGISTER)
     return clone
 
 

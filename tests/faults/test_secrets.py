@@ -28,7 +28,7 @@ from tests.pipeline_steps.download.kaggle_server import (
     KaggleServer,
     exclusive_port,
 )
-from tests.whole.clone import Clone, make_small_clone
+from tests.whole.clone import REGISTER, Clone, make_small_clone
 from tests.whole.prefect_stack import (
     end,
     free_port,
@@ -242,19 +242,18 @@ def train(shell: Shell, clone: Clone) -> None:
         "MLFLOW_TRACKING_USERNAME": "someone",
         "MLFLOW_TRACKING_PASSWORD": CANARIES["MLflow's password in the environment"],
     }
-    stage = (sys.executable, "-m", "pipeline_steps", "register")
     try:
         wait_until(
             lambda: b"startup complete" in log_path.read_bytes(), 180, lambda: log_path.read_text()
         )
         shell.run(clone, "dvc", "repro", "evaluate", secrets=address)
         shell.run(clone, "dvc", "repro", secrets=pair)
-        shell.run(clone, *stage, secrets=pair)
+        shell.run(clone, *REGISTER, secrets=pair)
     finally:
         end(server)
     for secret in (address, pair):
         for more in TRACEBACK_MODES:
-            output = shell.run(clone, *stage, fails=True, secrets=secret | more)
+            output = shell.run(clone, *REGISTER, fails=True, secrets=secret | more)
             assert "MLFLOW_TRACKING_URI" in output
 
 

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.faults.conftest import ReferenceRun
 from tests.faults.killing import (
     PHASES,
     TRAIN,
+    Watched,
     finish,
     hashes,
     start,
@@ -20,7 +22,7 @@ from tests.faults.killing import (
     wait_for_session_end,
 )
 from tests.faults.report import FULL, report
-from tests.whole.clone import make_small_clone
+from tests.whole.clone import Clone, make_small_clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
 
@@ -75,17 +77,23 @@ def test_a_signalled_stage_exits_within_seconds_and_resumes_to_the_same_bytes(
     )
 
 
+def train_first_epoch(clone: Clone) -> tuple[Watched, threading.Thread]:
+    """Prepare the pairs and start a training; return when its first epoch has ended."""
+    clone.dvc("repro", "prepare")
+    watched, reader = start(clone, TRAIN)
+    while not list(clone.folder.glob(".work/train/*/samples/epoch_0001.png")):
+        assert watched.process.poll() is None, "".join(watched.lines)
+        time.sleep(0.02)
+    return watched, reader
+
+
 @pytest.mark.parametrize("number", SIGNALS if FULL else SIGNALS[-1:])
 def test_a_signalled_training_saves_its_last_step_and_prints_it(
     reference: ReferenceRun, tmp_path: Path, number: signal.Signals
 ) -> None:
     clone = reference.clone.copy_to(tmp_path / "clone")
     clone.set_params({"train": {"checkpoint_interval_s": 3600.0}})  # only the last checkpoint
-    clone.dvc("repro", "prepare")
-    watched, reader = start(clone, TRAIN)
-    while not list(clone.folder.glob(".work/train/*/samples/epoch_0001.png")):
-        assert watched.process.poll() is None, "".join(watched.lines)
-        time.sleep(0.02)
+    watched, reader = train_first_epoch(clone)
     watched.process.send_signal(number)
     watched.process.wait(60)
     reader.join(60)
@@ -100,16 +108,12 @@ def test_a_signalled_training_saves_its_last_step_and_prints_it(
 
 @pytest.mark.skipif(not FULL, reason="minutes; `make faults`")
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_papers_networks_are_saved_within_the_notice_of_a_preemption(
+def test_a_signalled_training_of_the_papers_networks_is_saved(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     clone = make_small_clone(tmp_path / "clone")
     clone.set_params({"prepare": {"image_size": 256}, "train": PAPER})
-    clone.dvc("repro", "prepare")
-    watched, reader = start(clone, TRAIN)
-    while not list(clone.folder.glob(".work/train/*/samples/epoch_0001.png")):
-        assert watched.process.poll() is None, "".join(watched.lines)
-        time.sleep(0.1)
+    watched, reader = train_first_epoch(clone)
     watched.process.send_signal(number)
     sent_s = time.monotonic()
     assert not watched.is_running_after(60), "".join(watched.lines)

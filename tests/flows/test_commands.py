@@ -39,7 +39,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         (("flows.retrain", "epochs"), "epochs: must be key=value"),
     ],
 )
-def test_a_missing_version_or_model_is_named(
+def test_invalid_input_is_reported_in_one_line(
     folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     failed = run(folder, *arguments)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+REGISTER = (sys.executable, "-m", "pipeline_steps", "register")
 SMALL: dict[str, Any] = {
     "download": {"sample_train_pairs": 24, "sample_test_pairs": 6},
     "prepare": {"image_size": 32, "val_fraction": 0.2},

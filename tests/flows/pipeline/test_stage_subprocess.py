@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).parents[3]
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC repository with one stage, a script that copies a file."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    # DVC runs the command with it; bash replaces itself by the command, other shells wait for it
+    monkeypatch.setenv("SHELL", "/bin/bash")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text((REPOSITORY / ".dvc" / "config").read_text())
@@ -79,10 +81,13 @@ def test_a_stage_that_exits_with_75_may_be_retried(repository: Path) -> None:
     assert error.may_pass
 
 
-def test_the_reason_of_a_killed_stage_names_the_signal(repository: Path) -> None:
-    write_stage(repository, "import os; os.kill(os.getpid(), 9)")
+@pytest.mark.parametrize(
+    "pid", ["os.getpid()", "os.getppid()"], ids=["the stage's command", "the child that runs DVC"]
+)
+def test_the_reason_of_a_killed_process_names_the_signal(repository: Path, pid: str) -> None:
+    write_stage(repository, f"import os; os.kill({pid}, 9); os.kill(os.getpid(), 9)")
     error = reproduce_failing(repository)
-    assert "signal 9" in str(error) or "exited with 137" in str(error)
+    assert str(error) == "copy: ended by signal 9"
     assert not error.may_pass
 
 
@@ -97,11 +102,6 @@ def test_a_missing_output_is_reported_with_dvcs_message(repository: Path) -> Non
     write_stage(repository, "pass")
     error = reproduce_failing(repository)
     assert str(error) == "copy: output 'output' does not exist"
-
-
-def test_a_child_that_was_killed_is_an_error(repository: Path) -> None:
-    write_stage(repository, "import os; os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)")
-    assert str(reproduce_failing(repository)).startswith("copy: ")
 
 
 def test_the_reason_of_a_failed_command_is_its_last_error_line(repository: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,14 @@ def test_a_registry_is_shared_unless_its_address_is_local(uri: str, shared: bool
 
 
 class FakeLease:
-    """A lease that a test can let expire; counts the checks."""
+    """A lease that a test can let expire; adds "check" to ``events``."""
 
     def __init__(self) -> None:
         self.is_lost = False
-        self.checks = 0
+        self.events: list[str] = []
 
     def require_held(self) -> None:
-        self.checks += 1
+        self.events.append("check")
         if self.is_lost:
             raise PromotionError("the lease expired")
 
@@ -73,18 +74,35 @@ def promote(registry: Registry, version: int, by: str) -> ledger.Entry:
     return set_champion(registry, version, action="promoted", reason="test", by=by)
 
 
-def test_the_lease_is_checked_before_each_write(client: "MlflowClient") -> None:
+def test_the_lease_is_checked_right_before_the_intent_and_each_move(
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(machine(client, FakeLease()), 2, "settled")
     lease = FakeLease()
-    promote(machine(client, lease), 1, "a")
-    checks = lease.checks
-    promote(machine(client, lease), 2, "b")  # moves both aliases
-    assert checks >= 3
-    assert lease.checks - checks >= 4
+    intent, tag = "create_run", "set_model_version_tag"
+    move, end = "set_registered_model_alias", "set_terminated"
+    for write in (intent, tag, move, end):
+        surround(monkeypatch, client, write, before=partial(lease.events.append, write))
+    promote(machine(client, lease), 1, "b")  # moves both aliases
+    assert lease.events == [
+        *("check", intent),
+        *("check", tag, tag, tag),
+        *("check", move),
+        *("check", move),
+        end,
+    ]
 
 
-@pytest.mark.parametrize("moment", ["before the intent", "after the intent", "between the aliases"])
+@pytest.mark.parametrize(
+    ("moment", "reason"),
+    [
+        ("before the intent", "another process took over the registry of"),
+        ("after the intent", "^the lease expired$"),
+        ("between the aliases", "^the lease expired$"),
+    ],
+)
 def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
-    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch, moment: str
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch, moment: str, reason: str
 ) -> None:
     promote(machine(client, FakeLease()), 2, "settled")
     lease = FakeLease()
@@ -98,12 +116,12 @@ def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
             )
 
     if moment == "before the intent":
-        call_before(monkeypatch, client, "create_run", expire)
+        surround(monkeypatch, client, "create_run", before=expire)
     elif moment == "after the intent":
-        call_before(monkeypatch, champion, "_move_aliases", expire)
+        surround(monkeypatch, champion, "_move_aliases", before=expire)
     else:
-        call_after(monkeypatch, client, "set_registered_model_alias", expire)
-    with pytest.raises(PromotionError, match=r"the lease expired|another process took over"):
+        surround(monkeypatch, client, "set_registered_model_alias", after=expire)
+    with pytest.raises(PromotionError, match=reason):
         promote(machine(client, lease), 1, "asleep")
 
     standing = settle(machine(client, FakeLease()))
@@ -116,26 +134,25 @@ def test_a_holder_whose_lease_has_expired_leaves_a_consistent_ledger(
         assert standing.aliases == {"champion": 2, "previous": 1}
 
 
-def call_before(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, action: Callable[[], None]
+def nothing() -> None:
+    pass
+
+
+def surround(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    *,
+    before: Callable[[], None] = nothing,
+    after: Callable[[], None] = nothing,
 ) -> None:
+    """Call functions before and after each call of a method."""
     real = getattr(owner, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        action()
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, call)
-
-
-def call_after(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, action: Callable[[], None]
-) -> None:
-    real = getattr(owner, name)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
+        before()
         result = real(*args, **kwargs)
-        action()
+        after()
         return result
 
     monkeypatch.setattr(owner, name, call)
@@ -152,7 +169,7 @@ def test_an_intent_completed_by_another_process_is_not_carried_out_again(
         if other_versions:
             promote(machine(client, FakeLease()), other_versions.pop(), "awake")
 
-    call_before(monkeypatch, champion, "_require_newest_intent", decide)
+    surround(monkeypatch, champion, "_require_newest_intent", before=decide)
     with pytest.raises(PromotionError, match="another process took over"):
         promote(machine(client, FakeLease()), 1, "asleep")
     assert read_standing(machine(client, FakeLease())).aliases == {"champion": 2, "previous": 1}

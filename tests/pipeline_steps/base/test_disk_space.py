@@ -75,7 +75,7 @@ run_main(work)
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the disk is full (")
     assert ("models/x.npy" in line) == ("models/x.npy" in raised)
-    assert line.endswith(" and run the same command again")
+    assert line.endswith("): free space and run the same command again")
 
 
 def test_a_full_disk_is_reported_also_as_the_cause_of_another_error(tmp_path: Path) -> None:

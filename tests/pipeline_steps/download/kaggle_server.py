@@ -25,7 +25,6 @@ TOKEN = "KGAT_secret-token"
 SIGNATURE = "signature-of-the-storage-address"
 
 PIECE_BYTES = 16 * 1024
-STALL_S = 20.0
 
 
 @contextmanager
@@ -124,7 +123,7 @@ class KaggleServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = STALL_S
+    timeout = 20.0
     server: KaggleServer
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -187,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             call.num_bytes_sent += len(piece)
             self.wfile.write(piece)
         if isinstance(fault, Stall):
-            self.server.released.wait(STALL_S)
+            self.server.released.wait()
         self.close_connection = bool(fault) or not self.server.sends_length
 
     def _reply_json(self, status: int, **body: Any) -> None:

@@ -28,7 +28,6 @@ from tests.pipeline_steps.download.archive_bytes import bytes_read, flip_byte, n
 from tests.pipeline_steps.download.kaggle_server import (
     KEY,
     SIGNATURE,
-    STALL_S,
     TOKEN,
     USERNAME,
     Cut,
@@ -357,7 +356,7 @@ def test_dvcs_cache_the_output_and_the_work_folder_share_one_file(
     def run(*command: str) -> str:
         return subprocess.check_output(command, cwd=repository, env=environment, text=True)
 
-    def names_of_the_archive(version: int) -> int:
+    def reproduce_and_count_links(version: int) -> int:
         run("dvc", "repro", "-f")
         assert "up to date" in run("dvc", "status")
         work = repository / f".work/download/somebody.pairs-of-pictures.v{version}.zip"
@@ -368,12 +367,12 @@ def test_dvcs_cache_the_output_and_the_work_folder_share_one_file(
 
     run("git", "init", "--quiet")
     for _ in range(2):
-        assert names_of_the_archive(version=1) == 3
+        assert reproduce_and_count_links(version=1) == 3
     shutil.rmtree(repository / ".dvc/cache")
-    assert names_of_the_archive(version=1) == 3
+    assert reproduce_and_count_links(version=1) == 3
     assert len(server.storage_calls) == 1
     server.version, server.archive = 2, zip_of({"3.png": noise(1000)})
-    assert names_of_the_archive(version=2) == 3
+    assert reproduce_and_count_links(version=2) == 3
 
 
 # --- interrupted downloads ---
@@ -424,10 +423,9 @@ def test_complete_download_killed_before_its_checks_is_not_downloaded_again(
 
 def test_silent_server_times_out(server: KaggleServer, folder: Path) -> None:
     server.fail(storage=[Stall(HALF)])
-    start_s = time.monotonic()
 
     assert download(folder, timeout_s=0.5).archive.read_bytes() == ARCHIVE
-    assert time.monotonic() - start_s < STALL_S / 2
+    assert len(server.storage_calls) == 2
 
 
 def test_error_page_is_never_appended(server: KaggleServer, folder: Path) -> None:
@@ -610,16 +608,23 @@ def test_missing_version_is_named(server: KaggleServer, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "when", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)], ids=["delay", "date"]
+    ("when", "tolerance_s"),
+    [(lambda: "100", 0), (lambda: formatdate(time.time() + 100, usegmt=True), 50)],
+    ids=["delay", "date"],
 )
-def test_download_is_retried_after_a_rate_limit(
-    server: KaggleServer, folder: Path, when: Callable[[], str]
+def test_download_is_retried_after_the_pause_of_a_rate_limit(
+    server: KaggleServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    when: Callable[[], str],
+    tolerance_s: float,
 ) -> None:
+    pauses_s: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses_s.append)
     server.fail(api=[None, Reply(429, {"Retry-After": when()})])
-    start_s = time.monotonic()
 
     assert download(folder).bytes == len(ARCHIVE)
-    assert time.monotonic() - start_s >= 0.9
+    assert pauses_s == [pytest.approx(100, abs=tolerance_s)]
 
 
 @pytest.mark.parametrize("faults", [{"api": [Reply(500)]}, {"storage": [Reply(503)] * 3}])
@@ -640,10 +645,10 @@ def test_too_little_disk_space_is_reported_before_the_download(
 ) -> None:
     server.claimed_bytes = 10**15
 
-    with pytest.raises(DiskSpaceError, match="rest of the archive needs 1000000067 MB") as small:
+    expected = f"^the rest of the archive needs 1000000067 MB in {folder}"
+    with pytest.raises(DiskSpaceError, match=expected):
         download(folder)
 
-    assert str(folder) in str(small.value)
     assert len(server.storage_calls) == 1
 
 

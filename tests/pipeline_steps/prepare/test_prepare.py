@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import read_pairs
 from pipeline_steps.prepare.stage import prepare
+from tests.colorizer.base.test_cielab import PUBLISHED
 
 SIZE = 64
 
@@ -266,16 +267,14 @@ def test_the_fingerprint_depends_on_the_pictures_only(tmp_path: Path) -> None:
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
-LAB = {
-    "red": (53.24, 80.09, 67.20),
-    "green": (87.73, -86.18, 83.18),
-    "blue": (32.30, 79.19, -107.86),
-    "yellow": (97.14, -21.55, 94.48),
-    "white": (100.0, 0.0, 0.0),
-    "grey": (53.59, 0.0, 0.0),
+RGB = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "white": (255, 255, 255),
+    "grey": (128, 128, 128),
 }
-"""CIELAB of the sRGB colours of these names under D65, as Bruce Lindbloom's calculator gives it."""
-RGB = {"green": (0, 255, 0), "grey": (128, 128, 128)}
 HUE = {"green": 130, "blue": 300, "yellow": 100}
 """atan2(b*, a*) in degrees, rounded down to tens."""
 
@@ -283,8 +282,8 @@ HUE = {"green": 130, "blue": 300, "yellow": 100}
 def coloured_pair(first: str, second: str, *, first_share: float, line: int) -> bytes:
     """Two flat colours side by side; the line of the sketch makes each pair another picture."""
     colour, sketch = Image.new("RGB", (SIZE, SIZE)), Image.new("RGB", (SIZE, SIZE), "white")
-    colour.paste(RGB.get(second, second), (0, 0, SIZE, SIZE))
-    colour.paste(RGB.get(first, first), (0, 0, int(first_share * SIZE), SIZE))
+    colour.paste(RGB[second], (0, 0, SIZE, SIZE))
+    colour.paste(RGB[first], (0, 0, int(first_share * SIZE), SIZE))
     sketch.paste("black", (4, 4 + 8 * line, 60, 8 + 8 * line))
     return png(np.concatenate([np.asarray(colour), np.asarray(sketch)], axis=1))
 
@@ -313,7 +312,7 @@ def test_colours_csv_contains_cielab_means_and_deviations(coloured: Prepared) ->
     for split, share_of in shares.items():
         weights = list(share_of.values())
         for number, name in enumerate(("lightness", "a", "b")):
-            values = np.array([LAB[colour][number] for colour in share_of])
+            values = np.array([PUBLISHED[RGB[colour]][number] for colour in share_of])
             mean = np.average(values, weights=weights)
             std = np.sqrt(np.average((values - mean) ** 2, weights=weights))
             assert table.loc[split, f"{name}_mean"] == pytest.approx(mean, abs=0.03)

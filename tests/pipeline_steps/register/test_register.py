@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import chdir, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,8 @@ def write_outputs(params: Params) -> None:
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
     folder = tmp_path_factory.mktemp("outputs")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with chdir(folder):
         write_outputs(params)
-    finally:
-        os.chdir(before)
     return folder
 
 
@@ -113,7 +109,11 @@ def test_two_processes_register_once_and_print_one_line_each(clone: Path) -> Non
         )
         for _ in range(2)
     ]
-    printed = [process.communicate(timeout=280) for process in processes]
+    try:
+        printed = [process.communicate(timeout=280) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0], printed
     assert sorted(printed) == [
         (f"register: {NAME} had this model already as version 1, alias candidate\n", ""),

@@ -6,6 +6,7 @@ from torch.nn import functional
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from pipeline_steps.scores.metrics import chroma, l1, psnr, rgb_to_lab, score, ssim
+from tests.colorizer.base.test_cielab import PUBLISHED
 
 
 def constant(value: float, num: int = 1) -> torch.Tensor:
@@ -44,17 +45,7 @@ def test_ssim_agrees_with_torchmetrics(size: tuple[int, int]) -> None:
     torch.testing.assert_close(ssim(truth + noise, truth), expected, rtol=0, atol=1e-5)
 
 
-# CIELAB under D65, as published for the sRGB primaries (Lindbloom's calculator, 2° observer)
-@pytest.mark.parametrize(
-    ("rgb", "lab"),
-    [
-        ((255, 255, 255), (100.0, 0.0, 0.0)),
-        ((0, 0, 0), (0.0, 0.0, 0.0)),
-        ((255, 0, 0), (53.24, 80.09, 67.20)),
-        ((0, 255, 0), (87.73, -86.18, 83.18)),
-        ((0, 0, 255), (32.30, 79.19, -107.86)),
-    ],
-)
+@pytest.mark.parametrize(("rgb", "lab"), PUBLISHED.items())
 def test_lab_agrees_with_published_values(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
     values = torch.tensor(rgb).float().reshape(1, 3, 1, 1) / 127.5 - 1
     assert rgb_to_lab(values).flatten().tolist() == pytest.approx(lab, abs=0.05)

@@ -161,8 +161,10 @@ def test_closing_does_not_wait_for_a_server_that_hangs(
     fill(journal, 1)
     delivery = Delivery(None, journal, "run")  # type: ignore[arg-type]
     delivery.start()
-    assert delivery.finish(idle_limit_s=0.2, total_limit_s=3600) == 1
-    release.set()
+    try:
+        assert delivery.finish(idle_limit_s=0.2, total_limit_s=3600) == 1
+    finally:
+        release.set()
 
 
 def test_a_rejected_entry_does_not_block_later_ones_or_its_batch(

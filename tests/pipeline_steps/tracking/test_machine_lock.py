@@ -42,11 +42,16 @@ def test_threads_exclude_each_other(client: "MlflowClient") -> None:
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert held.wait(30)
-    with pytest.raises(TrackingError, match=r"mlflow\.db\.lock"), machine_lock(client, timeout_s=0):
-        pass
-    release.set()
-    holder.join()
+    try:
+        assert held.wait(30)
+        with (
+            pytest.raises(TrackingError, match=r"mlflow\.db\.lock"),
+            machine_lock(client, timeout_s=0),
+        ):
+            pass
+    finally:
+        release.set()
+        holder.join()
     with machine_lock(client, timeout_s=0):
         pass
 
@@ -55,11 +60,13 @@ def test_the_lock_of_a_killed_process_is_released(client: "MlflowClient") -> Non
     path = machine_lock_path(client.tracking_uri)
     command = [sys.executable, "-c", HOLD_UNTIL_KILLED, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(TrackingError), machine_lock(client, timeout_s=0):
-            pass
-        holder.kill()
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(TrackingError), machine_lock(client, timeout_s=0):
+                pass
+        finally:
+            holder.kill()
     with machine_lock(client, timeout_s=30):
         pass
 

@@ -59,8 +59,8 @@ def test_the_closure_contains_the_modules_that_decide_the_weights() -> None:
 def test_the_closure_leaves_out_other_stages_and_the_tracking() -> None:
     # the params' values are hashed, not the code that checks them
     assert "pipeline_steps.params" not in MODULES
-    rooms = {module.split(".")[1] for module in MODULES if "." in module}
-    assert rooms == {"base", "networks", "pairs", "scores", "train"}
+    packages = {module.split(".")[1] for module in MODULES if "." in module}
+    assert packages == {"base", "networks", "pairs", "scores", "train"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -52,7 +53,7 @@ def train(folder: Path) -> str:
     return done.stdout
 
 
-def interrupt(folder: Path, signal_number: int) -> None:
+def interrupt(folder: Path, signal_number: signal.Signals) -> None:
     """Run the stage, and interrupt it once it has a checkpoint of its second epoch."""
     process = subprocess.Popen(
         COMMAND,
@@ -62,11 +63,14 @@ def interrupt(folder: Path, signal_number: int) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(folder.glob(".work/train/*/samples/epoch_0001.png")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal_number)
-    printed, errors = process.communicate(timeout=60)
+    try:
+        while not list(folder.glob(".work/train/*/samples/epoch_0001.png")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal_number)
+        printed, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 128 + signal_number, printed + errors
 
 
@@ -85,7 +89,7 @@ def test_changed_code_starts_a_new_training_and_a_changed_docstring_resumes(fold
         folder / "pipeline_steps/train/losses.py",
         folder / "colorizer/base/pixels.py",
     )
-    interrupt(folder, 15)
+    interrupt(folder, signal.SIGTERM)
     edit(losses, '"""', '"""Edited. ')
     edit(pixels, '"""', '"""Edited. ')
     assert "resumes from the newest checkpoint" in train(folder)

@@ -287,6 +287,15 @@ def test_a_weight_that_is_not_finite_is_not_saved(
     assert seen_images_of_checkpoints(tmp_path) == [0]
 
 
+def test_a_loss_that_is_not_finite_stops_at_the_end_of_the_epoch(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    exploding = dataclasses.replace(small, l1_weight=float("inf"))
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1.*lower train\.generator_lr"):
+        run(pairs, exploding, tmp_path)
+    assert seen_images_of_checkpoints(tmp_path) == []
+
+
 def test_a_loss_that_is_not_finite_is_not_saved(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,

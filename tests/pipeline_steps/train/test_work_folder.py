@@ -112,7 +112,8 @@ def test_a_second_training_in_the_same_folder_is_refused(
 ) -> None:
     used = make(tmp_path, int(CURRENT, 16), days_old=0)
     monkeypatch.setattr(work_folder, "LOCK_TIMEOUT_S", 0.1)
-    with training_in(used), pytest.raises(TrainingError, match=f"{CURRENT}: another process tra"):
+    refusal = f"{CURRENT}: another process trains in it; wait until it has finished"
+    with training_in(used), pytest.raises(TrainingError, match=refusal):
         open_current(tmp_path)
     open_current(tmp_path)  # the lock is free again
 
