@@ -8,24 +8,26 @@ import csv
 import hashlib
 import io
 import json
+import stat
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.base.files import remove_abandoned, write_bytes
+from colorizer.base.names import printable
+from colorizer.jobs import JOURNALS, Ignored, Job
 from colorizer.look.artwork import Part
 from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
+from colorizer.pictures.pages import MAX_PAGES
 from colorizer.runtime import ColorizeOptions, Colorizer
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +48,19 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One sketch and its picture: paths relative to the input and the output folder."""
-
-    source: str
-    target: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Result:
     """The result of one job: a row of the report."""
 
     source: str
     target: str
     status: str
-    """done | failed"""
+    """done | failed | ignored"""
+    page: int
+    """Counted from 1. No default: results of versions that took first pages alone don't count."""
+    pages: int
+    """Of the sketch's file."""
     reason: str = ""
+    """Why it failed or was ignored, or what else to know of a picture."""
     width: int = 0
     height: int = 0
     sha256: str = ""
@@ -69,83 +68,107 @@ class Result:
     seconds: float = 0.0
 
 
-def find_jobs(sources: Path, suffix: str) -> list[Job]:
-    """Every picture file below a folder by its suffix, sorted; the subfolders are kept.
-
-    Hidden files are left out: a killed writer's temporary files are hidden. Raises
-    :class:`PictureError` if there is no picture.
-    """
-    found = sorted(
-        path.relative_to(sources).as_posix()
-        for path in sources.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    if not found:
-        raise PictureError(f"{sources}: no pictures ({', '.join(SUFFIXES)})")
-    stems = [Path(source).with_suffix("").as_posix() for source in found]
-    counts = Counter(stems)
-    return [
-        Job(source=source, target=f"{source if counts[stem] > 1 else stem}{suffix}")
-        for source, stem in zip(found, stems, strict=True)
-    ]
+Entry = TypeVar("Entry")
 
 
-def choose_shard(jobs: Sequence[Job], shard: Shard) -> list[Job]:
-    """Every ``count``-th job, beginning at the shard's number."""
-    return list(jobs[shard.number - 1 :: shard.count])
+def choose_shard(entries: Sequence[Entry], shard: Shard) -> list[Entry]:
+    """Every ``count``-th job or ignored file, beginning at the shard's number."""
+    return list(entries[shard.number - 1 :: shard.count])
 
 
 class Journal:
     """Results on disk, a JSON line each, with the key of their options and model."""
 
     def __init__(self, folder: Path, shard: Shard, key: str) -> None:
+        """Create the journal's file, which marks the folder as this command's.
+
+        Raises :class:`ColorizerError` if the folder can't be written.
+        """
         self.path = folder / f".colorize{shard.suffix}.jsonl"
         self.key = key
         self._lock = threading.Lock()
+        try:
+            self.path.touch()
+        except OSError as error:
+            raise ColorizerError(
+                f"{folder}: can't write there ({error.strerror}); choose another folder for -o"
+            ) from None
 
-    def read(self, sources: Path, targets: Path) -> dict[str, Result]:
-        """Source → result of earlier runs, if its key, sketch and picture are still the same."""
-        last: dict[str, dict[str, Any]] = {}
-        data = self.path.read_bytes() if self.path.exists() else b""
+    def read(self, sources: Path, targets: Path) -> dict[tuple[str, int], Result]:
+        """Source, page → result of earlier runs, if key, sketch and picture are still the same."""
+        data = self.path.read_bytes()
         if data and not data.endswith(b"\n"):  # a killed writer's last line
             with self.path.open("ab") as file:
                 file.write(b"\n")
-        for line in data.splitlines():
-            try:
-                entry = json.loads(line)
-                last[entry["result"]["source"]] = entry
-            except (ValueError, TypeError, KeyError):
-                continue
+        last = {(result.source, result.page): entry for entry, result in _read_entries(self.path)}
         results = (self._check(entry, sources, targets) for entry in last.values())
-        return {result.source: result for result in results if result}
+        return {(result.source, result.page): result for result in results if result}
+
+    def written_targets(self) -> set[str]:
+        """What this and the other shards' journals say was written to the folder, ever."""
+        return {
+            result.target
+            for path in self.path.parent.glob(JOURNALS)
+            for _, result in _read_entries(path)
+            if result.status == "done"
+        }
 
     def _check(self, entry: dict[str, Any], sources: Path, targets: Path) -> Result | None:
+        result = Result(**entry["result"])
         try:
-            result = Result(**entry["result"])
             if [entry["key"], entry["stamp"]] != [
                 self.key,
                 size_and_mtime(sources / result.source),
             ]:
                 return None
-        except (TypeError, KeyError, OSError):
+        except (KeyError, OSError):
             return None
         is_valid = result.status == "failed" or (targets / result.target).is_file()
         return result if is_valid else None
 
-    def add(self, sources: Path, result: Result) -> None:
-        """Append a result."""
-        try:
-            stamp = size_and_mtime(sources / result.source)
-        except OSError:
-            stamp = None
+    def add(self, result: Result, stamp: list[int] | None) -> None:
+        """Append a result. ``stamp``: the sketch's; None: the next run tries it again."""
         entry = {"key": self.key, "stamp": stamp}
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry | {"result": asdict(result)}) + "\n")
 
 
+def _read_entries(journal: Path) -> Iterator[tuple[dict[str, Any], Result]]:
+    """The valid lines of a journal; a killed writer's and other versions' lines are passed over."""
+    for line in journal.read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+            yield entry, Result(**entry["result"])
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
 def size_and_mtime(path: Path) -> list[int]:
     """A file's size in bytes and modification time in ns. Raises :class:`OSError`."""
     status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def check_file(path: Path) -> list[int]:
+    """A sketch's size and modification time, after a look at whether it can be read at all.
+
+    Raises :class:`PictureError` for an empty file, and :class:`ColorizerError` for what isn't a
+    file or can't be read now.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+            raise ColorizerError("not a file but a pipe, socket or device")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        is_link = path.is_symlink()
+        reason = "a link to a file that doesn't exist" if is_link else "no longer there"
+        raise ColorizerError(reason) from None
+    except OSError as error:
+        raise ColorizerError(f"can't be read: {error.strerror}") from None
+    if status.st_size == 0:
+        raise PictureError("the file is empty")
     return [status.st_size, status.st_mtime_ns]
 
 
@@ -161,7 +184,7 @@ class BatchResults(NamedTuple):
     """The results of a run."""
 
     results: list[Result]
-    """One per job, in the jobs' order; with those of earlier runs."""
+    """One per job and page, in the jobs' order; with those of earlier runs."""
     num_skipped: int
     """Pictures that an earlier run had coloured."""
 
@@ -173,7 +196,17 @@ class BatchResults(NamedTuple):
     @property
     def num_coloured(self) -> int:
         """Pictures that this run coloured."""
-        return len(self.results) - self.num_skipped - self.num_failed
+        return sum(result.status == "done" for result in self.results) - self.num_skipped
+
+
+class Outcome(NamedTuple):
+    """What became of a job."""
+
+    result: Result
+    stamp: list[int] | None
+    """The sketch's, for the journal; None if the next run shall try again."""
+    more: list[Job]
+    """The file's other pages, of which the first one told."""
 
 
 class Batch:
@@ -192,6 +225,9 @@ class Batch:
         self.targets = targets
         self.options = options
         self.part = part
+        self.protected: frozenset[tuple[int, int]] = frozenset()
+        """Device and inode of files that are never replaced."""
+        self._written: set[str] = set()
 
     def run(
         self,
@@ -201,31 +237,37 @@ class Batch:
         workers: int,
         on_result: Callable[[Result], object],
     ) -> BatchResults:
-        """Run the jobs that the journal doesn't record; a failed one isn't tried again.
+        """Run the jobs that the journal doesn't record; a broken picture isn't tried again.
 
-        ``on_result`` is called once per job, in any order. Temporary files that a killed run left
-        in the output folders are removed first.
+        ``on_result`` is called once per job and page, in any order. Temporary files that a killed
+        run left in the output folders are removed first.
         """
         for folder in {self.targets, *((self.targets / job.target).parent for job in jobs)}:
             remove_abandoned(folder)
         before = journal.read(self.sources, self.targets)
-        results = {job.source: before[job.source] for job in jobs if job.source in before}
+        self._written = journal.written_targets()
+        num_pages = {result.source: result.pages for result in before.values()}
+        jobs = [page for job in jobs for page in _all_pages(job, num_pages.get(job.source, 1))]
+        results = {key: before[key] for job in jobs if (key := (job.source, job.page)) in before}
         num_skipped = sum(result.status == "done" for result in results.values())
         for result in results.values():
             on_result(result)
-        waiting = [job for job in jobs if job.source not in before]
-        for result in self._run_all(waiting, workers):
-            journal.add(self.sources, result)
-            results[result.source] = result
+        order = {job.source: number for number, job in reversed(list(enumerate(jobs)))}
+        waiting = [job for job in jobs if (job.source, job.page) not in before]
+        for outcome in self._run_all(waiting, workers):
+            result = outcome.result
+            journal.add(result, outcome.stamp)
+            results[result.source, result.page] = result
             on_result(result)
-        return BatchResults([results[job.source] for job in jobs], num_skipped)
+        in_order = sorted(results, key=lambda key: (order[key[0]], key[1]))
+        return BatchResults([results[key] for key in in_order], num_skipped)
 
-    def _run_all(self, jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+    def _run_all(self, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
         local = threading.local()
         with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
             lock = threading.Lock()
 
-            def run(job: Job) -> Result:
+            def run(job: Job) -> Outcome:
                 if not hasattr(local, "decoder"):
                     with lock:
                         decoder = DecoderProcess(max_pixels=MAX_SKETCH_PIXELS)
@@ -237,47 +279,118 @@ class Batch:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _run_one(self, job: Job, decoder: DecoderProcess) -> Result:
+    def _run_one(self, job: Job, decoder: DecoderProcess) -> Outcome:
         start_s = time.monotonic()
-        target = self.targets / job.target
+        source, stamp = self.sources / job.source, None
+        more: list[Job] = []
         try:
-            artwork = self.colorizer.draw(self.sources / job.source, self.options, decoder=decoder)
+            stamp = check_file(source)
+            decoded = self.colorizer.decode(source, decoder=decoder, page=job.page - 1)
+            if decoded.pages.num_pages > MAX_PAGES:
+                raise PictureError(f"more than {MAX_PAGES} pages: split the file")
+            if job.page == 1:
+                job, *more = _all_pages(job, decoded.pages.num_pages)
+            artwork = self.colorizer.draw_decoded(decoded, self.options)
+            target = self.targets / job.target
             data = artwork.encode(target.suffix, self.part)
-            write_bytes(target, data)
+            self._write(target, data)
         except (ColorizerError, OSError, MemoryError) as error:
-            target.unlink(missing_ok=True)  # of an earlier run with other options
-            reason = str(error).removeprefix(f"{self.sources / job.source}: ") or "out of memory"
-            return Result(source=job.source, target=job.target, status="failed", reason=reason)
+            self._remove_own(job)
+            reason = str(error).removeprefix(f"{source}: ") or "out of memory"
+            # other failures may end without a change of the sketch
+            stamp = stamp if isinstance(error, PictureError) else None
+            return Outcome(_make_result(job, "failed", reason), stamp, more)
         width, height = artwork.colour.size
-        return Result(
-            source=job.source,
-            target=job.target,
-            status="done",
+        num_frames = decoded.pages.num_frames
+        result = replace(
+            _make_result(job, "done", f"frame 1 of {num_frames}" if num_frames > 1 else ""),
             width=width,
             height=height,
             sha256=hashlib.sha256(data).hexdigest(),
             seconds=round(time.monotonic() - start_s, 3),
         )
+        return Outcome(result, stamp, more)
+
+    def _write(self, target: Path, data: bytes) -> None:
+        """Write a picture. Raises :class:`ColorizerError` also where it would replace a sketch."""
+        try:
+            if target.exists() and file_identity(target) in self.protected:
+                raise ColorizerError(
+                    f"{target} is an input, which would be overwritten; choose another folder"
+                    " for -o"
+                )
+            write_bytes(target, data)
+        except OSError as error:
+            raise ColorizerError(f"can't write {target}: {error.strerror}") from None
+
+    def _remove_own(self, job: Job) -> None:
+        """Remove the picture of an earlier run with other options, but nobody else's file."""
+        if job.target in self._written:
+            with suppress(OSError):
+                (self.targets / job.target).unlink()
+
+
+def file_identity(path: Path) -> tuple[int, int]:
+    """Device and inode: equal for all names of a file. Raises :class:`OSError`."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def identify_files(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    """The identities of those files that exist."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            found.add(file_identity(path))
+    return frozenset(found)
+
+
+def _all_pages(job: Job, pages: int) -> list[Job]:
+    return [job.of_page(page, pages) for page in range(1, pages + 1)]
+
+
+def _make_result(job: Job, status: str, reason: str) -> Result:
+    return Result(
+        source=job.source,
+        target=job.target,
+        status=status,
+        page=job.page,
+        pages=job.pages,
+        reason=reason,
+    )
 
 
 def _run_bounded(
-    pool: ThreadPoolExecutor, run: Callable[[Job], Result], jobs: Sequence[Job], limit: int
-) -> Iterator[Result]:
-    """Yield results as they finish, with at most ``limit`` jobs submitted at a time."""
-    running: set[Future[Result]] = set()
-    for job in jobs:
-        running.add(pool.submit(run, job))
-        if len(running) >= limit:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    while running:
+    pool: ThreadPoolExecutor, run: Callable[[Job], Outcome], jobs: Sequence[Job], limit: int
+) -> Iterator[Outcome]:
+    """Yield outcomes as they finish, with at most ``limit`` jobs submitted at a time."""
+    waiting, running = deque(jobs), set[Future[Outcome]]()
+    while waiting or running:
+        while waiting and len(running) < limit:
+            running.add(pool.submit(run, waiting.popleft()))
         done, running = wait(running, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in done)
+        for future in done:
+            outcome = future.result()
+            waiting.extendleft(reversed(outcome.more))
+            yield outcome
 
 
-def write_report(folder: Path, shard: Shard, results: Sequence[Result]) -> Path:
+def make_rows(results: Iterable[Result], ignored: Iterable[Ignored] = ()) -> list[dict[str, Any]]:
+    """The report's rows; names are printable, see :func:`~colorizer.base.names.printable`."""
+    skipped = (
+        Result(source=source, target="", status="ignored", page=0, pages=0, reason=reason)
+        for source, reason in ignored
+    )
+    in_order = sorted((*results, *skipped), key=lambda result: (result.source, result.page))
+    rows = map(asdict, in_order)
+    return [
+        {key: printable(value) if isinstance(value, str) else value for key, value in row.items()}
+        for row in rows
+    ]
+
+
+def write_report(folder: Path, shard: Shard, rows: Sequence[dict[str, Any]]) -> Path:
     """Write ``report.csv`` and ``report.json``; return the path of the former."""
-    rows = [asdict(result) for result in results]
     table = io.StringIO()
     writer = csv.DictWriter(table, list(Result.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()

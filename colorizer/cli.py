@@ -3,10 +3,11 @@
 colorize sketch.png -o coloured.png
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
+colorize pages.tif -o coloured.png            coloured_01.png, coloured_02.png … for its pages
 colorize - -o - < sketch.png > coloured.png
 colorize studio                               the web page; its options: colorize studio --help
 
-exit codes: 0 all coloured; 1 error; 2 wrong usage; 3 some files of a folder failed; 130 interrupted
+exit codes: 0 all coloured; 1 error; 2 wrong usage; 3 some files or pages failed; 130 interrupted
 """
 
 import argparse
@@ -14,15 +15,19 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from colorizer.base.errors import ColorizerError, ModelFolderError
+from colorizer.base.names import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from colorizer.batch import Result
+    from colorizer.look.artwork import Artwork
+    from colorizer.model.folder import ModelFolder
+    from colorizer.pictures.decoding import Decoded
     from colorizer.runtime import ColorizeOptions
 
 EXIT_SOME_FAILED = 3
@@ -31,6 +36,8 @@ MODEL = Path("models/colorizer")
 
 def main() -> int:
     """Run the command; return its exit code."""
+    # names and messages are printed also where the terminal's encoding doesn't have them
+    cast(TextIO, sys.stdout).reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
     if sys.argv[1:2] == ["studio"]:
         from colorizer.studio.server import main as serve
 
@@ -43,7 +50,7 @@ def main() -> int:
         print("interrupted; to resume, run the same command again", file=sys.stderr)
         return 130
     except (ColorizerError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -130,38 +137,110 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def colour_one(arguments: argparse.Namespace) -> int:
-    """Colour one sketch; return the exit code."""
-    from colorizer.base.files import write_bytes
+    """Colour one sketch, with all its pages; return the exit code."""
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
+    from colorizer.pictures.pages import MAX_PAGES
     from colorizer.runtime import Colorizer
 
-    suffix = ".png" if arguments.output == "-" else Path(arguments.output).suffix.lower()
+    output = None if arguments.output == "-" else Path(arguments.output)
+    refuse_overwriting_inputs(arguments, output)
     # the decoder's child process starts while the model is loaded
     with DecoderProcess(max_pixels=MAX_SKETCH_PIXELS) as decoder:
         model = choose_model(arguments)
         colorizer = Colorizer.load(model, decoder=decoder, device=arguments.device)
+        tell_of_model(colorizer.model)
         reference = decoder.open(arguments.reference) if arguments.reference else None
         options = make_options(arguments, reference)
-        source = sys.stdin.buffer.read() if arguments.input == "-" else Path(arguments.input)
-        artwork = colorizer.draw(source, options)
-    data = artwork.encode(suffix, arguments.only)
+        source = choose_source(arguments.input)
+        decoded = colorizer.decode(source)
+        num_pages = decoded.pages.num_pages
+        tell_of_pages(decoded, is_piped=output is None)
+        if output is None or num_pages == 1:
+            write_coloured(colorizer.draw_decoded(decoded, options), output, arguments)
+            return 0
+        if num_pages > MAX_PAGES:
+            raise ColorizerError(f"{arguments.input}: more than {MAX_PAGES} pages; split the file")
+        failed = 0
+        for page in range(1, num_pages + 1):
+            try:
+                decoded = decoded if page == 1 else colorizer.decode(source, page=page - 1)
+                artwork = colorizer.draw_decoded(decoded, options)
+                write_coloured(artwork, output, arguments, page, num_pages)
+            except ColorizerError as error:
+                failed += 1
+                print(f"page {page}: {printable(str(error))}", file=sys.stderr)
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def choose_source(name: str) -> Path | bytes:
+    """A sketch's path, or the bytes of standard input or another pipe, which only we can read."""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    path = Path(name)
+    return path.read_bytes() if path.is_fifo() else path
+
+
+def refuse_overwriting_inputs(arguments: argparse.Namespace, output: Path | None) -> None:
+    """Raise :class:`ColorizerError` if the output is the sketch or the reference."""
+    from colorizer.jobs import refuse_overwriting
+
+    if output is not None:
+        for given in (arguments.input, arguments.reference):
+            if given and given != "-":
+                refuse_overwriting(Path(given), output)
+
+
+def tell_of_model(model: "ModelFolder") -> None:
+    """Print what the model's user should know."""
+    if model.note:
+        print(f"note: this model is {model.note}", file=sys.stderr)
+
+
+def tell_of_pages(decoded: "Decoded", *, is_piped: bool) -> None:
+    """Print which picture of a file with several is coloured."""
+    num_pages, num_frames = decoded.pages
+    if num_frames > 1:
+        print(f"note: frame 1 of {num_frames} is coloured, the others aren't", file=sys.stderr)
+    if num_pages > 1 and is_piped:
+        print(
+            f"note: page 1 of {num_pages} is coloured; with an output file all are, each in a file"
+            " of its own",
+            file=sys.stderr,
+        )
+
+
+def write_coloured(
+    artwork: "Artwork",
+    output: Path | None,
+    arguments: argparse.Namespace,
+    page: int = 1,
+    pages: int = 1,
+) -> None:
+    """Write a picture to its file (None: standard output), and print its name and size."""
+    from colorizer.base.files import write_bytes
+    from colorizer.jobs import name_page
+
+    data = artwork.encode(output.suffix.lower() if output else ".png", arguments.only)
     if artwork.hides_its_colours:
         print(
             "note: the sketch's paper is transparent, and so are the colours on it; --opaque"
             " composites it on white",
             file=sys.stderr,
         )
-    if arguments.output == "-":
+    if output is None:
         sys.stdout.buffer.write(data)
-        return 0
-    write_bytes(Path(arguments.output), data)
+        return
+    if pages > 1:
+        output = output.with_name(name_page(output.stem, page, pages) + output.suffix)
+        refuse_overwriting_inputs(arguments, output)
+    write_bytes(output, data)
     width, height = artwork.colour.size
+    name = printable(output)
     if arguments.json:
-        print(json.dumps({"target": arguments.output, "width": width, "height": height}))
+        print(json.dumps({"target": name, "width": width, "height": height}))
     else:
-        print(f"{arguments.output}: {width}×{height}")
-    return 0
+        print(f"{name}: {width}×{height}")
 
 
 def colour_folder(arguments: argparse.Namespace) -> int:
@@ -171,21 +250,26 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     from colorizer.batch import (
         Batch,
         Journal,
+        Result,
         Shard,
         choose_shard,
-        find_jobs,
+        identify_files,
+        make_rows,
         options_key,
         write_report,
     )
+    from colorizer.jobs import find_jobs, summarize
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.runtime import Colorizer
 
     sources, targets = Path(arguments.input), Path(arguments.output)
     shard = Shard(number=arguments.shard[0], count=arguments.shard[1])
     suffix = ".ora" if arguments.layers else f".{arguments.format}"
-    jobs = choose_shard(find_jobs(sources, suffix), shard)
+    found = find_jobs(sources, suffix, targets)
+    jobs, ignored = choose_shard(found.jobs, shard), choose_shard(found.ignored, shard)
     threads = max(1, len(os.sched_getaffinity(0)) // arguments.workers)
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
+    tell_of_model(colorizer.model)
     reference = None
     if arguments.reference:
         with DecoderProcess() as decoder:
@@ -194,25 +278,44 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     targets.mkdir(parents=True, exist_ok=True)
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
     batch = Batch(colorizer, sources, targets, options, arguments.only)
-    with tqdm(total=len(jobs), unit="picture", disable=arguments.json) as bar:
+    inputs = [sources / job.source for job in found.jobs]
+    batch.protected = identify_files([*inputs, *filter(None, [arguments.reference])])
+    total = len(jobs)
+    with tqdm(total=total, unit="picture", disable=arguments.json) as bar:
+
+        def advance(result: Result) -> None:
+            nonlocal total
+            total += result.pages - 1 if result.page == 1 else 0
+            bar.total = total
+            bar.update()
+
         done = batch.run(
-            jobs,
-            Journal(targets, shard, key),
-            workers=arguments.workers,
-            on_result=lambda _: bar.update(),
+            jobs, Journal(targets, shard, key), workers=arguments.workers, on_result=advance
         )
-    report = write_report(targets, shard, done.results)
+    rows = make_rows(done.results, ignored)
+    report = write_report(targets, shard, rows)
     if arguments.json:
-        print(json.dumps([asdict(result) for result in done.results], ensure_ascii=False))
+        print(json.dumps(rows))
     else:
-        for result in done.results:
-            if result.status == "failed":
-                print(f"{result.source}: {result.reason}", file=sys.stderr)
+        for line in summarize_results(done.results) + summarize(ignored):
+            print(line, file=sys.stderr)
         print(
             f"{done.num_coloured} coloured, {done.num_skipped} skipped (done before),"
-            f" {done.num_failed} failed; {report}"
+            f" {done.num_failed} failed; {printable(report)}"
         )
     return EXIT_SOME_FAILED if done.num_failed else 0
+
+
+def summarize_results(results: "list[Result]") -> list[str]:
+    """A line for each picture that failed, or of which else there is something to say."""
+    lines = []
+    for result in results:
+        if result.pages > 1 and result.page == 1:
+            lines.append(f"{result.source}: {result.pages} pages, each a picture of its own")
+        if result.reason:
+            page = f" (page {result.page})" if result.pages > 1 else ""
+            lines.append(f"{result.source}{page}: {result.reason}")
+    return [printable(line) for line in lines]
 
 
 def choose_model(arguments: argparse.Namespace) -> str:

@@ -10,7 +10,7 @@ from colorizer.base.errors import PictureError
 from colorizer.model.folder import ModelFolder, open_model_folder
 from colorizer.model.session import ModelSession
 from colorizer.pictures.decoder_process import DecoderProcess
-from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, open_with_alpha
+from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, Decoded, open_with_alpha
 from colorizer.pictures.squares import fit_sketch
 
 if TYPE_CHECKING:
@@ -108,24 +108,34 @@ class Colorizer:
     ) -> "Artwork":
         """Colour one sketch file → colours, lines and alpha as separate layers.
 
-        ``decoder`` replaces the colorizer's own, for threads that have one each. Raises what
-        :meth:`__call__` raises.
+        Of a file with several pages or frames, the first. ``decoder`` replaces the colorizer's own,
+        for threads that have one each. Raises what :meth:`__call__` raises.
         """
-        from colorizer.pictures.sketch import to_sketch
+        return self.draw_decoded(self.decode(picture, decoder=decoder), options)
 
-        options = options or ColorizeOptions()
+    def decode(
+        self, picture: "str | Path | bytes", *, decoder: DecoderProcess | None = None, page: int = 0
+    ) -> Decoded:
+        """Decode a sketch file, or a ``page`` of a TIFF, counted from 0.
+
+        The result's ``pages`` says how many there are. Raises :class:`PictureError`.
+        """
         source = Path(picture) if isinstance(picture, str) else picture
         try:
             if decoder := decoder or self.decoder:
-                decoded = decoder.open_with_alpha(source)
-            else:
-                decoded = open_with_alpha(source, max_pixels=MAX_SKETCH_PIXELS)
+                return decoder.open_with_alpha(source, page=page)
+            return open_with_alpha(source, max_pixels=MAX_SKETCH_PIXELS, page=page)
         except PictureError as error:
             where = "the sketch" if isinstance(picture, bytes) else picture
             raise PictureError(f"{where}: {error}") from None
-        return self.draw_sketch(
-            to_sketch(decoded, clean=options.clean, opaque=options.opaque), options
-        )
+
+    def draw_decoded(self, decoded: Decoded, options: ColorizeOptions | None = None) -> "Artwork":
+        """Colour a decoded sketch. Raises what :meth:`__call__` raises."""
+        from colorizer.pictures.sketch import to_sketch
+
+        options = options or ColorizeOptions()
+        sketch = to_sketch(decoded, clean=options.clean, opaque=options.opaque)
+        return self.draw_sketch(sketch, options)
 
     def draw_sketch(self, sketch: "Sketch", options: ColorizeOptions) -> "Artwork":
         """Colour line art. Raises :class:`PictureError` for an invalid palette."""

@@ -21,6 +21,8 @@ try:
 except ModuleNotFoundError:  # no POSIX: files are still written whole, but leftovers stay
     fcntl = None  # type: ignore[assignment]
 
+MAX_NAME_BYTES = 255
+"""Of Linux's and most other file systems."""
 _MARK = ".part"
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\..+)?")
 _cleaned: set[Path] = set()
@@ -51,12 +53,20 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def _create_locked(target: Path) -> tuple[int, Path]:
     """Create the temporary file; return its open handle and its path."""
     while True:
-        partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{_MARK}{target.suffix}")
+        partial = target.with_name(_partial_name(target.stem, target.suffix))
         handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         _try_lock(handle)
         if os.fstat(handle).st_nlink:
             return handle, partial
         os.close(handle)  # another process removed it as abandoned before it was locked
+
+
+def _partial_name(stem: str, suffix: str) -> str:
+    """A hidden name that is no longer than file systems allow, although the target's may be so."""
+    end = f".{secrets.token_hex(4)}{_MARK}{suffix}"
+    num_bytes = max(1, MAX_NAME_BYTES - 1 - len(os.fsencode(end)))
+    # half a character at the cut is dropped
+    return f".{os.fsencode(stem)[:num_bytes].decode(errors='ignore') or '_'}{end}"
 
 
 def move_into_place(partial: Path, target: Path) -> None:
@@ -71,7 +81,7 @@ def remove_abandoned(folder: Path) -> None:
     for partial in folder.glob(f".*{_MARK}*"):
         if not _PARTIAL.fullmatch(partial.name) or not partial.is_file():
             continue
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):  # gone, or another user's
             handle = os.open(partial, os.O_RDONLY)
             try:
                 if _try_lock(handle):

@@ -28,6 +28,13 @@ CHECKED_FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, GRID_FILE)
 INPUT_NAME = "sketch"
 OUTPUT_NAME = "colour"
 NOISE_NAME = "noise"
+SAMPLE_SOURCE = "sample"
+"""What the stage download calls the drawn sample in ``config.json``."""
+SAMPLE_NOTE = (
+    "a toy to try the pipeline with: it was trained on drawn sample characters, and real line art"
+    " comes out worse than uncoloured; train on real pairs (make kaggle, or make archive PAIRS=…)"
+)
+"""Said of a model that was trained on the sample."""
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 2048
 
@@ -55,6 +62,14 @@ class ModelFolder:
     def image_size(self) -> int:
         """S: height and width in pixels of the model's input and output."""
         return int(self.config["preprocessing"]["image_size"])
+
+    @property
+    def note(self) -> str | None:
+        """What its user should know: :data:`SAMPLE_NOTE`, if the folder says it was trained so."""
+        data = self.config.get("data")
+        source = data.get("source") if isinstance(data, dict) else None
+        name = source.get("source") if isinstance(source, dict) else None
+        return SAMPLE_NOTE if name == SAMPLE_SOURCE else None
 
     def read_onnx(self) -> bytes:
         """Read the model file and check these bytes, so that what was checked is what runs.

@@ -5,6 +5,7 @@ The child sets the limits of :mod:`colorizer.pictures.decoding_limits` on itself
 
 import json
 import multiprocessing
+import os
 import signal
 import threading
 from contextlib import suppress
@@ -22,6 +23,7 @@ from colorizer.pictures.decoding_limits import (
     limit_memory,
     time_limit,
 )
+from colorizer.pictures.pages import Pages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,8 +61,8 @@ class DecoderProcess:
         """Decode a picture as :func:`~colorizer.pictures.decoding.open_picture` does."""
         return self.open_with_alpha(picture).rgb
 
-    def open_with_alpha(self, picture: Path | bytes) -> Decoded:
-        """Decode a picture as :func:`open_with_alpha` does.
+    def open_with_alpha(self, picture: Path | bytes, *, page: int = 0) -> Decoded:
+        """Decode a picture, or a ``page`` of a TIFF, as :func:`open_with_alpha` does.
 
         Raises :class:`PictureError` also for a picture that crashes or stalls its decoder.
         """
@@ -71,7 +73,7 @@ class DecoderProcess:
                 self._start()
             assert self._connection is not None, "a child has a connection"
             try:
-                header, pixels, alpha = _request(self._connection, picture)
+                header, pixels, alpha = _request(self._connection, picture, page)
             except (EOFError, OSError):
                 raise PictureError(self._crash_reason()) from None
         if "error" in header:
@@ -80,6 +82,7 @@ class DecoderProcess:
         return Decoded(
             Image.frombytes("RGB", (width, height), pixels),
             Image.frombytes("L", (width, height), alpha) if alpha else None,
+            Pages(*header["pages"]),
         )
 
     def close(self) -> None:
@@ -121,10 +124,12 @@ class DecoderProcess:
         return f"crashes its decoder (exit code {self._child.exitcode})"
 
 
-def _request(connection: Connection, picture: Path | bytes) -> tuple[dict[str, Any], bytes, bytes]:
+def _request(
+    connection: Connection, picture: Path | bytes, page: int
+) -> tuple[dict[str, Any], bytes, bytes]:
     is_path = isinstance(picture, Path)
-    connection.send_bytes(b"path" if is_path else b"data")
-    connection.send_bytes(str(picture).encode() if isinstance(picture, Path) else picture)
+    connection.send_bytes(json.dumps({"is_path": is_path, "page": page}).encode())
+    connection.send_bytes(os.fsencode(picture) if isinstance(picture, Path) else picture)
     header = json.loads(connection.recv_bytes())
     if "error" in header:
         return header, b"", b""
@@ -138,21 +143,21 @@ def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
     limit_memory(decoding_bytes(max_pixels))
     with suppress(EOFError, ConnectionError):  # the parent exited or closed its end
         while True:
-            kind, content = connection.recv_bytes(), connection.recv_bytes()
-            picture = Path(content.decode()) if kind == b"path" else content
+            request, content = json.loads(connection.recv_bytes()), connection.recv_bytes()
+            picture = Path(os.fsdecode(content)) if request["is_path"] else content
             with time_limit(limit_s):
-                _respond(connection, picture, max_pixels)
+                _respond(connection, picture, max_pixels, request["page"])
 
 
-def _respond(connection: Connection, picture: Path | bytes, max_pixels: int) -> None:
+def _respond(connection: Connection, picture: Path | bytes, max_pixels: int, page: int) -> None:
     try:
-        rgb, opacity = open_with_alpha(picture, max_pixels=max_pixels)
+        rgb, opacity, pages = open_with_alpha(picture, max_pixels=max_pixels, page=page)
         pixels, alpha = rgb.tobytes(), opacity.tobytes() if opacity else b""
     except PictureError as error:
         connection.send_bytes(json.dumps({"error": str(error)}).encode())
     except MemoryError:
         connection.send_bytes(json.dumps({"error": "too large: not enough memory"}).encode())
     else:
-        connection.send_bytes(json.dumps({"size": rgb.size}).encode())
+        connection.send_bytes(json.dumps({"size": rgb.size, "pages": pages}).encode())
         connection.send_bytes(pixels)
         connection.send_bytes(alpha)

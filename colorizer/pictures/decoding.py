@@ -17,11 +17,24 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from colorizer.base.errors import PictureError
+from colorizer.pictures.pages import Pages, count_pages, seek_page
 from colorizer.pictures.png_checksums import check_png
 
 UInt8Array = npt.NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES_OF_FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
+}
+SUFFIXES = tuple(suffix for name in FORMATS for suffix in SUFFIXES_OF_FORMATS.get(name, ()))
+"""Of the files that are taken from a folder, in lower case."""
 DEFAULT_MAX_PIXELS = 50_000_000
 MAX_SKETCH_PIXELS = 8192 * 8192
 """The bound for a sketch that is to be coloured."""
@@ -43,6 +56,8 @@ class Decoded(NamedTuple):
     """8-bit RGB, upright."""
     alpha: Image.Image | None
     """8-bit grey of the same size, 255 = opaque; None for a picture without transparency."""
+    pages: Pages = Pages()
+    """How many pictures the file holds."""
 
 
 def open_picture(
@@ -51,10 +66,10 @@ def open_picture(
     """Decode a picture wholly, the right way up, as 8-bit RGB.
 
     Accepts PNG, JPEG, WEBP, BMP, TIFF and GIF. Deeper grey is scaled to 8 bits, transparency is
-    composited on white, an animation gives its first frame, and EXIF orientation is applied.
-    Colour profiles and gamma are not applied. A PNG's checksums are verified. The size is checked
-    from the header, before pixels are read; Pillow's own bound of 178 million pixels applies
-    whatever ``max_pixels`` is.
+    composited on white, a file of several pictures gives its first, and EXIF orientation is
+    applied. Colour profiles and gamma are not applied. A PNG's checksums are verified. The size is
+    checked from the header, before pixels are read; Pillow's own bound of 178 million pixels
+    applies whatever ``max_pixels`` is.
 
     Raises :class:`PictureError`, one line without the file's name, for any other file, and
     :class:`ValueError` if ``max_pixels`` is below 1.
@@ -63,9 +78,12 @@ def open_picture(
 
 
 def open_with_alpha(
-    file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
+    file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, page: int = 0
 ) -> Decoded:
-    """Decode a picture as :func:`open_picture` does, and return its transparency too."""
+    """Decode a picture as :func:`open_picture` does, and return its transparency too.
+
+    ``page``: which page of a TIFF, counted from 0.
+    """
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be ≥ 1, got {max_pixels}")
     # warning filters are global: one thread at a time may change them
@@ -75,9 +93,11 @@ def open_with_alpha(
             with _opened(file) as source:
                 start = source.tell()
                 with Image.open(source, formats=FORMATS) as picture:
+                    seek_page(picture, page)
                     _check_size(picture, max_pixels)
                     _check_checksums(source, start)
-                    return _decode(picture)
+                    decoded = _decode(picture)
+                    return decoded._replace(pages=count_pages(picture, source, start))
         except PictureError:
             raise
         # a hostile file can make Pillow raise nearly anything

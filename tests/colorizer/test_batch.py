@@ -17,7 +17,8 @@ from PIL import Image
 
 from colorizer.base.errors import PictureError
 from colorizer.base.files import atomic_path
-from colorizer.batch import Job, Shard, choose_shard, find_jobs
+from colorizer.batch import Shard, choose_shard
+from colorizer.jobs import Job, find_jobs
 from tests.colorizer.drawing import draw
 
 NUM_GOOD = 12
@@ -157,8 +158,8 @@ def test_partial_files_are_not_coloured(tmp_path: Path) -> None:
     draw().save(tmp_path / "a.png")
     with atomic_path(tmp_path / "b.png") as partial:
         draw().save(partial)
-        assert [job.source for job in find_jobs(tmp_path, ".png")] == ["a.png"]
-    assert [job.source for job in find_jobs(tmp_path, ".png")] == ["a.png", "b.png"]
+        assert [job.source for job in find_jobs(tmp_path, ".png").jobs] == ["a.png"]
+    assert [job.source for job in find_jobs(tmp_path, ".png").jobs] == ["a.png", "b.png"]
 
 
 def test_pictures_are_coloured_again_only_with_other_options(
@@ -178,7 +179,7 @@ def test_pictures_are_coloured_again_only_with_other_options(
 def test_equal_stems_get_different_names(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.webp", ".hidden.png"):
         (tmp_path / name).touch()
-    targets = {job.source: job.target for job in find_jobs(tmp_path, ".png")}
+    targets = {job.source: job.target for job in find_jobs(tmp_path, ".png").jobs}
     assert targets == {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.webp": "b.png"}
 
 

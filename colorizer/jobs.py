@@ -1,0 +1,197 @@
+"""What an input folder holds: the sketches to colour, what isn't taken, and the outputs' names.
+
+The names depend on the set of sketches alone, so that every shard and every run agree on them. No
+two outputs share a name, not even on a disk that ignores case or stores accents otherwise.
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from colorizer.base.errors import ColorizerError, PictureError
+from colorizer.base.names import printable
+from colorizer.pictures.decoding import SUFFIXES
+
+JOURNALS = ".colorize*.jsonl"
+"""Marks a folder that this command writes to."""
+WRONG_SUFFIX = "not a picture by its ending"
+OUTPUT_FOLDER = "an output folder of this command"
+FOLDER_LINK = "a link to a folder, which isn't followed"
+_PAGE = re.compile(r"(.+)_\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One page of a sketch and its picture: paths relative to the input and the output folder."""
+
+    source: str
+    target: str
+    page_stem: str = ""
+    """The target of page 2 of 3 is this, then ``_02`` and the suffix."""
+    page: int = 1
+    """Counted from 1."""
+    pages: int = 1
+    """Of the file, as far as is known: 1 before its first page was decoded."""
+
+    def of_page(self, page: int, pages: int) -> "Job":
+        """The job for a page of this file, which has ``pages`` of them."""
+        if pages == 1:
+            return self
+        stem = self.page_stem or str(PurePosixPath(self.target).with_suffix(""))
+        target = name_page(stem, page, pages) + PurePosixPath(self.target).suffix
+        return replace(self, page=page, pages=pages, target=target, page_stem=stem)
+
+
+class Ignored(NamedTuple):
+    """A file or folder that isn't taken, relative to the input folder, and why."""
+
+    source: str
+    reason: str
+
+
+class Found(NamedTuple):
+    """What an input folder holds."""
+
+    jobs: list[Job]
+    """Every sketch, sorted by its name."""
+    ignored: list[Ignored]
+    """Files and folders that aren't taken, sorted; hidden ones aren't listed."""
+
+
+def name_page(stem: str, page: int, pages: int) -> str:
+    """``name_01``, without suffix: as many digits as the last page needs, two at least."""
+    return f"{stem}_{page:0{max(2, len(str(pages)))}}"
+
+
+def find_jobs(sources: Path, suffix: str, output: Path | None = None) -> Found:
+    """Every picture file below a folder by its suffix, sorted; the subfolders are kept.
+
+    Hidden files are left out: a killed writer's temporary files are hidden. The output folder and
+    those of earlier runs are left out where they lie in the input folder.
+
+    Raises :class:`PictureError` if there is no picture, and :class:`ColorizerError` if the output
+    folder is the input folder, or lies in it and holds other pictures than this command's.
+    """
+    if output is not None:
+        refuse_overwriting(sources, output)
+    found, ignored = [], []
+    for entry in _walk(sources, os.path.realpath(output) if output else None):
+        if isinstance(entry, Ignored):
+            ignored.append(entry)
+        elif _has_picture_suffix(entry):
+            found.append(entry)
+        elif not any(part.startswith(".") for part in PurePosixPath(entry).parts):
+            ignored.append(Ignored(entry, WRONG_SUFFIX))
+    if not found:
+        others = "".join(f"; {text}" for text in summarize(ignored))
+        raise PictureError(f"{sources}: no pictures ({', '.join(SUFFIXES)}){others}")
+    return Found(_name_targets(sorted(found), suffix), sorted(ignored))
+
+
+def refuse_overwriting(source: Path, target: Path) -> None:
+    """Raise :class:`ColorizerError` if both are the same file or folder, also through links."""
+    try:
+        is_same = source.samefile(target)
+    except OSError:  # one doesn't exist
+        return
+    if is_same:
+        kind = "folder" if source.is_dir() else "file"
+        raise ColorizerError(
+            f"{target}: the output is the input itself, which would be overwritten; choose another"
+            f" {kind} for -o"
+        )
+
+
+def summarize(ignored: Sequence[Ignored], *, max_names: int = 3) -> list[str]:
+    """A line for each reason: how many, and the first names."""
+    lines = []
+    for reason, count in Counter(entry.reason for entry in ignored).items():
+        names = [printable(entry.source) for entry in ignored if entry.reason == reason]
+        more = ", …" if count > max_names else ""
+        lines.append(f"{count} not taken: {reason} ({', '.join(names[:max_names])}{more})")
+    return lines
+
+
+def _has_picture_suffix(source: str) -> bool:
+    path = PurePosixPath(source)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _walk(sources: Path, output: str | None) -> Iterator[str | Ignored]:
+    """The paths of all files, relative to the folder, and the subfolders that aren't entered."""
+    unread: list[OSError] = []
+    for folder, subfolders, names in os.walk(sources, onerror=unread.append):
+        inside = Path(folder).relative_to(sources)
+        yield from ((inside / name).as_posix() for name in names)
+        for name in list(subfolders):
+            path = Path(folder, name)
+            if reason := _why_not_entered(path, output):
+                subfolders.remove(name)
+                yield Ignored((inside / name).as_posix(), reason)
+    for error in unread:
+        path = Path(os.fsdecode(error.filename))
+        if path == sources:
+            raise error
+        yield Ignored(path.relative_to(sources).as_posix(), f"can't be read: {error.strerror}")
+
+
+def _why_not_entered(folder: Path, output: str | None) -> str:
+    if folder.is_symlink():
+        return FOLDER_LINK
+    if next(folder.glob(JOURNALS), None):
+        return OUTPUT_FOLDER
+    if os.path.realpath(folder) != output:
+        return ""
+    if any(_has_picture_suffix(entry) for entry in _walk(folder, None) if isinstance(entry, str)):
+        raise ColorizerError(
+            f"{folder}: the output folder lies in the input folder and holds pictures that this"
+            " command didn't make; choose a new folder for -o"
+        )
+    return OUTPUT_FOLDER
+
+
+def _name_targets(sources: Sequence[str], suffix: str) -> list[Job]:
+    """A job for each source: named by its stem where that is unique, else by its whole name."""
+    folders = {_key(str(up)) for source in sources for up in PurePosixPath(source).parents}
+    stems = [str(PurePosixPath(source).with_suffix("")) for source in sources]
+    counts = Counter(map(_key, stems))
+    is_free = [counts[_key(stem)] == 1 and _key(stem + suffix) not in folders for stem in stems]
+    taken = {_key(stem) for stem, free in zip(stems, is_free, strict=True) if free}
+    bases = []
+    for source, stem, free in zip(sources, stems, is_free, strict=True):
+        base = stem if free else _first_free(source, taken, folders, suffix)
+        taken.add(_key(base))
+        bases.append(base)
+    # names that pages would have
+    numbered = {
+        match[1]
+        for key in (*taken, *(folder.removesuffix(suffix) for folder in folders))
+        if (match := _PAGE.fullmatch(key))
+    }
+    jobs = []
+    for source, base in zip(sources, bases, strict=True):
+        page_stem = base
+        if _key(base) in numbered:
+            page_stem = _first_free(source, taken | numbered, folders, suffix)
+            taken.add(_key(page_stem))
+        jobs.append(Job(source=source, target=base + suffix, page_stem=page_stem))
+    return jobs
+
+
+def _first_free(name: str, taken: set[str], folders: set[str], suffix: str) -> str:
+    """The name, or the first of ``name-2``, ``name-3`` … that is neither taken nor a folder's."""
+    candidate, number = name, 1
+    while _key(candidate) in taken or _key(candidate + suffix) in folders:
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
+
+
+def _key(name: str) -> str:
+    """Equal for names that some file systems don't tell apart."""
+    return unicodedata.normalize("NFC", name).casefold()
