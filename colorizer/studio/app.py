@@ -51,10 +51,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = ERRORS | {
 
 
 class ColouredFile(NamedTuple):
-    """A coloured picture's file, and whether its colours are mostly transparent."""
+    """A coloured picture's file, and what to know of it."""
 
     data: bytes
-    hides_its_colours: bool
+    hint: str | None
+    """The header ``X-Hint``."""
 
 
 def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
@@ -119,6 +120,9 @@ def add_routes(app: FastAPI) -> None:
         seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
         palette: Annotated[str | None, Query(description="#ff8800,#2244aa")] = None,
         line_strength: Annotated[float, Query(ge=0, le=MAX_LINE_STRENGTH)] = 1.0,
+        coloured: Annotated[
+            Literal["copy", "colour"], Query(description="a picture that is coloured already")
+        ] = "copy",
         layer: Annotated[Part, Query()] = "picture",
         kind: Annotated[Literal["png", "webp", "ora"], Query(alias="format")] = "png",
     ) -> Response:
@@ -126,15 +130,20 @@ def add_routes(app: FastAPI) -> None:
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
         options = ColorizeOptions(
-            clean=clean, opaque=opaque, seed=seed, palette=palette, line_strength=line_strength
+            clean=clean,
+            opaque=opaque,
+            seed=seed,
+            palette=palette,
+            line_strength=line_strength,
+            coloured=coloured,
         )
-        coloured = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
+        file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
         # header values are Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
-        if coloured.hides_its_colours:
-            headers["X-Hint"] = "paper-is-transparent"
-        return Response(coloured.data, media_type=MEDIA_TYPES[kind], headers=headers)
+        if file.hint:
+            headers["X-Hint"] = file.hint
+        return Response(file.data, media_type=MEDIA_TYPES[kind], headers=headers)
 
     @app.post("/palette", openapi_extra=PICTURE, responses=ERRORS)
     async def palette(
@@ -214,7 +223,10 @@ def draw(
 ) -> ColouredFile:
     """Colour a sketch's file, and encode the layer and format that were requested."""
     artwork = served.colorizer.draw(body, options, decoder=decoder)
-    return ColouredFile(artwork.encode(f".{kind}", layer), artwork.hides_its_colours)
+    hint = "paper-is-transparent" if artwork.hides_its_colours else None
+    if artwork.is_copy:
+        hint = "coloured-already"
+    return ColouredFile(artwork.encode(f".{kind}", layer), hint)
 
 
 def find_palette(body: bytes, count: int, decoder: DecoderProcess) -> list[str]:
