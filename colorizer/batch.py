@@ -303,7 +303,9 @@ class Batch:
         width, height = artwork.colour.size
         num_frames = decoded.pages.num_frames
         result = replace(
-            _make_result(job, "done", f"frame 1 of {num_frames}" if num_frames > 1 else ""),
+            _make_result(
+                job, "done", f"only frame 1 of {num_frames} is coloured" if num_frames > 1 else ""
+            ),
             width=width,
             height=height,
             sha256=hashlib.sha256(data).hexdigest(),

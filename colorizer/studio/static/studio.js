@@ -45,6 +45,7 @@ async function requestPicture(model, extra) {
   if (response.ok) {
     return {
       blob: await response.blob(), model: response.headers.get("X-Model"), hint: response.headers.get("X-Hint"),
+      pages: response.headers.get("X-Pages"), frames: response.headers.get("X-Frames"),
     };
   }
   const reason = await response.json().catch(() => ({}));
@@ -81,7 +82,9 @@ async function colour() {
       by("picture").scrollIntoView({ block: "nearest" });
     }
     const hint = first.hint ? " The sketch's paper is transparent, and so are its colours: fill transparent areas with white to see them." : "";
-    setStatus(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}`);
+    const pages = first.pages ? ` The file holds ${first.pages} pages: this is the first; the command colorize colours all.` : "";
+    const frames = first.frames ? ` The file holds ${first.frames} frames: this is the first.` : "";
+    setStatus(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}${pages}${frames}`);
   } catch (error) {
     if (mine === round) setStatus(`The sketch can't be coloured: ${error.message}`, true);
   }
@@ -125,7 +128,7 @@ async function download(extra) {
 function option(select, model) {
   const entry = document.createElement("option");
   entry.value = model.name;
-  entry.textContent = `${model.name} (${model.label})`;
+  entry.textContent = `${model.name} (${model.label})${model.note ? ", a toy" : ""}`;
   select.append(entry);
 }
 
@@ -134,6 +137,8 @@ function describe() {
   if (!chosen) return;
   const stale = chosen.is_stale ? "; the registry doesn't respond, so this is the version fetched before" : "";
   by("status").textContent = `${chosen.name}: ${chosen.label}, ${chosen.image_size} px${stale}`;
+  by("note").textContent = chosen.note ? `This model is ${chosen.note}.` : "";
+  by("note").hidden = !chosen.note;
   by("card").textContent = chosen.card;
   by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?${chosen.identity}`;
   for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
