@@ -218,11 +218,11 @@ def tell_of_pages(decoded: "Decoded", *, is_piped: bool) -> None:
     """Print which picture of a file with several is coloured."""
     num_pages, num_frames = decoded.pages
     if num_frames > 1:
-        print(f"note: frame 1 of {num_frames} is coloured, the others aren't", file=sys.stderr)
+        print(f"note: only frame 1 of {num_frames} is coloured", file=sys.stderr)
     if num_pages > 1 and is_piped:
         print(
-            f"note: page 1 of {num_pages} is coloured; with an output file all are, each in a file"
-            " of its own",
+            f"note: only page 1 of {num_pages} is coloured; with -o FILE, each gets a file of its"
+            " own",
             file=sys.stderr,
         )
 

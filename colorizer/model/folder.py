@@ -66,10 +66,7 @@ class ModelFolder:
     @property
     def note(self) -> str | None:
         """What its user should know: :data:`SAMPLE_NOTE`, if the folder says it was trained so."""
-        data = self.config.get("data")
-        source = data.get("source") if isinstance(data, dict) else None
-        name = source.get("source") if isinstance(source, dict) else None
-        return SAMPLE_NOTE if name == SAMPLE_SOURCE else None
+        return SAMPLE_NOTE if is_from_sample(self.config) else None
 
     def read_onnx(self) -> bytes:
         """Read the model file and check these bytes, so that what was checked is what runs.
@@ -95,6 +92,13 @@ class ModelFolder:
                 " the model as one file"
             )
         return data
+
+
+def is_from_sample(config: dict[str, Any]) -> bool:
+    """Whether a folder's config says that the model was trained on the drawn sample."""
+    data = config.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    return isinstance(source, dict) and source.get("source") == SAMPLE_SOURCE
 
 
 def open_model_folder(folder: Path, *, skip_onnx_checksum: bool = False) -> ModelFolder:

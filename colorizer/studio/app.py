@@ -14,6 +14,7 @@ from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.look.artwork import Part
 from colorizer.look.palette import MAX_COLOURS, find_main_colours
 from colorizer.pictures.decoder_process import DecoderProcess
+from colorizer.pictures.pages import Pages
 from colorizer.runtime import MAX_LINE_STRENGTH, ColorizeOptions
 from colorizer.studio.decoder_pool import DecoderPool, PoolBusyError
 from colorizer.studio.limits import Limits
@@ -51,11 +52,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = ERRORS | {
 
 
 class ColouredFile(NamedTuple):
-    """A coloured picture's file, and what to know of it."""
+    """A coloured picture's file, and what its user should know of it."""
 
     data: bytes
     hint: str | None
     """The header ``X-Hint``."""
+    pages: Pages
+    """Of the sketch's file; the first page or frame is coloured."""
 
 
 def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
@@ -126,7 +129,10 @@ def add_routes(app: FastAPI) -> None:
         layer: Annotated[Part, Query()] = "picture",
         kind: Annotated[Literal["png", "webp", "ora"], Query(alias="format")] = "png",
     ) -> Response:
-        """Colour the sketch in the body. The picture keeps its size and transparency."""
+        """Colour the sketch in the body. The picture keeps its size and transparency.
+
+        Of a file with several pages or frames, the first: ``X-Pages`` or ``X-Frames`` counts them.
+        """
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
         options = ColorizeOptions(
@@ -141,9 +147,12 @@ def add_routes(app: FastAPI) -> None:
         # header values are Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
-        if file.hint:
-            headers["X-Hint"] = file.hint
-        return Response(file.data, media_type=MEDIA_TYPES[kind], headers=headers)
+        if coloured.hint:
+            headers["X-Hint"] = coloured.hint
+        for name, number in zip(("X-Pages", "X-Frames"), coloured.pages, strict=True):
+            if number > 1:
+                headers[name] = str(number)
+        return Response(coloured.data, media_type=MEDIA_TYPES[kind], headers=headers)
 
     @app.post("/palette", openapi_extra=PICTURE, responses=ERRORS)
     async def palette(
@@ -222,11 +231,12 @@ def draw(
     decoder: DecoderProcess,
 ) -> ColouredFile:
     """Colour a sketch's file, and encode the layer and format that were requested."""
-    artwork = served.colorizer.draw(body, options, decoder=decoder)
+    decoded = served.colorizer.decode(body, decoder=decoder)
+    artwork = served.colorizer.draw_decoded(decoded, options)
     hint = "paper-is-transparent" if artwork.hides_its_colours else None
     if artwork.is_copy:
         hint = "coloured-already"
-    return ColouredFile(artwork.encode(f".{kind}", layer), hint)
+    return ColouredFile(artwork.encode(f".{kind}", layer), hint, decoded.pages)
 
 
 def find_palette(body: bytes, count: int, decoder: DecoderProcess) -> list[str]:

@@ -50,6 +50,7 @@ class Served:
             "has_variations": bool((config.get("noise") or {}).get("shapes")),
             "metrics": evaluation.get("generator") if isinstance(evaluation, dict) else None,
             "card": self.card,
+            "note": self.colorizer.model.note,
             "is_stale": self.is_stale,
         }
 

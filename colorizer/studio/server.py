@@ -58,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     models.start()
     for name in models.names:
         if served := models.get(name):
-            print(f"studio: {name} is {served.label}", flush=True)
+            note = served.colorizer.model.note
+            print(f"studio: {name} is {served.label}{f', {note}' if note else ''}", flush=True)
     for name, reason in models.load_errors.items():
         print(f"studio: no {name}: {reason}", file=sys.stderr, flush=True)
     limits = Limits(

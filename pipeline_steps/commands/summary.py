@@ -3,6 +3,7 @@
 Reads metrics/evaluation.json, metrics/training.json and data/prepared/dataset.json.
 """
 
+from colorizer.model.folder import SAMPLE_NOTE, SAMPLE_SOURCE
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import DATASET, EVALUATION_METRICS, TRAINING_METRICS
 from pipeline_steps.scores.table import format_evaluation
@@ -20,6 +21,8 @@ def main() -> None:
         f" best of {training['epochs']} epochs: {training['best_epoch']}\n"
     )
     print(format_evaluation(evaluation))
+    if (dataset["source"] or {}).get("source") == SAMPLE_SOURCE:
+        print(f"\nthis model is {SAMPLE_NOTE}")
     print(
         "\nlook at   reports/evaluate/random.png, reports/train/strips.png, reports/data/report.md"
         "\ncolour    .venv/bin/colorize sketch.png -o coloured.png, or make studio"

@@ -50,6 +50,7 @@ async function requestPicture(model, extra) {
   if (response.ok) {
     return {
       blob: await response.blob(), model: response.headers.get("X-Model"), hint: response.headers.get("X-Hint"),
+      pages: response.headers.get("X-Pages"), frames: response.headers.get("X-Frames"),
     };
   }
   const reason = await response.json().catch(() => ({}));
@@ -85,8 +86,11 @@ async function colour() {
       await by("after").decode().catch(() => {}); // its height is known only now
       by("picture").scrollIntoView({ block: "nearest" });
     }
+    const pages = first.pages ? ` The file holds ${first.pages} pages: this is the first; the command colorize colours all.` : "";
+    const frames = first.frames ? ` The file holds ${first.frames} frames: this is the first.` : "";
     const done = `Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
-    setStatus(first.hint === "coloured-already" ? HINTS[first.hint] : `${done}${HINTS[first.hint] ?? ""}`);
+    const hint = HINTS[first.hint] ?? "";
+    setStatus(`${first.hint === "coloured-already" ? hint : `${done}${hint}`}${pages}${frames}`);
   } catch (error) {
     if (mine === round) setStatus(`The sketch can't be coloured: ${error.message}`, true);
   }
@@ -130,7 +134,7 @@ async function download(extra) {
 function option(select, model) {
   const entry = document.createElement("option");
   entry.value = model.name;
-  entry.textContent = `${model.name} (${model.label})`;
+  entry.textContent = `${model.name} (${model.label})${model.note ? ", a toy" : ""}`;
   select.append(entry);
 }
 
@@ -139,6 +143,8 @@ function describe() {
   if (!chosen) return;
   const stale = chosen.is_stale ? "; the registry doesn't respond, so this is the version fetched before" : "";
   by("status").textContent = `${chosen.name}: ${chosen.label}, ${chosen.image_size} px${stale}`;
+  by("note").textContent = chosen.note ? `This model is ${chosen.note}.` : "";
+  by("note").hidden = !chosen.note;
   by("card").textContent = chosen.card;
   by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?${chosen.identity}`;
   for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
