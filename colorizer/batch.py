@@ -313,7 +313,9 @@ class Batch:
             return Outcome(_make_result(job, "failed", reason), stamp, more)
         width, height = artwork.colour.size
         num_frames = decoded.pages.num_frames
-        notes = [COPIED] * artwork.is_copy + [f"only frame 1 of {num_frames} is coloured"] * (num_frames > 1)
+        notes = [COPIED] * artwork.is_copy + [f"only frame 1 of {num_frames} is coloured"] * (
+            num_frames > 1
+        )
         status = "copied" if artwork.is_copy else "done"
         result = replace(
             _make_result(job, status, "; ".join(notes)),

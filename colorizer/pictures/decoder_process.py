@@ -1,8 +1,10 @@
 """A child process that decodes pictures for the runtime: a hostile file can crash only that.
 
-The child sets the limits of :mod:`colorizer.pictures.decoding_limits` on itself.
+The child sets the limits of :mod:`colorizer.pictures.decoding_limits` on itself. It wipes what it
+frees, so that nothing of a picture is left in it when the next one comes.
 """
 
+import gc
 import json
 import multiprocessing
 import os
@@ -22,6 +24,7 @@ from colorizer.pictures.decoding_limits import (
     decoding_bytes,
     limit_memory,
     time_limit,
+    wiped_memory,
 )
 from colorizer.pictures.pages import Pages
 
@@ -101,7 +104,8 @@ class DecoderProcess:
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._child.start()
+            with wiped_memory():
+                self._child.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         child_end.close()  # the child's exit is then an end of file here
@@ -141,12 +145,16 @@ def _request(
 
 def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
     limit_memory(decoding_bytes(max_pixels))
+    gc.disable()  # so that what is new is always in the youngest generation, collected below
     with suppress(EOFError, ConnectionError):  # the parent exited or closed its end
         while True:
             request, content = json.loads(connection.recv_bytes()), connection.recv_bytes()
             picture = Path(os.fsdecode(content)) if request["is_path"] else content
             with time_limit(limit_s):
                 _respond(connection, picture, max_pixels, request["page"])
+            # freed, it's wiped: the next picture may be another client's
+            del content, picture
+            gc.collect(0)  # Pillow's pictures refer to themselves
 
 
 def _respond(connection: Connection, picture: Path | bytes, max_pixels: int, page: int) -> None:

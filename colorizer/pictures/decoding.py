@@ -19,10 +19,11 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from colorizer.base.errors import PictureError
 from colorizer.pictures.pages import Pages, count_pages, seek_page
 from colorizer.pictures.png_checksums import check_png
+from colorizer.pictures.wholeness import load_wholly
 
 UInt8Array = npt.NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 SUFFIXES_OF_FORMATS = {
     "PNG": (".png", ".apng"),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -33,7 +34,7 @@ SUFFIXES_OF_FORMATS = {
     "AVIF": (".avif",),
     "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
 }
-SUFFIXES = tuple(suffix for name in FORMATS for suffix in SUFFIXES_OF_FORMATS.get(name, ()))
+SUFFIXES = tuple(suffix for name in FORMATS for suffix in SUFFIXES_OF_FORMATS[name])
 """Of the files that are taken from a folder, in lower case."""
 DEFAULT_MAX_PIXELS = 50_000_000
 MAX_SKETCH_PIXELS = 8192 * 8192
@@ -65,9 +66,10 @@ def open_picture(
 ) -> Image.Image:
     """Decode a picture wholly, the right way up, as 8-bit RGB.
 
-    Accepts PNG, JPEG, WEBP, BMP, TIFF and GIF. Deeper grey is scaled to 8 bits, transparency is
-    composited on white, a file of several pictures gives its first, and EXIF orientation is
-    applied. Colour profiles and gamma are not applied. A PNG's checksums are verified. The size is
+    Accepts PNG, JPEG, WEBP, BMP, TIFF, GIF, AVIF and JPEG 2000. Deeper grey is scaled to 8 bits,
+    transparency is composited on white, a file of several pictures gives its first, and EXIF
+    orientation is applied. Colour profiles and gamma are not applied. A PNG's checksums are
+    verified, and a picture of which the decoder didn't write every pixel is refused. The size is
     checked from the header, before pixels are read; Pillow's own bound of 178 million pixels
     applies whatever ``max_pixels`` is.
 
@@ -92,11 +94,13 @@ def open_with_alpha(
         try:
             with _opened(file) as source:
                 start = source.tell()
-                with Image.open(source, formats=FORMATS) as picture:
+                with _open_page(source, start) as picture:
                     seek_page(picture, page)
                     _check_size(picture, max_pixels)
                     _check_checksums(source, start)
-                    decoded = _decode(picture)
+                    raw_mode = _raw_mode(picture)
+                    load_wholly(picture, lambda: _open_page(source, start, picture.tell()))
+                    decoded = _to_rgb(picture, raw_mode)
                     return decoded._replace(pages=count_pages(picture, source, start))
         except PictureError:
             raise
@@ -114,6 +118,13 @@ def _opened(file: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
         yield io.BytesIO(file) if isinstance(file, bytes) else file
 
 
+def _open_page(source: BinaryIO, start: int, frame: int = 0) -> ImageFile.ImageFile:
+    source.seek(start)
+    picture = Image.open(source, formats=FORMATS)
+    picture.seek(frame)
+    return picture
+
+
 def _check_size(picture: Image.Image, max_pixels: int) -> None:
     width, height = picture.size
     if width < 1 or height < 1:
@@ -129,9 +140,7 @@ def _check_checksums(source: BinaryIO, start: int) -> None:
     source.seek(position)
 
 
-def _decode(picture: ImageFile.ImageFile) -> Decoded:
-    raw_mode = _raw_mode(picture)
-    picture.load()
+def _to_rgb(picture: ImageFile.ImageFile, raw_mode: str) -> Decoded:
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey_to_rgb(picture)
@@ -139,7 +148,7 @@ def _decode(picture: ImageFile.ImageFile) -> Decoded:
         _scale_transparent_sample(picture, raw_mode)
         rgba = picture.convert("RGBA")
         return Decoded(_over_white(rgba), rgba.getchannel("A"))
-    return Decoded(picture.convert("RGB"), None)
+    return Decoded(picture if picture.mode == "RGB" else picture.convert("RGB"), None)
 
 
 def _raw_mode(picture: ImageFile.ImageFile) -> str:

@@ -147,12 +147,12 @@ def add_routes(app: FastAPI) -> None:
         # header values are Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
-        if coloured.hint:
-            headers["X-Hint"] = coloured.hint
-        for name, number in zip(("X-Pages", "X-Frames"), coloured.pages, strict=True):
+        if file.hint:
+            headers["X-Hint"] = file.hint
+        for name, number in zip(("X-Pages", "X-Frames"), file.pages, strict=True):
             if number > 1:
                 headers[name] = str(number)
-        return Response(coloured.data, media_type=MEDIA_TYPES[kind], headers=headers)
+        return Response(file.data, media_type=MEDIA_TYPES[kind], headers=headers)
 
     @app.post("/palette", openapi_extra=PICTURE, responses=ERRORS)
     async def palette(

@@ -27,6 +27,7 @@ from colorizer.pictures.decoding_limits import (
     decoding_bytes,
     limit_memory,
     time_limit,
+    wiped_memory,
 )
 from pipeline_steps.base import signals
 from pipeline_steps.base.process_pool import count_cores, process_pool
@@ -158,7 +159,8 @@ def _pack_in_pool(
             while waiting and len(futures) < num_workers * CHUNKS_PER_WORKER:
                 chunk = waiting.popleft()
                 in_flight.append(chunk)
-                with signals.kept_from_children():  # the first submit starts the workers
+                # the first submit starts the workers
+                with signals.kept_from_children(), wiped_memory():
                     futures.append(_submit(pool, chunk))
             facts = futures[0].result()
             futures.popleft()

@@ -1,0 +1,158 @@
+"""Whether a decoder wrote every pixel of a picture: one that left some is refused.
+
+Pillow accepts a PNG or GIF whose compressed data ends early, and a TIFF of which libtiff understood
+a part. What wasn't written is then black, or whatever the memory held before: another client's
+picture, in a server. Proven are, by format:
+
+- PNG, GIF, BMP: the rows that are written last are filled with a colour before; where a row still
+  has it, the picture is decoded again with another colour, and must be the same;
+- JPEG 2000: decoded twice into two colours;
+- TIFF: every message of libtiff is damage; decompressors that may succeed without writing all are
+  run again into memory of two patterns (:mod:`colorizer.pictures.libtiff`); uncompressed strips or
+  tiles must cover the picture;
+- WEBP, AVIF: their libraries give a whole picture or an error. JPEG: libjpeg writes each pixel,
+  whatever is damaged.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from colorizer.base.errors import PictureError
+from colorizer.pictures.libtiff import damage_messages, is_written_wholly
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels."""
+
+_FILLS = (0xC95A00A5, 0x36A5FF5A)
+"""Colours that memory is filled with, as Pillow stores them: in 8-bit modes the lowest byte."""
+_DECODED_TWICE = "JPEG2000"
+_BY_LAST_ROWS = ("PNG", "GIF", "BMP")
+WHITE = 255
+_LAST_ROWS = 2
+"""The last row of an interlaced picture may be written before the one above it."""
+_TIFF_PLANAR = 284
+_WHOLE_OR_ERROR = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
+"""TIFF compressions whose decoder reports an error unless it wrote a whole strip."""
+_DAMAGED = (
+    "its picture data is damaged or incomplete; open it in another program and save it as PNG"
+)
+
+Reopen = Callable[[], AbstractContextManager[ImageFile.ImageFile]]
+
+
+class _Filled(NamedTuple):
+    box: Box
+    fill: int
+
+
+def load_wholly(picture: ImageFile.ImageFile, reopen: Reopen) -> None:
+    """Decode an opened picture as ``picture.load()`` does; ``reopen`` opens the same page again.
+
+    Raises :class:`PictureError` unless each pixel was written, and what Pillow raises. One thread
+    at a time.
+    """
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        _load_tiff(picture)
+    elif picture.format in _BY_LAST_ROWS or picture.format == _DECODED_TWICE:
+        rows = _load_filled(picture, _FILLS[0])
+        if _is_doubtful(picture, rows):
+            _compare(picture, reopen)
+    else:
+        picture.load()
+
+
+def _load_filled(picture: ImageFile.ImageFile, fill: int) -> list[_Filled]:
+    """Load into memory whose last written rows, or all, are filled; return what was filled."""
+    boxes, fill = _boxes_to_fill(picture), _fill_of_mode(picture.mode, fill)
+    prepare = picture.load_prepare
+
+    def prepare_filled() -> None:
+        prepare()
+        for box in boxes:
+            picture.im.paste(fill, box)
+
+    # Pillow calls it between making the memory and decoding into it
+    vars(picture)["load_prepare"] = prepare_filled
+    picture.load()
+    del vars(picture)["load_prepare"]  # it refers to the picture, which would never be freed
+    return [_Filled(box, fill) for box in boxes]
+
+
+def _fill_of_mode(mode: str, fill: int) -> int:
+    if mode == "1":
+        return WHITE if fill == _FILLS[1] else 0
+    if mode in ("L", "P"):
+        return fill & 0xFF
+    return fill & 0xFFFF if mode.startswith("I;16") else fill
+
+
+def _boxes_to_fill(picture: ImageFile.ImageFile) -> list[Box]:
+    extents = picture.tile[0].extents if picture.tile else None
+    left, top, right, bottom = extents or (0, 0, *picture.size)
+    if picture.format == _DECODED_TWICE:
+        return [(left, top, right, bottom)]
+    below_first = min(top + _LAST_ROWS, bottom)
+    above_last = max(bottom - _LAST_ROWS, top)
+    return [(left, top, right, below_first), (left, above_last, right, bottom)]
+
+
+def _is_doubtful(picture: ImageFile.ImageFile, filled: list[_Filled]) -> bool:
+    if picture.format == _DECODED_TWICE or picture.tell() > 0:
+        return True
+    for (left, top, right, bottom), fill in filled:
+        if bottom - top < _LAST_ROWS:
+            return True
+        row = Image.new(picture.mode, (right - left, 1), fill).tobytes()
+        if any(picture.crop((left, y, right, y + 1)).tobytes() == row for y in range(top, bottom)):
+            return True
+    return False
+
+
+def _compare(picture: ImageFile.ImageFile, reopen: Reopen) -> None:
+    with reopen() as again:
+        _load_filled(again, _FILLS[1])
+        if again.tobytes() != picture.tobytes():
+            raise PictureError(_DAMAGED)
+
+
+# --- TIFF ----------------------------------------------------------------------------------------
+
+
+def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
+    tiles = list(picture.tile)
+    if not any(tile.codec_name == "libtiff" for tile in tiles):
+        if not _is_covered(picture, tiles):
+            raise PictureError(_DAMAGED)
+        picture.load()
+        return
+    source, directory = picture.fp, picture.tag_v2._offset
+    assert source is not None, "an opened picture has its file"
+    assert directory is not None, "an opened TIFF has a directory"
+    if picture.info.get("compression") not in _WHOLE_OR_ERROR:
+        position = source.tell()
+        if not is_written_wholly(source, directory):
+            raise PictureError(_DAMAGED)
+        source.seek(position)
+    with damage_messages() as messages:
+        try:
+            picture.load()
+        except OSError:
+            messages.append("Pillow")
+    if messages:
+        raise PictureError(_DAMAGED)
+
+
+def _is_covered(picture: ImageFile.ImageFile, tiles: list[ImageFile._Tile]) -> bool:
+    """Whether uncompressed strips or tiles, which lie on a grid, cover each plane."""
+    planes: dict[str, set[Box]] = {}
+    for tile in tiles:
+        raw_mode = tile.args[0] if isinstance(tile.args, tuple) else ""
+        planes.setdefault(str(raw_mode), set()).add(tile.extents or (0, 0, *picture.size))
+    width, height = picture.size
+    areas = [sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) for boxes in planes.values()]
+    is_planar = getattr(picture, "tag_v2", {}).get(_TIFF_PLANAR, 1) == 2
+    num_planes = len(picture.getbands()) if is_planar else 1
+    return len(areas) == num_planes and all(area == width * height for area in areas)
