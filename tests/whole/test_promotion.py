@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 NAME = "sketch-colorizer"
-NUM_CONCURRENT = int(os.environ.get("COLORIZER_PROMOTIONS", "8"))
-KILLS = int(os.environ.get("COLORIZER_KILLS", "6"))
+NUM_CONCURRENT = int(os.environ.get("COLORIZER_PROMOTIONS", "5"))
+KILLS = int(os.environ.get("COLORIZER_KILLS", "4"))
 """Each runs the command once; 20 take five minutes."""
 LOCKED_S = 0.8
 """Roughly how long a promotion holds the lock; a larger value makes some kills come too late."""
