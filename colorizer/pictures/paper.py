@@ -1,0 +1,219 @@
+"""What of a picture is paper and what is ink: the paper's colour, light lines on dark, paint.
+
+Training and serving ask the same questions here, so they treat tinted paper, white on black and
+coloured pages alike. Ink is measured relative to the paper, whatever its tint: on paper of colour
+p, ink of density d leaves p · (1 − d). Light ink on dark paper is the same after inverting both.
+
+Shape legend: H×W pixels, 3 channels = red, green, blue. ``uint8`` 0..255, white paper = 255.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops
+
+from colorizer.pictures.decoding import WHITE
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.floating]
+
+MEASURED_SIDE_PX = 128
+"""Pictures are judged at this size: faster, and grain and coding noise are averaged out."""
+MAX_LINE_PX = 6
+"""At that size; whatever is narrower is a line, and wider is painted."""
+DARK_PAPER = 96
+"""Paper whose grey level is below this is drawn on in light."""
+MIN_DARK_PAPER_SHARE = 0.5
+"""Of the picture; a dark picture with less of one level is no drawing on dark paper."""
+PAPER_RANGE = 24
+"""Levels (0..255) that a paper's own pixels differ from its colour, at most."""
+CLEAR_CHROMA = 28
+"""Max − min of RGB, relative to the paper, from which a pixel counts as coloured."""
+SATURATED_CHROMA = 112
+"""From here a colour isn't an old paper's or a faded ink's any more."""
+SAME_HUE_DEGREES = 35
+"""Hues so near the most frequent one count as the same: sepia, and one pencil."""
+TINTED_CHROMA = 12
+"""Paper with less chroma has no hue."""
+MIN_COLOURED_SHARE = 0.02
+"""Of the picture: painted in saturated colours, or in several hues, from which it's coloured."""
+MIN_PAINTED_SHARE = 0.15
+"""Of the picture: painted in one faint colour, from which it's coloured; not in the paper's hue."""
+
+_BIN_WIDTH = 8
+_NUM_BINS = 256 // _BIN_WIDTH
+HUE_BIN_DEGREES = 5
+NUM_HUE_BINS = 360 // HUE_BIN_DEGREES
+
+
+class Paper(NamedTuple):
+    """The colour of a picture's paper."""
+
+    colour: tuple[int, int, int]
+    """Red, green, blue; each 0..255."""
+    share: float
+    """0..1: the part of the picture that has this colour, within ``PAPER_RANGE``."""
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether one would draw on it in light."""
+        red, green, blue = self.colour
+        return (299 * red + 587 * green + 114 * blue) // 1000 < DARK_PAPER
+
+    @property
+    def hue(self) -> float | None:
+        """Of its tint (of the inverted tint, if it's dark) in degrees, −180..180; None: neutral."""
+        colour = np.array(self.colour, np.uint8)
+        hue, chroma = _hue_and_chroma(WHITE - colour if self.is_dark else colour)
+        return float(hue) if chroma >= TINTED_CHROMA else None
+
+
+class Page(NamedTuple):
+    """What a picture is, as :func:`look_at` measures it."""
+
+    paper: Paper
+    mean_chroma: float
+    """Mean max − min of RGB (0..255) without lines, relative to the paper: how much is painted."""
+    saturated_share: float
+    """0..1: the part of the picture painted in saturated colours."""
+    other_hues_share: float
+    """0..1: the part of the picture painted in other hues than the most frequent one."""
+    painted_share: float
+    """0..1: the part of the picture painted in other hues than the paper's own."""
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether it is painted in colours; sepia, tinted paper and coloured lines are not."""
+        return (
+            max(self.saturated_share, self.other_hues_share) >= MIN_COLOURED_SHARE
+            or self.painted_share >= MIN_PAINTED_SHARE
+        )
+
+    @property
+    def is_light_on_dark(self) -> bool:
+        """Whether it is a drawing in light on dark paper; a coloured night scene is not."""
+        return (
+            self.paper.is_dark and self.paper.share >= MIN_DARK_PAPER_SHARE and not self.is_coloured
+        )
+
+
+def look_at(rgb: Image.Image) -> Page:
+    """Judge an RGB picture of any size, composited on white if it was transparent.
+
+    Raises :class:`ValueError` for another mode.
+    """
+    small = reduced(rgb)
+    paper = find_paper(small)
+    painted = without_lines(on_white(small, paper))
+    hue, chroma = _hue_and_chroma(painted)
+    is_painted = chroma >= CLEAR_CHROMA
+    hue, painted_chroma = hue[is_painted], chroma[is_painted]
+    is_other = ~_is_near(hue, _main_hue(hue, painted_chroma))
+    is_not_paper = ~_is_near(hue, paper.hue) if paper.hue is not None else np.ones_like(is_other)
+    return Page(
+        paper=paper,
+        mean_chroma=float(chroma.mean()),
+        saturated_share=float((chroma >= SATURATED_CHROMA).mean()),
+        other_hues_share=float(is_other.sum() / chroma.size),
+        painted_share=float(is_not_paper.sum() / chroma.size),
+    )
+
+
+def reduced(rgb: Image.Image, side: int = MEASURED_SIDE_PX) -> Image.Image:
+    """A picture of at most ``side`` px, by averaging. Raises :class:`ValueError` unless RGB."""
+    if rgb.mode != "RGB":
+        raise ValueError(f"need a picture of mode RGB, got {rgb.mode}")
+    scale = side / max(rgb.size)
+    if scale >= 1:
+        return rgb
+    width, height = (max(1, round(length * scale)) for length in rgb.size)
+    return rgb.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def find_paper(rgb: Image.Image) -> Paper:
+    """The most frequent colour of an RGB picture, with its neighbours: grain doesn't matter.
+
+    Costs time by the pixel: give it a :func:`reduced` picture.
+    """
+    pixels = np.asarray(rgb).reshape(-1, 3)
+    bins = (pixels // _BIN_WIDTH).astype(np.int64) @ (_NUM_BINS**2, _NUM_BINS, 1)
+    counts = np.bincount(bins, minlength=_NUM_BINS**3).reshape((_NUM_BINS,) * 3)
+    for axis in range(3):  # a colour at a bin's edge falls into both sides of it
+        padded = np.pad(counts, [(1, 1) if each == axis else (0, 0) for each in range(3)])
+        below, middle, above = (
+            padded.take(range(start, start + _NUM_BINS), axis) for start in range(3)
+        )
+        counts = below + 2 * middle + above
+    middle_of_bin = np.array(np.unravel_index(counts.argmax(), counts.shape)) * _BIN_WIDTH + 4
+    is_near = (np.abs(pixels - middle_of_bin) <= _BIN_WIDTH * 3 // 2).all(axis=1)
+    colour = np.rint(np.median(pixels[is_near], axis=0)).astype(int)
+    share = (np.abs(pixels - colour) <= PAPER_RANGE).all(axis=1).mean()
+    red, green, blue = colour.tolist()
+    return Paper((red, green, blue), float(share))
+
+
+def on_white(rgb: Image.Image, paper: Paper) -> Image.Image:
+    """The same ink on white paper, RGB: the paper's colour divided out, dark paper inverted first.
+
+    What is lighter than the paper becomes white. Unchanged for white paper.
+    """
+    table: list[int] = []
+    for level in paper.colour:
+        below = max(1, WHITE - level if paper.is_dark else level)
+        values = range(WHITE, -1, -1) if paper.is_dark else range(WHITE + 1)
+        table += [min(WHITE, round(WHITE * value / below)) for value in values]
+    return rgb.point(table)
+
+
+def ink(rgb: Image.Image, paper: Paper | None = None) -> UInt8Array:
+    """How far each pixel is from paper of any tint: H×W, 0 on paper, 255 black (or the reverse).
+
+    A coloured ink counts by the channel that it darkens most. ``paper`` is found if it isn't given.
+    """
+    paper = paper or find_paper(reduced(rgb))
+    red, green, blue = on_white(rgb, paper).split()
+    return np.asarray(ImageChops.invert(ImageChops.darker(ImageChops.darker(red, green), blue)))
+
+
+def without_lines(on_white_paper: Image.Image) -> UInt8Array:
+    """A :func:`reduced` picture on white paper → H×W×3 without its lines (a closing)."""
+    pixels = np.asarray(on_white_paper)
+    for extreme in (np.maximum, np.minimum):
+        for axis in (0, 1):
+            pixels = _extreme_along(pixels, axis, extreme)
+    return pixels
+
+
+def _extreme_along(pixels: UInt8Array, axis: int, extreme: np.ufunc) -> UInt8Array:
+    """Each pixel's maximum or minimum with its neighbours along an axis; the border is repeated."""
+    reach = MAX_LINE_PX // 2
+    width = [(reach, reach) if each == axis else (0, 0) for each in range(pixels.ndim)]
+    padded = np.swapaxes(np.pad(pixels, width, mode="edge"), 0, axis)
+    length = pixels.shape[axis]
+    result = padded[:length].copy()
+    for start in range(1, 2 * reach + 1):
+        extreme(result, padded[start : start + length], out=result)
+    return np.swapaxes(result, 0, axis)
+
+
+def _hue_and_chroma(pixels: UInt8Array) -> tuple[FloatArray, npt.NDArray[np.int16]]:
+    """…×3 RGB → hue in degrees, −180..180, and max − min of RGB, 0..255."""
+    red, green, blue = np.moveaxis(pixels.astype(np.int16), -1, 0)
+    high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    hue: FloatArray = np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue))
+    return hue, high - low
+
+
+def _main_hue(hue: FloatArray, chroma: npt.NDArray[np.int16]) -> float:
+    """The hue in degrees around which most of the chroma lies; 0 for no pixels."""
+    bins = np.floor((hue + 180) / HUE_BIN_DEGREES).astype(int) % NUM_HUE_BINS
+    weights = np.bincount(bins, chroma, minlength=NUM_HUE_BINS)
+    reach = SAME_HUE_DEGREES // HUE_BIN_DEGREES
+    around = np.sum([np.roll(weights, step) for step in range(-reach, reach + 1)], axis=0)
+    return float((np.argmax(around) + 0.5) * HUE_BIN_DEGREES - 180)
+
+
+def _is_near(hue: FloatArray, other: float) -> npt.NDArray[np.bool_]:
+    near: npt.NDArray[np.bool_] = np.abs((hue - other + 180) % 360 - 180) <= SAME_HUE_DEGREES
+    return near
