@@ -143,7 +143,7 @@ class Colorizer:
         from colorizer.look.artwork import Artwork
         from colorizer.look.upscaling import spread_colours
 
-        grey = sketch.lines.convert("L")
+        grey = sketch.grey
         square, placement = fit_sketch(grey, self.model.image_size)
         noise = None if options.seed is None else self.session.draw_noise([options.seed])
         coloured = np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))

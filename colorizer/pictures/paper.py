@@ -7,6 +7,7 @@ p, ink of density d leaves p · (1 − d). Light ink on dark paper is the same a
 Shape legend: H×W pixels, 3 channels = red, green, blue. ``uint8`` 0..255, white paper = 255.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,15 +20,22 @@ UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating]
 
 MEASURED_SIDE_PX = 128
-"""Pictures are judged at this size: faster, and grain and coding noise are averaged out."""
+"""Pictures are judged at the area of this square: faster, and grain and coding noise vanish."""
 MAX_LINE_PX = 6
 """At that size; whatever is narrower is a line, and wider is painted."""
 DARK_PAPER = 96
 """Paper whose grey level is below this is drawn on in light."""
 MIN_DARK_PAPER_SHARE = 0.5
 """Of the picture; a dark picture with less of one level is no drawing on dark paper."""
+MIN_LIGHT_PAPER_SHARE = 0.25
+MAX_LIGHTER_SHARE = 0.1
+"""Of the picture; with more that is lighter than its most frequent colour, this isn't its paper."""
 PAPER_RANGE = 24
 """Levels (0..255) that a paper's own pixels differ from its colour, at most."""
+FILLED_INK = 64
+"""Ink (0..255) that is left without lines, from which a pixel is filled."""
+MAX_FILLED_SHARE = 0.25
+"""Of the picture; with more that is filled in light, it's no drawing on dark paper."""
 CLEAR_CHROMA = 28
 """Max − min of RGB, relative to the paper, from which a pixel counts as coloured."""
 SATURATED_CHROMA = 112
@@ -54,6 +62,8 @@ class Paper(NamedTuple):
     """Red, green, blue; each 0..255."""
     share: float
     """0..1: the part of the picture that has this colour, within ``PAPER_RANGE``."""
+    lighter_share: float
+    """0..1: the part of the picture that is lighter by more than that: in any channel."""
 
     @property
     def is_dark(self) -> bool:
@@ -73,6 +83,8 @@ class Page(NamedTuple):
     """What a picture is, as :func:`look_at` measures it."""
 
     paper: Paper
+    filled_share: float
+    """0..1: the part of the picture that is neither paper nor lines."""
     mean_chroma: float
     """Mean max − min of RGB (0..255) without lines, relative to the paper: how much is painted."""
     saturated_share: float
@@ -94,18 +106,34 @@ class Page(NamedTuple):
     def is_light_on_dark(self) -> bool:
         """Whether it is a drawing in light on dark paper; a coloured night scene is not."""
         return (
-            self.paper.is_dark and self.paper.share >= MIN_DARK_PAPER_SHARE and not self.is_coloured
+            self.paper.is_dark
+            and self.paper.share >= MIN_DARK_PAPER_SHARE
+            and self.filled_share <= MAX_FILLED_SHARE
+            and not self.is_coloured
+        )
+
+    @property
+    def is_on_light_paper(self) -> bool:
+        """Whether it is drawn on light paper of one colour; a photo or painting is not."""
+        return (
+            not self.paper.is_dark
+            and self.paper.share >= MIN_LIGHT_PAPER_SHARE
+            and self.paper.lighter_share <= MAX_LIGHTER_SHARE
+            and not self.is_coloured
         )
 
 
-def look_at(rgb: Image.Image) -> Page:
-    """Judge an RGB picture of any size, composited on white if it was transparent.
+def look_at(rgb: Image.Image, alpha: Image.Image | None = None) -> Page:
+    """Judge an RGB picture of any size, composited on white where ``alpha`` (mode L) is low.
 
     Raises :class:`ValueError` for another mode.
     """
     small = reduced(rgb)
     paper = find_paper(small)
     painted = without_lines(on_white(small, paper))
+    is_filled = painted.min(axis=-1) <= WHITE - FILLED_INK
+    if alpha is not None:  # transparent pixels are paper, also where the rest is dark
+        is_filled &= np.asarray(alpha.resize(small.size, Image.Resampling.BOX)) > WHITE // 2
     hue, chroma = _hue_and_chroma(painted)
     is_painted = chroma >= CLEAR_CHROMA
     hue, painted_chroma = hue[is_painted], chroma[is_painted]
@@ -113,6 +141,7 @@ def look_at(rgb: Image.Image) -> Page:
     is_not_paper = ~_is_near(hue, paper.hue) if paper.hue is not None else np.ones_like(is_other)
     return Page(
         paper=paper,
+        filled_share=float(is_filled.mean()),
         mean_chroma=float(chroma.mean()),
         saturated_share=float((chroma >= SATURATED_CHROMA).mean()),
         other_hues_share=float(is_other.sum() / chroma.size),
@@ -121,10 +150,13 @@ def look_at(rgb: Image.Image) -> Page:
 
 
 def reduced(rgb: Image.Image, side: int = MEASURED_SIDE_PX) -> Image.Image:
-    """A picture of at most ``side`` px, by averaging. Raises :class:`ValueError` unless RGB."""
+    """A picture of about ``side``² px at most, by averaging.
+
+    Raises :class:`ValueError` for another mode than RGB.
+    """
     if rgb.mode != "RGB":
         raise ValueError(f"need a picture of mode RGB, got {rgb.mode}")
-    scale = side / max(rgb.size)
+    scale = side / math.sqrt(rgb.width * rgb.height)
     if scale >= 1:
         return rgb
     width, height = (max(1, round(length * scale)) for length in rgb.size)
@@ -140,17 +172,18 @@ def find_paper(rgb: Image.Image) -> Paper:
     bins = (pixels // _BIN_WIDTH).astype(np.int64) @ (_NUM_BINS**2, _NUM_BINS, 1)
     counts = np.bincount(bins, minlength=_NUM_BINS**3).reshape((_NUM_BINS,) * 3)
     for axis in range(3):  # a colour at a bin's edge falls into both sides of it
-        padded = np.pad(counts, [(1, 1) if each == axis else (0, 0) for each in range(3)])
-        below, middle, above = (
-            padded.take(range(start, start + _NUM_BINS), axis) for start in range(3)
-        )
-        counts = below + 2 * middle + above
+        along = np.moveaxis(counts, axis, 0)
+        summed = 2 * along
+        summed[1:] += along[:-1]
+        summed[:-1] += along[1:]
+        counts = np.moveaxis(summed, 0, axis)
     middle_of_bin = np.array(np.unravel_index(counts.argmax(), counts.shape)) * _BIN_WIDTH + 4
     is_near = (np.abs(pixels - middle_of_bin) <= _BIN_WIDTH * 3 // 2).all(axis=1)
     colour = np.rint(np.median(pixels[is_near], axis=0)).astype(int)
     share = (np.abs(pixels - colour) <= PAPER_RANGE).all(axis=1).mean()
+    lighter_share = (pixels > colour + PAPER_RANGE).any(axis=1).mean()
     red, green, blue = colour.tolist()
-    return Paper((red, green, blue), float(share))
+    return Paper((red, green, blue), float(share), float(lighter_share))
 
 
 def on_white(rgb: Image.Image, paper: Paper) -> Image.Image:

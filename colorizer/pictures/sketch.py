@@ -1,5 +1,8 @@
 """A decoded picture → line art as the model was trained on: dark lines on white.
 
+Training and serving both take a picture's :attr:`Sketch.grey`, so the model is served what it was
+trained on: light lines on dark are turned around, and the paper's tint is divided out.
+
 Shape legend: H×W pixels. ``uint8`` 0..255, white paper = 255.
 """
 
@@ -10,11 +13,10 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFilter
 
 from colorizer.pictures.decoding import WHITE, Decoded
+from colorizer.pictures.paper import look_at, on_white
 
 UInt8Array = npt.NDArray[np.uint8]
 
-DARK_PAPER = 96
-"""A picture whose median grey level is below this is drawn in light on dark."""
 BACKGROUND_SIDE_PX = 256
 """The paper's shading is estimated at this size: it is smooth, and lines are thin."""
 PAPER_LEVEL, INK_LEVEL = 0.92, 0.45
@@ -25,9 +27,15 @@ class Sketch(NamedTuple):
     """Line art, ready to be coloured."""
 
     lines: Image.Image
-    """RGB, dark on white; multiplied over the colours."""
+    """RGB, dark on the paper's own tint; multiplied over the colours."""
+    grey: Image.Image
+    """Mode L, dark on white: what the model sees, in training too."""
     alpha: Image.Image | None
     """Grey, 255 = opaque; None for a picture without transparency."""
+    was_light_on_dark: bool = False
+    """Whether it was turned around."""
+    is_coloured: bool = False
+    """Whether the picture is painted in colours already; it isn't turned around then."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -36,27 +44,41 @@ class Sketch(NamedTuple):
 
 
 def to_sketch(decoded: Decoded, *, clean: bool = False, opaque: bool = False) -> Sketch:
-    """Invert white on black; with ``clean``, turn a photo or scan into line art.
+    """Turn light on dark around; with ``clean``, turn a photo or scan into line art.
 
     ``opaque`` drops the alpha: the decoded RGB is composited on white already.
     """
-    lines = decoded.rgb
-    if is_inverted(lines):
-        lines = ImageChops.invert(lines)
+    page = look_at(decoded.rgb, decoded.alpha)
+    lines = dark_on_white = decoded.rgb
+    if page.is_light_on_dark or page.is_on_light_paper:
+        dark_on_white = on_white(decoded.rgb, page.paper)
+    if page.is_light_on_dark:
+        lines = turn_around(ImageChops.invert(dark_on_white))  # keeps the ink's hue
         if decoded.alpha is not None:  # transparent pixels are paper
-            lines.paste((WHITE, WHITE, WHITE), mask=ImageChops.invert(decoded.alpha))
+            transparent = ImageChops.invert(decoded.alpha)
+            for picture in (lines, dark_on_white):
+                picture.paste((WHITE, WHITE, WHITE), mask=transparent)
+    grey = dark_on_white.convert("L")
     if clean:
-        lines = clean_lines(lines.convert("L")).convert("RGB")
-    return Sketch(lines, None if opaque else decoded.alpha)
+        grey = clean_lines(grey)
+        lines = grey.convert("RGB")
+    return Sketch(
+        lines=lines,
+        grey=grey,
+        alpha=None if opaque else decoded.alpha,
+        was_light_on_dark=page.is_light_on_dark,
+        is_coloured=page.is_coloured,
+    )
 
 
-def is_inverted(rgb: Image.Image) -> bool:
-    """Whether the median of a picture, composited on white, is dark.
-
-    Transparent pixels count as white, so black lines on a transparent page aren't inverted.
-    """
-    cumulated = np.array(rgb.convert("L").histogram()).cumsum()
-    return int(np.searchsorted(cumulated, cumulated[-1] / 2)) < DARK_PAPER
+def turn_around(rgb: Image.Image) -> Image.Image:
+    """Light ↔ dark, each pixel's hue kept: HSL lightness L → 1 − L. Grey v → 255 − v, exactly."""
+    red, green, blue = rgb.split()
+    high = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    low = ImageChops.darker(ImageChops.darker(red, green), blue)
+    # v + 255 − high − low lies in 0..255, so arithmetic modulo 256 is exact
+    shift = ImageChops.subtract_modulo(ImageChops.invert(high), low)
+    return Image.merge("RGB", [ImageChops.add_modulo(each, shift) for each in (red, green, blue)])
 
 
 def clean_lines(grey: Image.Image) -> Image.Image:

@@ -61,7 +61,7 @@ def test_transparent_line_art_is_coloured_like_line_art_on_white(colorizer: Colo
 
 
 def test_white_on_black_is_coloured_as_black_on_white(colorizer: Colorizer) -> None:
-    sketch = draw(120, 90)
+    sketch = draw(120, 90).convert("L")
     inverted = colorizer(png(ImageOps.invert(sketch)))
     assert np.array_equal(np.asarray(inverted), np.asarray(colorizer(png(sketch))))
 

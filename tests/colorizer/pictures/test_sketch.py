@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from colorizer.pictures.decoding import Decoded, open_with_alpha
-from colorizer.pictures.sketch import clean_lines, is_inverted, to_sketch
+from colorizer.pictures.sketch import clean_lines, to_sketch
 from tests.colorizer.drawing import draw, ink_alone, png
 
 
@@ -37,10 +37,54 @@ def test_only_grey_pictures_are_accepted() -> None:
         clean_lines(draw())
 
 
-def test_inversion_is_detected_from_visible_pixels_only() -> None:
-    drawing = draw(200, 150)
-    assert not is_inverted(drawing)
-    assert is_inverted(ImageOps.invert(drawing))
+def test_light_on_dark_becomes_exactly_the_drawing_that_it_was() -> None:
+    drawing = draw(200, 150).convert("L").convert("RGB")
+    sketch = to_sketch(Decoded(ImageOps.invert(drawing), None))
+    assert sketch.was_light_on_dark
+    assert sketch.lines.tobytes() == drawing.tobytes()
+    assert sketch.grey.tobytes() == drawing.convert("L").tobytes()
+
+
+def test_white_on_a_dark_tint_becomes_dark_on_white() -> None:
+    drawing = draw(200, 150).convert("L")
+    sketch = to_sketch(Decoded(ImageOps.colorize(drawing, "white", (24, 48, 120)), None))
+    for picture in (sketch.grey, sketch.lines.convert("L")):
+        difference = np.asarray(picture).astype(int) - np.asarray(drawing)
+        assert np.abs(difference).max() <= 2
+
+
+def test_coloured_lines_keep_their_hue_when_they_are_turned_around() -> None:
+    black = Image.new("RGB", (200, 150))
+    ImageDraw.Draw(black).line((0, 75, 200, 75), fill=(255, 120, 120), width=3)
+    sketch = to_sketch(Decoded(black, None))
+    assert sketch.was_light_on_dark
+    assert sketch.lines.getpixel((0, 0)) == (255, 255, 255)
+    assert sketch.lines.getpixel((100, 75)) == (135, 0, 0)
+
+
+def test_the_model_sees_no_tint_of_the_paper_but_the_lines_keep_it() -> None:
+    drawing = draw(200, 150).convert("L")
+    tinted = ImageOps.colorize(drawing, "black", (250, 225, 170))
+    sketch = to_sketch(Decoded(tinted, None))
+    assert np.abs(np.asarray(sketch.grey).astype(int) - np.asarray(drawing)).max() <= 2
+    assert sketch.lines.tobytes() == tinted.tobytes()
+
+
+def test_a_photos_levels_are_not_stretched() -> None:
+    noise = np.random.default_rng(1).uniform(0, 255, (12, 18)).astype(np.uint8)
+    photo = Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC)
+    assert to_sketch(Decoded(photo.convert("RGB"), None)).grey.tobytes() == photo.tobytes()
+
+
+def test_a_coloured_night_scene_is_not_turned_around() -> None:
+    scene = Image.new("RGB", (300, 200), (12, 16, 48))
+    brush = ImageDraw.Draw(scene)
+    brush.ellipse((220, 20, 270, 70), fill=(236, 224, 150))
+    brush.rectangle((40, 80, 120, 170), fill=(90, 34, 30))
+    sketch = to_sketch(Decoded(scene, None))
+    assert sketch.is_coloured
+    assert not sketch.was_light_on_dark
+    assert sketch.lines.tobytes() == scene.tobytes()
 
 
 def test_black_lines_on_transparency_are_not_inverted() -> None:
