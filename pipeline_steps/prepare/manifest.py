@@ -36,6 +36,8 @@ class ManifestRow:
     width: int | None
     """Of one half, in pixels, in the archive."""
     height: int | None
+    sketch_turned: bool | None
+    """Whether the sketch was in light on dark and was turned around; None unless it was read."""
     verdict: Verdict
     reason: str
     """``kind`` or ``kind: detail``; empty if accepted."""
@@ -73,6 +75,7 @@ def manifest_rows(
                 row=indices.get(number),
                 width=facts.width,
                 height=facts.height,
+                sketch_turned=facts.sketch_turned,
                 verdict="rejected" if reason else "accepted",
                 reason=reason,
             )
@@ -91,6 +94,7 @@ def _leftover_row(leftover: Leftover) -> ManifestRow:
         row=None,
         width=None,
         height=None,
+        sketch_turned=None,
         verdict=leftover.verdict,
         reason=leftover.reason,
     )
@@ -109,6 +113,11 @@ def count_pairs(rows: Sequence[ManifestRow]) -> dict[Split, int]:
     """Count accepted pairs by split."""
     counts = Counter(row.split for row in rows if row.verdict == "accepted")
     return {split: counts[split] for split in SPLITS}
+
+
+def count_turned(rows: Sequence[ManifestRow]) -> int:
+    """Count accepted pairs whose sketch was turned around."""
+    return sum(row.verdict == "accepted" and row.sketch_turned is True for row in rows)
 
 
 def count_verdicts(rows: Sequence[ManifestRow]) -> dict[Verdict, int]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from colorizer.base.errors import PictureError
-from colorizer.pictures.decoding import open_picture
+from colorizer.pictures.decoding import Decoded, open_with_alpha
+from colorizer.pictures.sketch import to_sketch
 from colorizer.pictures.squares import fit_sketch, fit_square
 from pipeline_steps.pairs.packed import UInt8Array, pack
 from pipeline_steps.prepare.checks import check_chroma, check_content, check_shapes
@@ -25,6 +26,8 @@ class PairFacts(MemberHashes):
     width: int | None = None
     height: int | None = None
     reason: str = ""
+    sketch_turned: bool | None = None
+    """Whether the sketch was in light on dark; None unless it was read."""
     fingerprint: Fingerprint | None = None
     colours: ColourSums | None = None
 
@@ -38,14 +41,16 @@ def pack_pair(
     """
     facts = PairFacts()
     try:
-        decode = partial(open_picture, max_pixels=rules.max_picture_pixels)
+        decode = partial(open_with_alpha, max_pixels=rules.max_picture_pixels)
         pictures = read_pictures(archive, pair, rules, decode, facts)
         facts.width, facts.height = pictures.colour.size
         check_shapes(pictures)
-        check_chroma(pictures)
+        sketch = to_sketch(Decoded(pictures.sketch, pictures.sketch_alpha))
+        facts.sketch_turned = sketch.was_light_on_dark
+        check_chroma(pictures, sketch)
         colour, _ = fit_square(pictures.colour, rules.image_size)
-        sketch, _ = fit_sketch(pictures.sketch, rules.image_size)
-        packed = pack(colour, sketch)
+        grey, _ = fit_sketch(sketch.grey, rules.image_size)
+        packed = pack(colour, grey)
         check_content(pictures, packed)
     except (RejectedError, PictureError) as error:
         facts.reason = str(error)

@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 from PIL import Image
 
 from colorizer.base.errors import PictureError
+from colorizer.pictures.decoding import Decoded
 from pipeline_steps.prepare.pairing import ListedPair, Member
 
 SketchSide = Literal["left", "right"]
-Decode = Callable[[bytes], Image.Image]
+Decode = Callable[[bytes], Decoded]
 
 MAX_BYTES_PER_PIXEL = 8
 """Uncompressed, 4 samples of 16 bits: no picture file has a reason to be larger."""
@@ -49,10 +50,14 @@ class PairRules:
 
 
 class PicturePair(NamedTuple):
-    """A colour picture (RGB) and its sketch (RGB), as large as the archive has them."""
+    """A colour picture and its sketch, as large as the archive has them."""
 
     colour: Image.Image
+    """RGB, composited on white."""
     sketch: Image.Image
+    """RGB, composited on white: on paper of any tint, also in light on dark."""
+    sketch_alpha: Image.Image | None = None
+    """Mode L, 255 = opaque; None for a sketch without transparency."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,12 +85,12 @@ def read_pictures(
         return _split_picture(decode(data), rules.sketch_side)
     sketch_data = _read_member(archive, pair.sketch_member, rules.max_picture_pixels)
     hashes.sketch_sha256 = hashlib.sha256(sketch_data).hexdigest()
-    colour = decode(data)
+    colour = decode(data).rgb
     try:
         sketch = decode(sketch_data)
     except PictureError as error:
         raise RejectedError(f"sketch {error}") from None
-    return PicturePair(colour, sketch)
+    return PicturePair(colour, sketch.rgb, sketch.alpha)
 
 
 def _read_member(archive: zipfile.ZipFile, member: Member, max_pixels: int) -> bytes:
@@ -105,10 +110,11 @@ def _read_member(archive: zipfile.ZipFile, member: Member, max_pixels: int) -> b
         raise RejectedError(f"damaged in the archive: {reason}") from None
 
 
-def _split_picture(picture: Image.Image, sketch_side: SketchSide | None) -> PicturePair:
-    width, height = picture.size
+def _split_picture(decoded: Decoded, sketch_side: SketchSide | None) -> PicturePair:
+    width, height = decoded.rgb.size
     if width % 2:
         raise RejectedError(f"odd width: {width}×{height} px can't be halved")
-    left = picture.crop((0, 0, width // 2, height))
-    right = picture.crop((width // 2, 0, width, height))
-    return PicturePair(left, right) if sketch_side == "right" else PicturePair(right, left)
+    left, right = (0, 0, width // 2, height), (width // 2, 0, width, height)
+    colour, sketch = (left, right) if sketch_side == "right" else (right, left)
+    alpha = decoded.alpha.crop(sketch) if decoded.alpha is not None else None
+    return PicturePair(decoded.rgb.crop(colour), decoded.rgb.crop(sketch), alpha)

@@ -22,6 +22,7 @@ from pipeline_steps.prepare.manifest import (
     ManifestRow,
     count_pairs,
     count_reasons,
+    count_turned,
     count_verdicts,
 )
 from pipeline_steps.prepare.pairing import Split
@@ -59,6 +60,7 @@ def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
         "verdicts": count_verdicts(rows),
         "exact_duplicates": reasons.get("exact duplicate", 0),
         "near_duplicates": reasons.get("near duplicate", 0),
+        "sketches_turned_around": count_turned(rows),
     }
 
 
@@ -103,7 +105,7 @@ def _markdown(
         "# Data report",
         f"{sum(pairs.values())} pairs of {dataset['image_size']}×{dataset['image_size']} px;"
         f" the sketch is {_side_words(dataset['sketch_side'])}."
-        f" Fingerprint `{dataset['fingerprint']}`.",
+        f" Fingerprint `{dataset['fingerprint']}`.{_turned_words(count_turned(rows))}",
         _table([{"split": split, "pairs": pairs[split]} for split in SPLITS]),
         "## Members of the archive",
         _table([{"verdict": key, "members": value} for key, value in count_verdicts(rows).items()]),
@@ -128,6 +130,12 @@ def _markdown(
 
 def _side_words(sketch_side: str | None) -> str:
     return f"the {sketch_side} half" if sketch_side else "a picture of its own"
+
+
+def _turned_words(num_turned: int) -> str:
+    if not num_turned:
+        return ""
+    return f" {num_turned} sketches were in light on dark and were turned around to dark on white."
 
 
 def _duplicate_section(rows: Sequence[ManifestRow]) -> list[str]:

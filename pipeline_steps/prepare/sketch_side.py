@@ -1,4 +1,8 @@
-"""Which half of the side-by-side pictures is the sketch: the half with less colour."""
+"""Which half of the side-by-side pictures is the sketch: the half with less paint.
+
+Paint is chroma relative to the paper and without lines, so tinted paper and coloured pencils don't
+count.
+"""
 
 import zipfile
 from collections.abc import Iterator
@@ -8,13 +12,13 @@ import numpy.typing as npt
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoder_process import DecoderProcess
+from colorizer.pictures.paper import look_at
 from pipeline_steps.base.errors import DataError
-from pipeline_steps.prepare.checks import CLEAR_CHROMA, check_shapes, mean_chroma
+from pipeline_steps.prepare.checks import check_shapes
 from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.reading import (
     MemberHashes,
     PairRules,
-    PicturePair,
     RejectedError,
     SketchSide,
     read_pictures,
@@ -22,6 +26,8 @@ from pipeline_steps.prepare.reading import (
 
 NUM_SAMPLES = 64
 """Pictures examined, spread evenly over the archive."""
+CLEAR_CHROMA = 8.0
+"""Mean of max − min of RGB (0..255) by which one half is clearly more painted than the other."""
 MIN_CLEAR_SHARE = 0.25
 MIN_AGREEMENT = 0.8
 
@@ -29,7 +35,7 @@ MIN_AGREEMENT = 0.8
 def find_sketch_side(
     archive: zipfile.ZipFile, listing: Listing, sketch_side: str, max_picture_pixels: int
 ) -> SketchSide | None:
-    """The side that ``sketch_side`` names, or for ``auto`` the greyer one.
+    """The side that ``sketch_side`` names, or for ``auto`` the less painted one.
 
     None where no picture holds both halves. For ``auto`` the mean chroma of both halves is compared
     in the first ``NUM_SAMPLES`` readable pictures: raises :class:`DataError` unless a quarter of
@@ -46,12 +52,15 @@ def find_sketch_side(
         for number in _evenly_spread(len(side_by_side)):
             pair = side_by_side[number]
             try:
-                left, right = read_pictures(archive, pair, rules, decoder.open, MemberHashes())
-                check_shapes(PicturePair(left, right))
+                pictures = read_pictures(
+                    archive, pair, rules, decoder.open_with_alpha, MemberHashes()
+                )
+                check_shapes(pictures)
             except (RejectedError, PictureError):
                 continue
             num_samples += 1
-            difference = mean_chroma(left) - mean_chroma(right)
+            left, right = (look_at(picture).mean_chroma for picture in pictures[:2])
+            difference = left - right
             if abs(difference) > CLEAR_CHROMA:
                 clear_differences.append(difference)
             if num_samples == NUM_SAMPLES:

@@ -2,11 +2,13 @@
 
 import io
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from colorizer.runtime import Colorizer
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import find_pairs
 from pipeline_steps.prepare.reading import PairRules
@@ -78,6 +80,10 @@ def test_a_flipped_byte_is_detected_by_the_members_checksum() -> None:
 
 COLOUR, SKETCH = halves()
 WHITE = np.full((64, 64, 3), 255, np.uint8)
+PAINTED = WHITE.copy()
+PAINTED[:40, :30], PAINTED[20:, 34:] = (255, 60, 0), (0, 90, 255)
+FAINT = WHITE.copy()
+FAINT[10:50, 10:50] = (235, 225, 215)
 PALE = WHITE - np.array([20, 10, 0], np.uint8)
 
 
@@ -91,7 +97,7 @@ PALE = WHITE - np.array([20, 10, 0], np.uint8)
             {"colour__a": COLOUR, "sketch__a": SKETCH[:, :62]},
             "shapes differ: colour 64×64 px, sketch 62×64 px",
         ),
-        ({"a": np.concatenate([SKETCH, COLOUR], axis=1)}, "sketch half is coloured: mean chroma"),
+        ({"a": np.concatenate([SKETCH, PAINTED], axis=1)}, "sketch half is coloured: mean chroma"),
         ({"a": np.concatenate([WHITE, SKETCH], axis=1)}, "blank colour half"),
         ({"a": np.concatenate([COLOUR, WHITE], axis=1)}, "blank sketch half"),
         ({"a": np.concatenate([SKETCH, SKETCH], axis=1)}, "both halves are the same picture"),
@@ -112,7 +118,59 @@ def test_pictures_at_the_limits_are_accepted() -> None:
     assert pack_only_pair(archive_of(**folders)).reason == ""
 
 
-def test_a_sketch_on_tinted_paper_is_accepted_beside_a_coloured_picture() -> None:
-    tinted = PALE.copy()
-    tinted[32] = 0
-    assert pack_only_pair(archive_of(a=np.concatenate([COLOUR, tinted], axis=1))).reason == ""
+@pytest.mark.parametrize("paper", [PALE, PALE // 2, WHITE - np.array([5, 30, 85], np.uint8)])
+@pytest.mark.parametrize("ink", [(0, 0, 0), (30, 60, 140), (120, 20, 20)])
+def test_tinted_paper_and_coloured_pencils_are_accepted_as_sketches(
+    paper: np.ndarray, ink: tuple[int, int, int]
+) -> None:
+    drawn = paper.copy()
+    drawn[30:33] = ink
+    for colour in (PAINTED, FAINT):
+        facts = pack_only_pair(archive_of(a=np.concatenate([colour, drawn], axis=1)))
+        assert facts.reason == ""
+
+
+@pytest.mark.parametrize("layout", ["halves", "folders"])
+@pytest.mark.parametrize("change", ["none", "light on dark", "tinted", "transparent"])
+def test_the_packed_sketch_is_what_the_model_is_served(layout: str, change: str) -> None:
+    random = np.random.default_rng(2)
+    sketch = np.full((70, 90, 3), 255, np.uint8)
+    sketch[20:23], sketch[:, 40:43] = 30, random.integers(0, 200, (70, 3, 1))
+    if change == "light on dark":
+        sketch = 255 - sketch
+    if change == "tinted":
+        sketch = (sketch * np.array([0.98, 0.88, 0.67])).astype(np.uint8)
+    colour = np.full_like(sketch, (200, 30, 90))
+    colour[30:, 40:] = (30, 200, 90)
+    if change == "transparent":  # light on dark, cut out
+        opaque = np.full((*sketch.shape[:2], 1), 255, np.uint8)
+        cut = opaque.copy()
+        cut[:, :20] = 0
+        colour = np.concatenate([colour, opaque], axis=-1)
+        sketch = np.concatenate([255 - sketch, cut], axis=-1)
+    if layout == "halves":
+        file = archive_of(a=np.concatenate([colour, sketch], axis=1))
+    else:
+        file = archive_of(colour__a=colour, sketch__a=sketch)
+    with zipfile.ZipFile(file) as archive:
+        _, packed = pack_pair(archive, find_pairs(archive.namelist()).pairs[0], RULES)
+    assert packed is not None
+    assert np.median(packed[..., 3]) == 255
+    assert np.array_equal(packed[..., 3], model_input(png(sketch)))
+
+
+def model_input(sketch: bytes) -> np.ndarray:
+    """What the runtime feeds to a model of 32 px for a sketch's file: 32×32 ``uint8``."""
+    seen = []
+
+    class Session:
+        def colour(self, squares: list[np.ndarray], noise: None) -> list[np.ndarray]:
+            seen.extend(squares)
+            return [np.zeros((32, 32, 3), np.uint8)]
+
+    colorizer = Colorizer.__new__(Colorizer)
+    colorizer.model = SimpleNamespace(image_size=32)  # type: ignore[assignment]
+    colorizer.session = Session()  # type: ignore[assignment]
+    colorizer.decoder = None
+    colorizer.draw(sketch)
+    return seen[0]

@@ -95,6 +95,9 @@ class Prepared:
     def dataset(self) -> Any:
         return json.loads((self.folder / "dataset.json").read_text())
 
+    def counts(self) -> Any:
+        return json.loads((self.report / "counts.json").read_text())
+
     def bytes_of_all(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
 
@@ -143,6 +146,41 @@ def test_the_sketch_half_is_found_by_its_lack_of_colour(
     assert (colour.max(axis=-1) - colour.min(axis=-1)).mean() > 20
 
 
+@pytest.mark.parametrize("tint", [(255, 244, 225), (250, 225, 170), (190, 140, 90)])
+def test_the_sketch_half_is_found_on_paper_of_any_tint(
+    prepared: Prepared, tmp_path: Path, tint: tuple[int, int, int]
+) -> None:
+    members = {}
+    for k in range(12):
+        colour, sketch = draw_halves(k)
+        paper = (sketch * np.array(tint) / 255).astype(np.uint8)
+        members[f"train/{k}.png"] = png(np.concatenate([colour, paper], axis=1))
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    assert prepared.dataset()["sketch_side"] == "right"
+    assert prepared.counts()["verdicts"]["rejected"] == 0
+    sketches = read_pairs(prepared.folder / "train.npy").pixels[..., 3]
+    assert np.median(sketches) == 255
+
+
+def test_light_on_dark_is_turned_around_in_a_mixed_set_and_counted(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members, mixed = {}, {}
+    for k in range(12):
+        colour, sketch = draw_halves(k)
+        members[f"train/{k}.png"] = png(np.concatenate([colour, sketch], axis=1))
+        turned = 255 - sketch if k % 3 == 0 else sketch
+        mixed[f"train/{k}.png"] = png(np.concatenate([colour, turned], axis=1))
+    expected = Prepared(tmp_path / "expected").run(write_raw(tmp_path / "raw", members))
+    prepared.run(write_raw(tmp_path / "mixed", mixed))
+    assert prepared.counts()["sketches_turned_around"] == 4
+    assert prepared.manifest["sketch_turned"].astype(str).tolist().count("True") == 4
+    assert "4 sketches were in light on dark" in (prepared.report / "report.md").read_text()
+    for split in ("train", "val", "test"):
+        packed, wanted = (each.folder / f"{split}.npy" for each in (prepared, expected))
+        assert np.array_equal(read_pairs(packed).pixels, read_pairs(wanted).pixels)
+
+
 def test_an_ambiguous_sketch_side_is_refused_with_the_param_to_set(
     prepared: Prepared, tmp_path: Path
 ) -> None:
@@ -171,13 +209,13 @@ def test_two_parallel_folders_are_joined_by_name(prepared: Prepared, tmp_path: P
 def test_every_member_has_a_verdict_and_a_rejected_one_its_reason(
     prepared: Prepared, tmp_path: Path
 ) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    painted = np.concatenate([draw_halves(50)[0], draw_halves(51)[0]], axis=1)
     odd = {
         "data/train/text.png": b"no picture",
         "data/train/cut.png": pair_png(50)[:-60],
         "data/train/odd.png": png(np.zeros((64, 127), np.uint8)),
         "data/train/tiny.png": png(np.zeros((2, 4), np.uint8)),
-        "data/train/coloured.png": png(noise),
+        "data/train/coloured.png": png(painted),
         "data/train/large.png": png(np.zeros((1000, 1002), np.uint8)),
         "data/train/blank.png": png(np.full((64, 128), 255, np.uint8)),
         "data/colorgram/000.json": b"{}",
@@ -352,6 +390,7 @@ def test_counts_json_counts_pairs_verdicts_and_duplicates(
         "verdicts": {"accepted": 14, "rejected": 4, "ignored": 2},
         "exact_duplicates": 2,
         "near_duplicates": 1,
+        "sketches_turned_around": 0,
     }
 
 
