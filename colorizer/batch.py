@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from colorizer.base.errors import ColorizerError, PictureError
+from colorizer.base.errors import AlreadyColouredError, ColorizerError, PictureError
 from colorizer.base.files import remove_abandoned, write_bytes
 from colorizer.base.names import printable
 from colorizer.jobs import JOURNALS, Ignored, Job
@@ -28,6 +28,8 @@ from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
 from colorizer.pictures.pages import MAX_PAGES
 from colorizer.runtime import ColorizeOptions, Colorizer
+
+COPIED = "coloured already, so it was copied"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Result:
     source: str
     target: str
     status: str
-    """done | failed | ignored"""
+    """done | copied | failed | ignored: copied and ignored also if coloured already"""
     page: int
     """Counted from 1. No default: results of versions that took first pages alone don't count."""
     pages: int
@@ -110,7 +112,7 @@ class Journal:
             result.target
             for path in self.path.parent.glob(JOURNALS)
             for _, result in _read_entries(path)
-            if result.status == "done"
+            if result.status in ("done", "copied")
         }
 
     def _check(self, entry: dict[str, Any], sources: Path, targets: Path) -> Result | None:
@@ -123,7 +125,8 @@ class Journal:
                 return None
         except (KeyError, OSError):
             return None
-        is_valid = result.status == "failed" or (targets / result.target).is_file()
+        has_picture = result.status in ("done", "copied")
+        is_valid = not has_picture or (targets / result.target).is_file()
         return result if is_valid else None
 
     def add(self, result: Result, stamp: list[int] | None) -> None:
@@ -176,7 +179,7 @@ def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
     """A hash of all that a picture depends on except its sketch."""
     reference = hashlib.sha256(options.reference.tobytes()).hexdigest() if options.reference else ""
     parts = [model_sha256, options.clean, options.opaque, options.seed, options.palette, reference]
-    parts += [options.line_strength, part]
+    parts += [options.line_strength, options.coloured, part]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -197,6 +200,11 @@ class BatchResults(NamedTuple):
     def num_coloured(self) -> int:
         """Pictures that this run coloured."""
         return sum(result.status == "done" for result in self.results) - self.num_skipped
+
+    @property
+    def num_coloured_before(self) -> int:
+        """Pictures that were coloured already, so that they were copied or left alone."""
+        return sum(result.status in ("copied", "ignored") for result in self.results)
 
 
 class Outcome(NamedTuple):
@@ -294,6 +302,9 @@ class Batch:
             target = self.targets / job.target
             data = artwork.encode(target.suffix, self.part)
             self._write(target, data)
+        except AlreadyColouredError as error:
+            self._remove_own(job)
+            return Outcome(_make_result(job, "ignored", str(error)), stamp, more)
         except (ColorizerError, OSError, MemoryError) as error:
             self._remove_own(job)
             reason = str(error).removeprefix(f"{source}: ") or "out of memory"
@@ -302,10 +313,13 @@ class Batch:
             return Outcome(_make_result(job, "failed", reason), stamp, more)
         width, height = artwork.colour.size
         num_frames = decoded.pages.num_frames
+        notes = [COPIED] * artwork.is_copy
+        if num_frames > 1:
+            what = "copied" if artwork.is_copy else "coloured"
+            notes.append(f"only frame 1 of {num_frames} is {what}")
+        status = "copied" if artwork.is_copy else "done"
         result = replace(
-            _make_result(
-                job, "done", f"only frame 1 of {num_frames} is coloured" if num_frames > 1 else ""
-            ),
+            _make_result(job, status, "; ".join(notes)),
             width=width,
             height=height,
             sha256=hashlib.sha256(data).hexdigest(),

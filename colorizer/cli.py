@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from colorizer.base.errors import ColorizerError, ModelFolderError
+from colorizer.base.errors import AlreadyColouredError, ColorizerError, ModelFolderError
 from colorizer.base.names import printable
 
 if TYPE_CHECKING:
@@ -92,6 +92,13 @@ def make_parser() -> argparse.ArgumentParser:
         default="picture",
         help="the colours without lines, or the lines alone, as --clean made them",
     )
+    look.add_argument(
+        "--coloured",
+        choices=("skip", "copy", "colour"),
+        default="copy",
+        help="what to do with pictures that are coloured already: leave them alone, copy them as"
+        " they are, or colour them (default: copy)",
+    )
     many = parser.add_argument_group("folders")
     many.add_argument("--layers", action="store_true", help="write .ora files instead of .png")
     many.add_argument("--format", choices=("png", "webp", "ora"), default="png")
@@ -157,7 +164,10 @@ def colour_one(arguments: argparse.Namespace) -> int:
         num_pages = decoded.pages.num_pages
         tell_of_pages(decoded, is_piped=output is None)
         if output is None or num_pages == 1:
-            write_coloured(colorizer.draw_decoded(decoded, options), output, arguments)
+            try:
+                write_coloured(colorizer.draw_decoded(decoded, options), output, arguments)
+            except AlreadyColouredError as error:
+                tell_of_colours(arguments.input, str(error))
             return 0
         if num_pages > MAX_PAGES:
             raise ColorizerError(f"{arguments.input}: more than {MAX_PAGES} pages; split the file")
@@ -167,6 +177,8 @@ def colour_one(arguments: argparse.Namespace) -> int:
                 decoded = decoded if page == 1 else colorizer.decode(source, page=page - 1)
                 artwork = colorizer.draw_decoded(decoded, options)
                 write_coloured(artwork, output, arguments, page, num_pages)
+            except AlreadyColouredError as error:
+                tell_of_colours(f"page {page}", str(error))
             except ColorizerError as error:
                 failed += 1
                 print(f"page {page}: {printable(str(error))}", file=sys.stderr)
@@ -189,6 +201,11 @@ def refuse_overwriting_inputs(arguments: argparse.Namespace, output: Path | None
         for given in (arguments.input, arguments.reference):
             if given and given != "-":
                 refuse_overwriting(Path(given), output)
+
+
+def tell_of_colours(name: str, what: str) -> None:
+    """Print that a picture isn't coloured, and how it would be."""
+    print(f"note: {printable(name)}: {what}; --coloured colour colours it", file=sys.stderr)
 
 
 def tell_of_model(model: "ModelFolder") -> None:
@@ -222,6 +239,9 @@ def write_coloured(
     from colorizer.jobs import name_page
 
     data = artwork.encode(output.suffix.lower() if output else ".png", arguments.only)
+    if artwork.is_copy:
+        name = arguments.input if pages == 1 else f"page {page}"
+        tell_of_colours(name, "coloured already, so it was copied as it is")
     if artwork.hides_its_colours:
         print(
             "note: the sketch's paper is transparent, and so are the colours on it; --opaque"
@@ -301,9 +321,18 @@ def colour_folder(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         print(
             f"{done.num_coloured} coloured, {done.num_skipped} skipped (done before),"
-            f" {done.num_failed} failed; {printable(report)}"
+            f" {tell_copied(arguments.coloured, done.num_coloured_before)}"
+            f"{done.num_failed} failed; {printable(report)}"
         )
     return EXIT_SOME_FAILED if done.num_failed else 0
+
+
+def tell_copied(coloured: str, num_pictures: int) -> str:
+    """How many pictures were coloured already, for the summary; empty for none."""
+    if not num_pictures:
+        return ""
+    what = "copied" if coloured == "copy" else "left alone"
+    return f"{num_pictures} {what} (coloured already; --coloured colour colours them), "
 
 
 def summarize_results(results: "list[Result]") -> list[str]:
@@ -345,6 +374,7 @@ def make_options(arguments: argparse.Namespace, reference: "Image | None") -> "C
         palette=arguments.palette,
         reference=reference,
         line_strength=arguments.line_strength,
+        coloured=arguments.coloured,
     )
 
 

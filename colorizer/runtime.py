@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
 
-from colorizer.base.errors import PictureError
+from colorizer.base.errors import AlreadyColouredError, PictureError
 from colorizer.model.folder import ModelFolder, open_model_folder
 from colorizer.model.session import ModelSession
 from colorizer.pictures.decoder_process import DecoderProcess
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from colorizer.pictures.sketch import Sketch
 
 MAX_LINE_STRENGTH = 2.0
+WhenColoured = Literal["skip", "copy", "colour"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class ColorizeOptions:
     """A picture whose hues and saturation the result takes on."""
     line_strength: float = 1.0
     """0 (no lines) to 2 (twice as dark)."""
+    coloured: WhenColoured = "copy"
+    """Of a picture that is coloured already: leave it alone, copy it as it is, or colour it."""
 
     def __post_init__(self) -> None:
         if self.seed is not None and self.seed < 0:
@@ -46,6 +49,8 @@ class ColorizeOptions:
             raise ValueError(
                 f"line strength must be 0 to {MAX_LINE_STRENGTH:g}, got {self.line_strength:g}"
             )
+        if self.coloured not in get_args(WhenColoured):
+            raise ValueError(f"coloured must be skip, copy or colour, got {self.coloured!r}")
 
 
 class Colorizer:
@@ -95,7 +100,8 @@ class Colorizer:
 
         The result has exactly the sketch's size and alpha. Raises
         :class:`~colorizer.base.errors.PictureError` if the file is not a readable picture, and
-        :class:`~colorizer.base.errors.ModelFolderError` for a seed if the model has no noise.
+        :class:`~colorizer.base.errors.ModelFolderError` for a seed if the model has no noise, and
+        :class:`~colorizer.base.errors.AlreadyColouredError` if the options say so.
         """
         return self.draw(picture, options).picture()
 
@@ -130,11 +136,19 @@ class Colorizer:
             raise PictureError(f"{where}: {error}") from None
 
     def draw_decoded(self, decoded: Decoded, options: ColorizeOptions | None = None) -> "Artwork":
-        """Colour a decoded sketch. Raises what :meth:`__call__` raises."""
+        """Colour a decoded sketch, or copy a picture that is coloured already.
+
+        Raises what :meth:`__call__` raises.
+        """
+        from colorizer.look.artwork import Artwork
         from colorizer.pictures.sketch import to_sketch
 
         options = options or ColorizeOptions()
         sketch = to_sketch(decoded, clean=options.clean, opaque=options.opaque)
+        if sketch.is_coloured and options.coloured == "skip":
+            raise AlreadyColouredError("coloured already, so it was left alone")
+        if sketch.is_coloured and options.coloured == "copy":
+            return Artwork.copy_of(decoded.rgb, sketch.alpha)
         return self.draw_sketch(sketch, options)
 
     def draw_sketch(self, sketch: "Sketch", options: ColorizeOptions) -> "Artwork":

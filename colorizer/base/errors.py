@@ -1,8 +1,9 @@
 """The runtime's errors.
 
-ColorizerError         one line: what was wrong, where, and what to do
-├── PictureError       a picture can't be read, or not safely
-└── ModelFolderError   an exported folder is incomplete, damaged or from another version
+ColorizerError             one line: what was wrong, where, and what to do
+├── PictureError           a picture can't be read, or not safely
+├── AlreadyColouredError   a picture is coloured already, and such ones are to be left alone
+└── ModelFolderError       an exported folder is incomplete, damaged or from another version
 """
 
 
@@ -12,6 +13,10 @@ class ColorizerError(Exception):
 
 class PictureError(ColorizerError):
     """A picture is broken, of an unknown format, or larger than allowed."""
+
+
+class AlreadyColouredError(ColorizerError):
+    """A picture is coloured already, and the option ``coloured`` is ``skip``."""
 
 
 class ModelFolderError(ColorizerError):

@@ -26,6 +26,13 @@ class Artwork(NamedTuple):
     """RGB, dark on white; multiplied over the colours."""
     alpha: Image.Image | None
     """Grey, the sketch's own; None for a sketch without transparency."""
+    is_copy: bool = False
+    """Whether the sketch was coloured already: then it is the colours, as it was, without lines."""
+
+    @classmethod
+    def copy_of(cls, picture: Image.Image, alpha: Image.Image | None) -> "Artwork":
+        """A picture (RGB) that was coloured already, unchanged."""
+        return cls(picture, Image.new("RGB", picture.size, "white"), alpha, is_copy=True)
 
     def picture(self, part: Part = "picture") -> Image.Image:
         """Lines over colours, or one of them alone: RGB, or RGBA with the sketch's own alpha."""
@@ -40,7 +47,7 @@ class Artwork(NamedTuple):
     @property
     def hides_its_colours(self) -> bool:
         """Whether most opaque pixels are ink: the paper is transparent, and so are its colours."""
-        if self.alpha is None:
+        if self.alpha is None or self.is_copy:
             return False
         opaque = self.alpha.point([WHITE * (value > WHITE // 2) for value in range(256)])
         cumulated = list(accumulate(self.lines.convert("L").histogram(opaque)))

@@ -55,8 +55,8 @@ class ColouredFile(NamedTuple):
     """A coloured picture's file, and what its user should know of it."""
 
     data: bytes
-    hides_its_colours: bool
-    """The colours are mostly transparent."""
+    hint: str | None
+    """The header ``X-Hint``."""
     pages: Pages
     """Of the sketch's file; the first page or frame is coloured."""
 
@@ -123,6 +123,9 @@ def add_routes(app: FastAPI) -> None:
         seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
         palette: Annotated[str | None, Query(description="#ff8800,#2244aa")] = None,
         line_strength: Annotated[float, Query(ge=0, le=MAX_LINE_STRENGTH)] = 1.0,
+        coloured: Annotated[
+            Literal["copy", "colour"], Query(description="a picture that is coloured already")
+        ] = "copy",
         layer: Annotated[Part, Query()] = "picture",
         kind: Annotated[Literal["png", "webp", "ora"], Query(alias="format")] = "png",
     ) -> Response:
@@ -133,18 +136,23 @@ def add_routes(app: FastAPI) -> None:
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
         options = ColorizeOptions(
-            clean=clean, opaque=opaque, seed=seed, palette=palette, line_strength=line_strength
+            clean=clean,
+            opaque=opaque,
+            seed=seed,
+            palette=palette,
+            line_strength=line_strength,
+            coloured=coloured,
         )
-        coloured = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
+        file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
         # header values are Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
-        if coloured.hides_its_colours:
-            headers["X-Hint"] = "paper-is-transparent"
-        for name, number in zip(("X-Pages", "X-Frames"), coloured.pages, strict=True):
+        if file.hint:
+            headers["X-Hint"] = file.hint
+        for name, number in zip(("X-Pages", "X-Frames"), file.pages, strict=True):
             if number > 1:
                 headers[name] = str(number)
-        return Response(coloured.data, media_type=MEDIA_TYPES[kind], headers=headers)
+        return Response(file.data, media_type=MEDIA_TYPES[kind], headers=headers)
 
     @app.post("/palette", openapi_extra=PICTURE, responses=ERRORS)
     async def palette(
@@ -225,8 +233,10 @@ def draw(
     """Colour a sketch's file, and encode the layer and format that were requested."""
     decoded = served.colorizer.decode(body, decoder=decoder)
     artwork = served.colorizer.draw_decoded(decoded, options)
-    data = artwork.encode(f".{kind}", layer)
-    return ColouredFile(data, artwork.hides_its_colours, decoded.pages)
+    hint = "paper-is-transparent" if artwork.hides_its_colours else None
+    if artwork.is_copy:
+        hint = "coloured-already"
+    return ColouredFile(artwork.encode(f".{kind}", layer), hint, decoded.pages)
 
 
 def find_palette(body: bytes, count: int, decoder: DecoderProcess) -> list[str]:

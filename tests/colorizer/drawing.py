@@ -24,6 +24,15 @@ def ink_alone(drawing: Image.Image) -> Image.Image:
     return picture
 
 
+def painted(width: int = 60, height: int = 40) -> Image.Image:
+    """The drawing with two colours on it: a page that is coloured already, RGB."""
+    picture = draw(width, height)
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((width // 4, height // 4, width // 2, height // 2), fill=(240, 120, 90))
+    pen.rectangle((width // 2, height // 2, width * 3 // 4, height * 3 // 4), fill=(90, 160, 240))
+    return picture
+
+
 def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")

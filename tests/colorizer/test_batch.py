@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from colorizer.base.errors import PictureError
 from colorizer.base.files import atomic_path
 from colorizer.batch import Shard, choose_shard
 from colorizer.jobs import Job, find_jobs
-from tests.colorizer.drawing import draw
+from tests.colorizer.drawing import draw, painted
 
 NUM_GOOD = 12
 BAD = {"b.png": b"no picture", "empty.jpg": b"", "z/cut.png": b"\x89PNG\r\n\x1a\n\0\0"}
@@ -199,3 +199,27 @@ def test_shards_are_disjoint_and_complete(count: int) -> None:
 def test_an_invalid_shard_is_refused(number: int, count: int) -> None:
     with pytest.raises(ValueError, match="must be i/n"):
         Shard(number=number, count=count)
+
+
+@pytest.mark.parametrize(
+    ("choice", "status", "words"),
+    [("copy", "copied", b"1 copied"), ("skip", "ignored", b"1 left alone")],
+)
+def test_a_coloured_cover_is_reported_by_name_and_drawings_are_coloured(
+    tmp_path: Path, model_folder: Path, choice: str, status: str, words: bytes
+) -> None:
+    pages, out = tmp_path / "pages", tmp_path / "out"
+    pages.mkdir()
+    grey = draw(120, 80).convert("L")
+    painted(120, 80).save(pages / "cover.png")
+    ImageOps.colorize(grey, (70, 45, 20), (250, 225, 170)).save(pages / "sepia.png")
+    ImageOps.colorize(grey, (90, 140, 230), "white").save(pages / "pencil.png")
+    for _ in range(2):  # the second run resumes
+        done = colorize(model_folder, pages, "-o", out, "--coloured", choice, "--workers", 1)
+        assert done.returncode == 0, done.stderr
+        assert words + b" (coloured already" in done.stdout
+        assert b"cover.png: coloured already" in done.stderr
+        rows = {row["source"]: row["status"] for row in read_report(out)}
+        assert rows == {"cover.png": status, "pencil.png": "done", "sepia.png": "done"}
+    assert b"0 coloured, 2 skipped" in done.stdout
+    assert (out / "cover.png").exists() == (choice == "copy")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from colorizer.pictures.sketch import clean_lines
-from tests.colorizer.drawing import draw, ink_alone, png
+from tests.colorizer.drawing import draw, ink_alone, painted, png
 from tests.colorizer.test_batch import Done, colorize
 
 
@@ -124,3 +124,31 @@ def test_completion_scripts_are_printed(shell: str) -> None:
     assert "--line-strength" in done.stdout
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True, timeout=10)
+
+
+def test_a_picture_that_is_coloured_already_is_copied_with_a_note(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    cover, out = tmp_path / "cover.png", tmp_path / "out.png"
+    cover.write_bytes(png(painted(70, 50)))
+    done = colorize(model_folder, cover, "-o", out, "--clean")
+    assert done.returncode == 0, done.stderr
+    assert b"cover.png: coloured already, so it was copied as it is" in done.stderr
+    with Image.open(out) as picture:
+        assert picture.tobytes() == painted(70, 50).tobytes()
+
+
+def test_a_picture_that_is_coloured_already_is_left_alone_or_coloured_on_request(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    cover, out = tmp_path / "cover.png", tmp_path / "out.png"
+    cover.write_bytes(png(painted(70, 50)))
+    left = colorize(model_folder, cover, "-o", out, "--coloured", "skip")
+    assert left.returncode == 0, left.stderr
+    assert b"coloured already, so it was left alone; --coloured colour colours it" in left.stderr
+    assert not out.exists()
+    coloured = colorize(model_folder, cover, "-o", out, "--coloured", "colour")
+    assert coloured.returncode == 0, coloured.stderr
+    assert b"coloured already" not in coloured.stderr
+    with Image.open(out) as picture:
+        assert picture.tobytes() != painted(70, 50).tobytes()

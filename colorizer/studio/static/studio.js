@@ -8,6 +8,10 @@ const METRICS = [
   { key: "psnr", name: "PSNR, dB (more is better)" },
   { key: "ssim", name: "SSIM (more is better)" },
 ];
+const HINTS = {
+  "paper-is-transparent": " The sketch's paper is transparent, and so are its colours: fill transparent areas with white to see them.",
+  "coloured-already": "This picture is coloured already, so it is shown as it is. To colour it all the same, tick “Colour it also if it is coloured already”.",
+};
 let sketch = null; // Blob
 let isNew = false; // the sketch's picture wasn't shown yet
 let seed = null;
@@ -33,6 +37,7 @@ function makeQuery(model, extra = {}) {
   const query = new URLSearchParams({ line_strength: form.get("line_strength"), ...extra });
   if (model) query.set("model", model);
   for (const option of ["clean", "opaque"]) if (form.get(option)) query.set(option, "true");
+  if (form.get("recolour")) query.set("coloured", "colour");
   if (seed !== null) query.set("seed", seed);
   if (form.get("use_palette")) query.set("palette", form.getAll("colour").join(","));
   return query;
@@ -81,10 +86,11 @@ async function colour() {
       await by("after").decode().catch(() => {}); // its height is known only now
       by("picture").scrollIntoView({ block: "nearest" });
     }
-    const hint = first.hint ? " The sketch's paper is transparent, and so are its colours: fill transparent areas with white to see them." : "";
+    const done = `Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
+    const hint = first.hint === "coloured-already" ? HINTS[first.hint] : `${done}${HINTS[first.hint] ?? ""}`;
     const pages = first.pages ? ` The file holds ${first.pages} pages: this is the first; the command colorize colours all.` : "";
     const frames = first.frames ? ` The file holds ${first.frames} frames: this is the first.` : "";
-    setStatus(`Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.${hint}${pages}${frames}`);
+    setStatus(`${hint}${pages}${frames}`);
   } catch (error) {
     if (mine === round) setStatus(`The sketch can't be coloured: ${error.message}`, true);
   }

@@ -16,7 +16,7 @@ from PIL import Image
 from colorizer.look.artwork import Part
 from colorizer.runtime import ColorizeOptions, Colorizer
 from colorizer.studio.limits import Limits
-from tests.colorizer.drawing import draw, ink_alone, png
+from tests.colorizer.drawing import draw, ink_alone, painted, png
 from tests.colorizer.studio.running import Studio, replace_model, running_studio
 
 SKETCH = png(draw(80, 60))
@@ -94,6 +94,18 @@ def test_a_palette_is_taken_from_a_picture(studio: Studio) -> None:
     assert grey.json() == []
     for data, query, status in ((b"hello", "", 400), (png(picture), "?count=7", 422)):
         assert requests.post(f"{studio.url}/palette{query}", data, timeout=10).status_code == status
+
+
+def test_a_picture_that_is_coloured_already_comes_back_with_a_hint(studio: Studio) -> None:
+    cover = png(painted(80, 60))
+    response = studio.post(cover)
+    assert response.headers["X-Hint"] == "coloured-already"
+    with Image.open(io.BytesIO(response.content)) as picture:
+        assert picture.tobytes() == painted(80, 60).tobytes()
+    response = studio.post(cover, coloured="colour")
+    assert response.status_code == 200
+    assert "X-Hint" not in response.headers
+    assert response.content != studio.post(cover).content
 
 
 def test_a_picture_whose_colours_would_be_transparent_gives_a_hint(studio: Studio) -> None:
