@@ -268,7 +268,11 @@ def _main_hue(hue: FloatArray, chroma: npt.NDArray[np.int16]) -> float:
     weights = np.bincount(bins, chroma, minlength=NUM_HUE_BINS)
     reach = SAME_HUE_DEGREES // HUE_BIN_DEGREES
     around = np.sum([np.roll(weights, step) for step in range(-reach, reach + 1)], axis=0)
-    return float((np.argmax(around) + 0.5) * HUE_BIN_DEGREES - 180)
+    middle = int(np.argmax(around))  # of the best window: what it holds may lie at its edge
+    offsets = np.arange(-reach, reach + 1)
+    inside = weights[(middle + offsets) % NUM_HUE_BINS]
+    offset = float(inside @ offsets / max(1.0, inside.sum()))
+    return (middle + offset + 0.5) * HUE_BIN_DEGREES - 180
 
 
 def _is_near(hue: FloatArray, other: float) -> npt.NDArray[np.bool_]:
