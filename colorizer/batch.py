@@ -313,9 +313,10 @@ class Batch:
             return Outcome(_make_result(job, "failed", reason), stamp, more)
         width, height = artwork.colour.size
         num_frames = decoded.pages.num_frames
-        notes = [COPIED] * artwork.is_copy + [f"only frame 1 of {num_frames} is coloured"] * (
-            num_frames > 1
-        )
+        notes = [COPIED] * artwork.is_copy
+        if num_frames > 1:
+            what = "copied" if artwork.is_copy else "coloured"
+            notes.append(f"only frame 1 of {num_frames} is {what}")
         status = "copied" if artwork.is_copy else "done"
         result = replace(
             _make_result(job, status, "; ".join(notes)),

@@ -25,6 +25,8 @@ MAX_LINE_PX = 6
 """At that size; whatever is narrower is a line, and wider is painted."""
 DARK_PAPER = 96
 """Paper whose grey level is below this is drawn on in light."""
+MIN_LIGHT_INK = 112
+"""Grey level that a thousandth of such a drawing reaches, at least; a dark photo doesn't."""
 MIN_DARK_PAPER_SHARE = 0.5
 """Of the picture; a dark picture with less of one level is no drawing on dark paper."""
 MIN_LIGHT_PAPER_SHARE = 0.25
@@ -34,7 +36,7 @@ PAPER_RANGE = 24
 """Levels (0..255) that a paper's own pixels differ from its colour, at most."""
 FILLED_INK = 64
 """Ink (0..255) that is left without lines, from which a pixel is filled."""
-MAX_FILLED_SHARE = 0.25
+MAX_FILLED_SHARE = 0.1
 """Of the picture; with more that is filled in light, it's no drawing on dark paper."""
 CLEAR_CHROMA = 28
 """Max − min of RGB, relative to the paper, from which a pixel counts as coloured."""
@@ -46,8 +48,10 @@ TINTED_CHROMA = 12
 """Paper with less chroma has no hue."""
 MIN_COLOURED_SHARE = 0.02
 """Of the picture: painted in saturated colours, or in several hues, from which it's coloured."""
-MIN_PAINTED_SHARE = 0.15
-"""Of the picture: painted in one faint colour, from which it's coloured; not in the paper's hue."""
+ONE_HUE_CHROMA = 72
+"""From here paint counts also if it's all of one hue, unless this is the paper's."""
+MIN_PAINTED_SHARE = 0.1
+"""Of the picture: painted so, from which it's coloured."""
 
 _BIN_WIDTH = 8
 _NUM_BINS = 256 // _BIN_WIDTH
@@ -64,12 +68,8 @@ class Paper(NamedTuple):
     """0..1: the part of the picture that has this colour, within ``PAPER_RANGE``."""
     lighter_share: float
     """0..1: the part of the picture that is lighter by more than that: in any channel."""
-
-    @property
-    def is_dark(self) -> bool:
-        """Whether one would draw on it in light."""
-        red, green, blue = self.colour
-        return (299 * red + 587 * green + 114 * blue) // 1000 < DARK_PAPER
+    is_dark: bool
+    """Whether one would draw on it in light."""
 
     @property
     def hue(self) -> float | None:
@@ -83,6 +83,8 @@ class Page(NamedTuple):
     """What a picture is, as :func:`look_at` measures it."""
 
     paper: Paper
+    light_ink: int | None
+    """0..255: the grey level that a thousandth reaches; None unless the paper is dark."""
     filled_share: float
     """0..1: the part of the picture that is neither paper nor lines."""
     mean_chroma: float
@@ -92,7 +94,7 @@ class Page(NamedTuple):
     other_hues_share: float
     """0..1: the part of the picture painted in other hues than the most frequent one."""
     painted_share: float
-    """0..1: the part of the picture painted in other hues than the paper's own."""
+    """0..1: the part of the picture painted clearly, in other hues than the paper's own."""
 
     @property
     def is_coloured(self) -> bool:
@@ -106,7 +108,8 @@ class Page(NamedTuple):
     def is_light_on_dark(self) -> bool:
         """Whether it is a drawing in light on dark paper; a coloured night scene is not."""
         return (
-            self.paper.is_dark
+            self.light_ink is not None
+            and self.light_ink >= MIN_LIGHT_INK
             and self.paper.share >= MIN_DARK_PAPER_SHARE
             and self.filled_share <= MAX_FILLED_SHARE
             and not self.is_coloured
@@ -129,23 +132,31 @@ def look_at(rgb: Image.Image, alpha: Image.Image | None = None) -> Page:
     Raises :class:`ValueError` for another mode.
     """
     small = reduced(rgb)
-    paper = find_paper(small)
-    painted = without_lines(on_white(small, paper))
+    paper = shown_paper = find_paper(small)
+    light_ink = None
+    if paper.is_dark:
+        light_ink = _light_ink(rgb)
+        small = _brightened(small, light_ink)  # the colours of a night scene are faint
+        shown_paper = find_paper(small)._replace(is_dark=True)
+    painted = without_lines(on_white(small, shown_paper))
     is_filled = painted.min(axis=-1) <= WHITE - FILLED_INK
     if alpha is not None:  # transparent pixels are paper, also where the rest is dark
         is_filled &= np.asarray(alpha.resize(small.size, Image.Resampling.BOX)) > WHITE // 2
     hue, chroma = _hue_and_chroma(painted)
     is_painted = chroma >= CLEAR_CHROMA
-    hue, painted_chroma = hue[is_painted], chroma[is_painted]
-    is_other = ~_is_near(hue, _main_hue(hue, painted_chroma))
-    is_not_paper = ~_is_near(hue, paper.hue) if paper.hue is not None else np.ones_like(is_other)
+    main_hue = _main_hue(hue[is_painted], chroma[is_painted])
+    is_other = is_painted & ~_is_near(hue, main_hue)
+    is_not_paper = chroma >= ONE_HUE_CHROMA
+    if shown_paper.hue is not None:
+        is_not_paper &= ~_is_near(hue, shown_paper.hue)
     return Page(
-        paper=paper,
+        paper=paper._replace(share=shown_paper.share),
+        light_ink=light_ink,
         filled_share=float(is_filled.mean()),
         mean_chroma=float(chroma.mean()),
         saturated_share=float((chroma >= SATURATED_CHROMA).mean()),
-        other_hues_share=float(is_other.sum() / chroma.size),
-        painted_share=float(is_not_paper.sum() / chroma.size),
+        other_hues_share=float(is_other.mean()),
+        painted_share=float(is_not_paper.mean()),
     )
 
 
@@ -183,7 +194,8 @@ def find_paper(rgb: Image.Image) -> Paper:
     share = (np.abs(pixels - colour) <= PAPER_RANGE).all(axis=1).mean()
     lighter_share = (pixels > colour + PAPER_RANGE).any(axis=1).mean()
     red, green, blue = colour.tolist()
-    return Paper((red, green, blue), float(share), float(lighter_share))
+    is_dark = (299 * red + 587 * green + 114 * blue) // 1000 < DARK_PAPER
+    return Paper((red, green, blue), float(share), float(lighter_share), is_dark)
 
 
 def on_white(rgb: Image.Image, paper: Paper) -> Image.Image:
@@ -230,6 +242,18 @@ def _extreme_along(pixels: UInt8Array, axis: int, extreme: np.ufunc) -> UInt8Arr
     return np.swapaxes(result, 0, axis)
 
 
+def _light_ink(rgb: Image.Image) -> int:
+    """The grey level that a thousandth reaches, at full size: reducing pales thin lines."""
+    cumulated = np.array(rgb.convert("L").histogram()).cumsum()
+    return int(np.searchsorted(cumulated, 0.999 * cumulated[-1]))
+
+
+def _brightened(rgb: Image.Image, level: int) -> Image.Image:
+    """Scaled so that ``level`` becomes white, by 4 at most."""
+    gain = min(4.0, WHITE / max(1, level))
+    return rgb.point([min(WHITE, round(gain * value)) for value in range(WHITE + 1)] * 3)
+
+
 def _hue_and_chroma(pixels: UInt8Array) -> tuple[FloatArray, npt.NDArray[np.int16]]:
     """…×3 RGB → hue in degrees, −180..180, and max − min of RGB, 0..255."""
     red, green, blue = np.moveaxis(pixels.astype(np.int16), -1, 0)
@@ -244,7 +268,11 @@ def _main_hue(hue: FloatArray, chroma: npt.NDArray[np.int16]) -> float:
     weights = np.bincount(bins, chroma, minlength=NUM_HUE_BINS)
     reach = SAME_HUE_DEGREES // HUE_BIN_DEGREES
     around = np.sum([np.roll(weights, step) for step in range(-reach, reach + 1)], axis=0)
-    return float((np.argmax(around) + 0.5) * HUE_BIN_DEGREES - 180)
+    middle = int(np.argmax(around))  # of the best window: what it holds may lie at its edge
+    offsets = np.arange(-reach, reach + 1)
+    inside = weights[(middle + offsets) % NUM_HUE_BINS]
+    offset = float(inside @ offsets / max(1.0, inside.sum()))
+    return (middle + offset + 0.5) * HUE_BIN_DEGREES - 180
 
 
 def _is_near(hue: FloatArray, other: float) -> npt.NDArray[np.bool_]:

@@ -86,11 +86,11 @@ async function colour() {
       await by("after").decode().catch(() => {}); // its height is known only now
       by("picture").scrollIntoView({ block: "nearest" });
     }
+    const done = `Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
+    const hint = first.hint === "coloured-already" ? HINTS[first.hint] : `${done}${HINTS[first.hint] ?? ""}`;
     const pages = first.pages ? ` The file holds ${first.pages} pages: this is the first; the command colorize colours all.` : "";
     const frames = first.frames ? ` The file holds ${first.frames} frames: this is the first.` : "";
-    const done = `Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
-    const hint = HINTS[first.hint] ?? "";
-    setStatus(`${first.hint === "coloured-already" ? hint : `${done}${hint}`}${pages}${frames}`);
+    setStatus(`${hint}${pages}${frames}`);
   } catch (error) {
     if (mine === round) setStatus(`The sketch can't be coloured: ${error.message}`, true);
   }

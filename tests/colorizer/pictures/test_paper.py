@@ -99,3 +99,25 @@ def test_a_dark_grey_photo_is_not_light_on_dark() -> None:
 def test_other_modes_are_refused() -> None:
     with pytest.raises(ValueError, match="mode RGB"):
         look_at(ImageOps.invert(draw().convert("L")))
+
+
+@pytest.mark.parametrize("paint", [(248, 232, 217), (200, 214, 250), (214, 250, 214)])
+def test_pale_paint_of_one_hue_is_shading(paint: Colour) -> None:
+    picture = on_paper(draw(300, 200), (255, 255, 255))
+    ImageDraw.Draw(picture).rectangle((100, 60, 200, 140), fill=paint)
+    assert not look_at(picture).is_coloured
+
+
+def test_a_dark_greyscale_photo_and_a_faint_night_scene_are_not_light_on_dark() -> None:
+    scene = night_scene().point([value // 2 for value in range(256)] * 3)
+    assert look_at(scene).is_coloured
+    for picture in (scene, scene.convert("L").convert("RGB")):
+        assert not look_at(picture).is_light_on_dark
+
+
+def test_a_black_and_white_night_page_is_not_light_on_dark() -> None:
+    page = Image.new("RGB", (300, 200), "black")
+    brush = ImageDraw.Draw(page)
+    brush.ellipse((110, 50, 190, 150), fill="white", outline="black")
+    brush.line((120, 90, 180, 90), fill="black", width=3)
+    assert not look_at(page).is_light_on_dark

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
 from colorizer.studio import app
-from tests.colorizer.drawing import draw, ink_alone, png
+from tests.colorizer.drawing import draw, ink_alone, painted, png
 from tests.colorizer.studio.running import Studio, running_studio
 
 CHROMIUM = shutil.which("chromium")
@@ -149,6 +149,14 @@ def test_transparent_paper_can_be_filled_with_white(page: Page) -> None:
     filled = coloured(page, page.get_by_label("Fill transparent areas with white").check)
     assert Image.open(io.BytesIO(filled)).mode == "RGB"
     assert page.get_by_text("The sketch's paper is transparent").count() == 0
+
+
+def test_a_picture_that_is_coloured_already_is_coloured_on_request(page: Page) -> None:
+    upload(page, png(painted(90, 70)))
+    page.get_by_text("This picture is coloured already, so it is shown as it is").wait_for()
+    again = coloured(page, page.get_by_label("Colour it also if it is coloured already").check)
+    assert Image.open(io.BytesIO(again)).tobytes() != painted(90, 70).tobytes()
+    assert page.get_by_text("This picture is coloured already").count() == 0
 
 
 def test_a_bad_file_is_refused_with_its_reason(page: Page) -> None:
