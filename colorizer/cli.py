@@ -11,12 +11,13 @@ exit codes: 0 all coloured; 1 error; 2 wrong usage; 3 some files or pages failed
 """
 
 import argparse
+import io
 import json
 import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING
 
 from colorizer.base.errors import AlreadyColouredError, ColorizerError, ModelFolderError
 from colorizer.base.names import printable
@@ -37,7 +38,8 @@ MODEL = Path("models/colorizer")
 def main() -> int:
     """Run the command; return its exit code."""
     # names and messages are printed also where the terminal's encoding doesn't have them
-    cast(TextIO, sys.stdout).reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.argv[1:2] == ["studio"]:
         from colorizer.studio.server import main as serve
 
@@ -300,7 +302,7 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     batch = Batch(colorizer, sources, targets, options, arguments.only)
     inputs = [sources / job.source for job in found.jobs]
     batch.protected = identify_files([*inputs, *filter(None, [arguments.reference])])
-    total = len(jobs)
+    journal, total = Journal(targets, shard, key), len(jobs)
     with tqdm(total=total, unit="picture", disable=arguments.json) as bar:
 
         def advance(result: Result) -> None:
@@ -309,9 +311,7 @@ def colour_folder(arguments: argparse.Namespace) -> int:
             bar.total = total
             bar.update()
 
-        done = batch.run(
-            jobs, Journal(targets, shard, key), workers=arguments.workers, on_result=advance
-        )
+        done = batch.run(jobs, journal, workers=arguments.workers, on_result=advance)
     rows = make_rows(done.results, ignored)
     report = write_report(targets, shard, rows)
     if arguments.json:

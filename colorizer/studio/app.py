@@ -14,6 +14,7 @@ from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.look.artwork import Part
 from colorizer.look.palette import MAX_COLOURS, find_main_colours
 from colorizer.pictures.decoder_process import DecoderProcess
+from colorizer.pictures.decoding import FORMATS
 from colorizer.pictures.pages import Pages
 from colorizer.runtime import MAX_LINE_STRENGTH, ColorizeOptions
 from colorizer.studio.decoder_pool import DecoderPool, PoolBusyError
@@ -34,7 +35,7 @@ SECURITY_HEADERS = {
 PICTURE = {
     "requestBody": {
         "required": True,
-        "description": "The sketch's file: PNG, JPEG, WEBP, BMP, TIFF or GIF",
+        "description": f"The sketch's file: {', '.join(FORMATS)}",
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }

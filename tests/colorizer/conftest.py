@@ -1,12 +1,15 @@
 """A small exported generator with random weights, and a registry of two tiny models."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import torch
 
+from colorizer import cli
 from colorizer.model.folder import (
     CARD_FILE,
     CHECKSUMS_FILE,
@@ -53,6 +56,36 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def colorizer(model_folder: Path) -> Colorizer:
     return Colorizer.load(model_folder)
+
+
+def mark_as_toy(folder: Path) -> Path:
+    """Let a model folder say that it was trained on the drawn sample."""
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    config["data"] = {"source": {"source": "sample", "origin": "drawn by this project"}}
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(folder)))
+    return folder
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Run ``colorize`` in this process."""
+
+    def run(*arguments: object, model: Path = model_folder) -> Ran:
+        command = ["colorize", *map(str, arguments), "--model", str(model)]
+        monkeypatch.setattr(sys, "argv", command)
+        code = cli.main()
+        return Ran(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Line art for tests."""
 
 import io
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
@@ -37,3 +38,11 @@ def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def save_frames(path: Path, num_frames: int = 3) -> None:
+    """A TIFF of pages or an animation; each is another drawing."""
+    first, *others = (draw(60 + number, 40) for number in range(num_frames))
+    if path.suffix != ".tif":  # frames have one size
+        others = [other.resize(first.size) for other in others]
+    first.save(path, save_all=True, append_images=others)

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from colorizer.base.errors import PictureError
 from colorizer.base.files import atomic_path
 from colorizer.batch import Shard, choose_shard
 from colorizer.jobs import Job, find_jobs
@@ -174,18 +173,6 @@ def test_pictures_are_coloured_again_only_with_other_options(
     assert hashes(tmp_path) != plain
     colorize(model_folder, sketches, "-o", tmp_path)
     assert hashes(tmp_path) == plain
-
-
-def test_equal_stems_get_different_names(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg", "b.webp", ".hidden.png"):
-        (tmp_path / name).touch()
-    targets = {job.source: job.target for job in find_jobs(tmp_path, ".png").jobs}
-    assert targets == {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.webp": "b.png"}
-
-
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="no pictures"):
-        find_jobs(tmp_path, ".png")
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 30])

@@ -2,9 +2,12 @@
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,8 @@ import pytest
 from PIL import Image
 
 from colorizer.pictures.sketch import clean_lines
-from tests.colorizer.drawing import draw, ink_alone, painted, png
+from tests.colorizer.conftest import Ran, mark_as_toy
+from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
 from tests.colorizer.test_batch import Done, colorize
 
 
@@ -152,3 +156,56 @@ def test_a_picture_that_is_coloured_already_is_left_alone_or_coloured_on_request
     assert b"coloured already" not in coloured.stderr
     with Image.open(out) as picture:
         assert picture.tobytes() != painted(70, 50).tobytes()
+
+
+def test_an_output_that_is_its_input_is_refused_by_any_name(
+    run: Callable[..., Ran], sketch: Path, tmp_path: Path
+) -> None:
+    before = sketch.read_bytes()
+    (tmp_path / "soft.png").symlink_to(sketch)
+    (tmp_path / "hard.png").hardlink_to(sketch)
+    other = tmp_path / "other.png"
+    other.write_bytes(before)
+    relative = Path(os.path.relpath(sketch))
+    for output in (sketch, relative, tmp_path / "soft.png", tmp_path / "hard.png", tmp_path):
+        source = sketch.parent if output.is_dir() else sketch
+        done = run(source, "-o", output)
+        assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+        assert "the output is the input itself" in done.err
+    assert run(sketch, "-o", other, "--reference", other).code == 1
+    assert (sketch.read_bytes(), other.read_bytes()) == (before, before)
+
+
+def test_every_page_of_a_tiff_gets_a_file(
+    run: Callable[..., Ran], model_folder: Path, tmp_path: Path
+) -> None:
+    save_frames(tmp_path / "doc.tif")
+    done = run(tmp_path / "doc.tif", "-o", tmp_path / "out.png")
+    assert (done.code, done.err) == (0, "")
+    for page, width in ((1, 60), (2, 61), (3, 62)):
+        with Image.open(tmp_path / f"out_{page:02}.png") as picture:
+            assert picture.size == (width, 40)
+    assert not (tmp_path / "out.png").exists()
+    piped = colorize(model_folder, tmp_path / "doc.tif", "-o", "-")
+    assert piped.stdout == (tmp_path / "out_01.png").read_bytes()
+    assert b"only page 1 of 3" in piped.stderr
+    (tmp_path / "doc.tif").rename(tmp_path / "out_01.png")  # a page's name is the sketch's own
+    assert run(tmp_path / "out_01.png", "-o", tmp_path / "out.png").code == 3
+    with Image.open(tmp_path / "out_01.png") as kept:
+        assert kept.format == "TIFF"
+
+
+def test_a_name_of_any_bytes_is_coloured(run: Callable[..., Ran], tmp_path: Path) -> None:
+    source, output = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.png", b"o\xe9.png"))
+    draw().save(source)
+    done = run(source, "-o", output)
+    assert (done.code, "o\\xe9.png: 60×40" in done.out, output.is_file()) == (0, True, True)
+
+
+def test_a_model_of_the_sample_is_called_a_toy_once(
+    run: Callable[..., Ran], sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    toy = mark_as_toy(Path(shutil.copytree(model_folder, tmp_path / "toy")))
+    for source, output in ((sketch, tmp_path / "o.png"), (sketch.parent, tmp_path / "out")):
+        assert run(source, "-o", output, model=toy).err.count("this model is a toy") == 1
+    assert "toy" not in run(sketch, "-o", tmp_path / "o.png").err

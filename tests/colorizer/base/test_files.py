@@ -167,3 +167,9 @@ def test_a_finished_file_is_synced_before_it_is_renamed(
     move_into_place(partial, target)
     assert synced == [("partial", False), (tmp_path.name, True)]
     assert target.read_text() == "whole"
+
+
+@pytest.mark.parametrize("stem", ["a" * 251, "é" * 125])
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path, stem: str) -> None:
+    write_text(tmp_path / f"{stem}.png", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [f"{stem}.png"]

@@ -17,6 +17,7 @@ from colorizer.studio.app import create_app
 from colorizer.studio.limits import Limits
 from colorizer.studio.models import Models
 from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
+from tests.colorizer.conftest import mark_as_toy
 from tests.whole.prefect_stack import free_port
 
 
@@ -35,9 +36,9 @@ def running_studio(
     model_folder: Path, home: Path, limits: Limits | None = None, *, refresh_s: float = 0.2
 ) -> Iterator[Studio]:
     folder = Path(shutil.copytree(model_folder, home / "served"))
-    models = Models(
-        {"folder": str(folder), "other": str(model_folder)}, threads=1, refresh_s=refresh_s
-    )
+    toy = mark_as_toy(Path(shutil.copytree(model_folder, home / "toy")))
+    sources = {"folder": str(folder), "other": str(model_folder), "toy": str(toy)}
+    models = Models(sources, threads=1, refresh_s=refresh_s)
     models.start()
     port = free_port()
     app = close_to_other_sites(create_app(models, limits), LOOPBACK_NAMES)

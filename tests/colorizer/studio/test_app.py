@@ -14,9 +14,10 @@ import requests
 from PIL import Image
 
 from colorizer.look.artwork import Part
+from colorizer.model.folder import SAMPLE_NOTE
 from colorizer.runtime import ColorizeOptions, Colorizer
 from colorizer.studio.limits import Limits
-from tests.colorizer.drawing import draw, ink_alone, painted, png
+from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
 from tests.colorizer.studio.running import Studio, replace_model, running_studio
 
 SKETCH = png(draw(80, 60))
@@ -121,6 +122,24 @@ def post_raw(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> byte
         connection.sendall(f"POST /colorize HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
         connection.sendall(body)
         return connection.recv(65536)
+
+
+def test_a_file_of_several_pictures_gives_its_first_and_their_number(
+    studio: Studio, tmp_path: Path
+) -> None:
+    for name, header in (("doc.tif", "X-Pages"), ("anim.gif", "X-Frames")):
+        save_frames(tmp_path / name)
+        response = studio.post((tmp_path / name).read_bytes())
+        assert (response.status_code, response.headers[header]) == (200, "3")
+        with Image.open(tmp_path / name) as first:
+            assert Image.open(io.BytesIO(response.content)).size == first.size
+    assert not {"X-Pages", "X-Frames"} & set(studio.post(SKETCH).headers)
+
+
+def test_only_a_model_of_the_sample_is_noted_to_be_a_toy(studio: Studio) -> None:
+    models = requests.get(f"{studio.url}/model", timeout=10).json()
+    notes = {model["name"]: model["note"] for model in models}
+    assert notes == {"folder": None, "other": None, "toy": SAMPLE_NOTE}
 
 
 def test_a_too_long_body_is_refused_by_its_content_length(studio: Studio) -> None:

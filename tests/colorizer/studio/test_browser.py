@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
 from colorizer.studio import app
-from tests.colorizer.drawing import draw, ink_alone, painted, png
+from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
 from tests.colorizer.studio.running import Studio, running_studio
 
 CHROMIUM = shutil.which("chromium")
@@ -157,6 +157,25 @@ def test_a_picture_that_is_coloured_already_is_coloured_on_request(page: Page) -
     again = coloured(page, page.get_by_label("Colour it also if it is coloured already").check)
     assert Image.open(io.BytesIO(again)).tobytes() != painted(90, 70).tobytes()
     assert page.get_by_text("This picture is coloured already").count() == 0
+
+
+def test_a_toy_is_called_so_beside_its_name(page: Page) -> None:
+    note = page.get_by_role("note")
+    assert note.is_hidden()
+    page.locator("#model").select_option("toy")
+    note.wait_for()
+    assert "a toy to try the pipeline with" in str(note.text_content())
+    assert page.locator('#model option[value="toy"]').text_content().endswith("a toy")  # type: ignore[union-attr]
+    page.locator("#model").select_option("folder")
+    note.wait_for(state="hidden")
+
+
+def test_the_page_says_that_only_the_first_of_several_pages_is_coloured(
+    page: Page, tmp_path: Path
+) -> None:
+    save_frames(tmp_path / "doc.tif")
+    upload(page, (tmp_path / "doc.tif").read_bytes())
+    page.get_by_text("The file holds 3 pages: this is the first").wait_for()
 
 
 def test_a_bad_file_is_refused_with_its_reason(page: Page) -> None:

@@ -142,6 +142,18 @@ def test_exporting_ends_by_printing_how_to_register(
     assert made == (exported / "generator.onnx").read_bytes()
 
 
+def test_only_the_card_of_the_samples_model_calls_it_a_toy(generator: Generator) -> None:
+    config = make_config(generator.architecture)
+    assert "toy" not in write_card(config)
+    config["data"]["source"] = {"source": "sample", "origin": "drawn by this project"}
+    assert "A toy, to try the pipeline with" in write_card(config)
+    assert "`make archive PAIRS=…`" in write_card(config)
+    for source in ({"source": "kaggle"}, {}, "sample", ["sample"]):
+        config["data"]["source"] = source
+        assert ModelFolder(Path(), config).note is None
+    assert ModelFolder(Path(), {"data": "sample"}).note is None  # a folder of another origin
+
+
 def test_a_difference_that_is_nan_is_refused() -> None:
     with pytest.raises(ExportError):
         require_small(float("nan"), 1.0)
