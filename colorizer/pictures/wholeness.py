@@ -36,9 +36,7 @@ _LAST_ROWS = 2
 _TIFF_PLANAR = 284
 _WHOLE_OR_ERROR = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
 """TIFF compressions whose decoder reports an error unless it wrote a whole strip."""
-_DAMAGED = (
-    "its picture data is damaged or incomplete; open it in another program and save it as PNG"
-)
+_DAMAGED = "broken: its picture data is damaged or incomplete; export it again, best as PNG"
 
 Reopen = Callable[[], AbstractContextManager[ImageFile.ImageFile]]
 
