@@ -33,7 +33,7 @@ SECURITY_HEADERS = {
 PICTURE = {
     "requestBody": {
         "required": True,
-        "description": "The sketch's file: PNG, JPEG, WEBP, BMP, TIFF or GIF",
+        "description": "The sketch's file: PNG, JPEG, WEBP, BMP, TIFF, GIF, AVIF or JPEG 2000",
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
