@@ -19,6 +19,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from colorizer.base.errors import PictureError
 from colorizer.pictures.pages import Pages, count_pages, seek_page
 from colorizer.pictures.png_checksums import check_png
+from colorizer.pictures.unusual_tiff import UnusualTiff, guess_white_level, is_tiff
 from colorizer.pictures.wholeness import load_wholly
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -48,6 +49,8 @@ _PNG_SAMPLE_SCALE = {"L;2": 85, "L;4": 17}
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _TIFF_WHITE_IS_ZERO = 0
+_TIFF_SAMPLE_FORMAT = 339
+_TIFF_UNSIGNED = 1
 
 
 class Decoded(NamedTuple):
@@ -94,9 +97,13 @@ def open_with_alpha(
         try:
             with _opened(file) as source:
                 start = source.tell()
-                with _open_page(source, start) as picture:
+                opened = _open_any(source, start)
+                if isinstance(opened, UnusualTiff):
+                    _check_size(opened.size, max_pixels)
+                    return _to_rgb(opened.decode(), "")
+                with opened as picture:
                     seek_page(picture, page)
-                    _check_size(picture, max_pixels)
+                    _check_size(picture.size, max_pixels)
                     _check_checksums(source, start)
                     raw_mode = _raw_mode(picture)
                     load_wholly(picture, lambda: _open_page(source, start, picture.tell()))
@@ -125,8 +132,20 @@ def _open_page(source: BinaryIO, start: int, frame: int = 0) -> ImageFile.ImageF
     return picture
 
 
-def _check_size(picture: Image.Image, max_pixels: int) -> None:
-    width, height = picture.size
+def _open_any(source: BinaryIO, start: int, page: int = 0) -> ImageFile.ImageFile | UnusualTiff:
+    try:
+        return _open_page(source, start, page)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:
+        source.seek(start)
+        if is_tiff(source.read(4)):
+            return UnusualTiff(source, page)
+        raise
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
     if width < 1 or height < 1:
         raise PictureError(f"empty: {width}×{height} px")
     if width * height > max_pixels:
@@ -140,7 +159,7 @@ def _check_checksums(source: BinaryIO, start: int) -> None:
     source.seek(position)
 
 
-def _to_rgb(picture: ImageFile.ImageFile, raw_mode: str) -> Decoded:
+def _to_rgb(picture: Image.Image, raw_mode: str) -> Decoded:
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey_to_rgb(picture)
@@ -170,8 +189,10 @@ def _scale_transparent_sample(picture: Image.Image, raw_mode: str) -> None:
         picture.info["transparency"] = tuple(sample >> 8 for sample in transparent)
 
 
-def _deep_grey_to_rgb(picture: ImageFile.ImageFile) -> Decoded:
+def _deep_grey_to_rgb(picture: Image.Image) -> Decoded:
     values = np.asarray(picture)
+    if picture.mode == "I" and _is_unsigned(picture):
+        values = values.view(np.uint32)  # Pillow has them as signed
     white_level = _white_level(picture, values)
     grey = np.empty(values.shape, np.uint8)
     # row by row: the float copy of a large picture would be many times its size
@@ -194,12 +215,13 @@ def _white_level(picture: Image.Image, values: npt.NDArray[np.generic]) -> float
     if picture.mode.startswith("I;16"):
         bits = getattr(picture, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
         return float(2**bits - 1)
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
-        raise PictureError(f"grey of unknown scale: values from {low:g} to {high:g}")
-    if picture.mode == "F" and high <= 1:
-        return 1.0
-    return 255.0 if high <= 255 else 65535.0
+    return guess_white_level(float(values.min()), float(values.max()), values.dtype)
+
+
+def _is_unsigned(picture: Image.Image) -> bool:
+    tags = getattr(picture, "tag_v2", {})
+    formats = tags.get(_TIFF_SAMPLE_FORMAT, (_TIFF_UNSIGNED,))
+    return tags.get(_TIFF_BITS_PER_SAMPLE) == (32,) and formats == (_TIFF_UNSIGNED,)
 
 
 def _is_white_zero(picture: Image.Image) -> bool:

@@ -17,6 +17,7 @@ from PIL import _imaging
 
 from colorizer.base.errors import PictureError
 
+DAMAGED = "broken: its picture data is damaged or incomplete; export it again, best as PNG"
 _PATTERNS = (0xA5, 0x5A)
 _HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
 _HANDLE, _BYTES, _COUNT = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_uint32
@@ -25,6 +26,11 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "TIFFSetWarningHandler": (ctypes.c_void_p, [ctypes.c_void_p]),
     "TIFFFdOpen": (_HANDLE, [ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p]),
     "TIFFSetSubDirectory": (ctypes.c_int, [_HANDLE, ctypes.c_uint64]),
+    "TIFFIsCODECConfigured": (ctypes.c_int, [ctypes.c_uint16]),
+    "TIFFReadRGBAImageOriented": (
+        ctypes.c_int,
+        [_HANDLE, _COUNT, _COUNT, ctypes.c_void_p, ctypes.c_int, ctypes.c_int],
+    ),
     "TIFFCleanup": (None, [_HANDLE]),
     "TIFFIsTiled": (ctypes.c_int, [_HANDLE]),
     "TIFFNumberOfStrips": (_COUNT, [_HANDLE]),
@@ -78,36 +84,71 @@ def damage_messages() -> Iterator[list[str]]:
             setter(previous)
 
 
-def is_written_wholly(source: IO[bytes], directory: int) -> bool:
-    """Whether all strips or tiles of a page decode wholly, without a message of damage.
+def has_codec(compression: int) -> bool:
+    """Whether this libtiff can decompress a compression, by its number in TIFF."""
+    return bool(_library().TIFFIsCODECConfigured(compression))
 
-    ``directory`` is the page's place in the file, in bytes. One thread at a time.
+
+def read_blocks(source: IO[bytes], directory: int) -> Iterator[bytes]:
+    """Decode each strip or tile of a page, in the file's order.
+
+    ``directory`` is the page's place in the file, in bytes. One thread at a time. Raises
+    :class:`PictureError` at the first that isn't written wholly or that libtiff complains of.
     """
-    descriptor = os.memfd_create("picture")
+    first, second = _PATTERNS
+    with _opened_page(source, directory) as handle, damage_messages() as messages:
+        blocks = _blocks(handle)
+        if min(blocks.num_blocks, blocks.num_bytes, blocks.row_bytes) < 1:
+            raise PictureError(DAMAGED)
+        for number in range(blocks.num_blocks):
+            decoded = blocks.read(number, first)
+            last_row = decoded[-blocks.row_bytes :]
+            is_doubtful = last_row.count(first) == len(last_row)
+            if messages or (is_doubtful and decoded != blocks.read(number, second)):
+                raise PictureError(DAMAGED)
+            yield decoded
+
+
+def read_as_rgba(source: IO[bytes], directory: int, width: int, height: int) -> bytes:
+    """Decode a page to 8-bit RGBA as libtiff sees it. Raises as :func:`read_blocks` does."""
+    rasters = []
+    with _opened_page(source, directory) as handle, damage_messages() as messages:
+        for pattern in _PATTERNS:
+            raster = ctypes.create_string_buffer(width * height * 4)
+            ctypes.memset(raster, pattern, len(raster))
+            done = _library().TIFFReadRGBAImageOriented(handle, width, height, raster, 1, 1)
+            rasters.append(raster.raw)
+            if messages or not done:
+                raise PictureError(DAMAGED)
+    if rasters[0] != rasters[1]:
+        raise PictureError(DAMAGED)
+    return rasters[0]
+
+
+@contextmanager
+def _opened_page(source: IO[bytes], directory: int) -> Iterator[int]:
+    tiff, descriptor = _library(), os.memfd_create("picture")
     try:
         source.seek(0)
         while chunk := source.read(1 << 20):
             os.write(descriptor, chunk)
         os.lseek(descriptor, 0, os.SEEK_SET)  # where libtiff begins to read
-        return _is_written_wholly(descriptor, directory)
+        # messages here are about tags: those that matter fail later
+        with damage_messages():
+            handle = tiff.TIFFFdOpen(descriptor, b"picture", b"rc")  # strips as in the file
+            if not handle:
+                raise PictureError(DAMAGED)
+        try:
+            with damage_messages():
+                is_open = tiff.TIFFSetSubDirectory(handle, directory)
+            if not is_open:
+                raise PictureError(DAMAGED)
+            yield handle
+        finally:
+            with damage_messages():
+                tiff.TIFFCleanup(handle)  # unlike TIFFClose, leaves the descriptor open
     finally:
         os.close(descriptor)
-
-
-def _is_written_wholly(descriptor: int, directory: int) -> bool:
-    tiff = _library()
-    # messages while tags are read are about tags: those that matter fail below
-    with damage_messages():
-        handle = tiff.TIFFFdOpen(descriptor, b"picture", b"r")
-        if not handle:
-            return False
-        is_open = tiff.TIFFSetSubDirectory(handle, directory)
-    try:
-        with damage_messages() as messages:
-            return bool(is_open) and _are_written(_blocks(handle), messages)
-    finally:
-        with damage_messages():
-            tiff.TIFFCleanup(handle)  # unlike TIFFClose, leaves the descriptor open
 
 
 def _blocks(handle: int) -> _Blocks:
@@ -120,20 +161,6 @@ def _blocks(handle: int) -> _Blocks:
         tiff.TIFFTileRowSize(handle) if kind == "Tile" else tiff.TIFFScanlineSize(handle),
         getattr(tiff, f"TIFFReadEncoded{kind}"),
     )
-
-
-def _are_written(blocks: _Blocks, messages: list[str]) -> bool:
-    if min(blocks.num_blocks, blocks.num_bytes, blocks.row_bytes) < 1:
-        return False
-    first, second = _PATTERNS
-    for number in range(blocks.num_blocks):
-        decoded = blocks.read(number, first)
-        if messages or not decoded:
-            return False
-        last_row = decoded[-blocks.row_bytes :]
-        if last_row.count(first) == len(last_row) and decoded != blocks.read(number, second):
-            return False
-    return True
 
 
 @cache

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from colorizer.base.errors import PictureError
-from colorizer.pictures.libtiff import damage_messages, is_written_wholly
+from colorizer.pictures.libtiff import DAMAGED, damage_messages, has_codec, read_blocks
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -33,12 +33,9 @@ _BY_LAST_ROWS = ("PNG", "GIF", "BMP")
 WHITE = 255
 _LAST_ROWS = 2
 """The last row of an interlaced picture may be written before the one above it."""
-_TIFF_PLANAR = 284
+_TIFF_COMPRESSION, _TIFF_PLANAR = 259, 284
 _WHOLE_OR_ERROR = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
 """TIFF compressions whose decoder reports an error unless it wrote a whole strip."""
-_DAMAGED = (
-    "its picture data is damaged or incomplete; open it in another program and save it as PNG"
-)
 
 Reopen = Callable[[], AbstractContextManager[ImageFile.ImageFile]]
 
@@ -115,7 +112,7 @@ def _compare(picture: ImageFile.ImageFile, reopen: Reopen) -> None:
     with reopen() as again:
         _load_filled(again, _FILLS[1])
         if again.tobytes() != picture.tobytes():
-            raise PictureError(_DAMAGED)
+            raise PictureError(DAMAGED)
 
 
 # --- TIFF ----------------------------------------------------------------------------------------
@@ -125,16 +122,19 @@ def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
     tiles = list(picture.tile)
     if not any(tile.codec_name == "libtiff" for tile in tiles):
         if not _is_covered(picture, tiles):
-            raise PictureError(_DAMAGED)
+            raise PictureError(DAMAGED)
         picture.load()
         return
+    if not has_codec(picture.tag_v2.get(_TIFF_COMPRESSION, 1)):
+        name = picture.info.get("compression")
+        raise PictureError(f"can't be read: a TIFF compressed as {name}; save it as PNG")
     source, directory = picture.fp, picture.tag_v2._offset
     assert source is not None, "an opened picture has its file"
     assert directory is not None, "an opened TIFF has a directory"
     if picture.info.get("compression") not in _WHOLE_OR_ERROR:
         position = source.tell()
-        if not is_written_wholly(source, directory):
-            raise PictureError(_DAMAGED)
+        for _ in read_blocks(source, directory):
+            pass  # it raises where one isn't written wholly
         source.seek(position)
     with damage_messages() as messages:
         try:
@@ -142,7 +142,7 @@ def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
         except OSError:
             messages.append("Pillow")
     if messages:
-        raise PictureError(_DAMAGED)
+        raise PictureError(DAMAGED)
 
 
 def _is_covered(picture: ImageFile.ImageFile, tiles: list[ImageFile._Tile]) -> bool:

@@ -29,6 +29,8 @@ def test_folder_and_http_accept_and_refuse_the_same_pictures(
         with archive.open("verdicts.csv") as file:
             verdicts = list(csv.DictReader(line.decode() for line in file))
     unloadable = {row["path"] for row in verdicts if row["pillow_verdict"].endswith("_fails")}
+    # its samples of 32 bits are read by libtiff alone
+    unloadable -= {"pillow/open_fails/hopper_unknown_pixel_mode.tif"}
     done = colorize(model_folder, tmp_path / "odd", "-o", tmp_path / "out")
     assert done.returncode == 3
     assert b"Traceback" not in done.stderr
