@@ -179,7 +179,7 @@ def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
     """A hash of all that a picture depends on except its sketch."""
     reference = hashlib.sha256(options.reference.tobytes()).hexdigest() if options.reference else ""
     parts = [model_sha256, options.clean, options.opaque, options.seed, options.palette, reference]
-    parts += [options.line_strength, options.coloured, part]
+    parts += [options.keep_skin, options.line_strength, options.coloured, part]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -18,7 +18,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from colorizer.base.errors import AlreadyColouredError, ColorizerError, ModelFolderError
+from colorizer.base.errors import (
+    AlreadyColouredError,
+    ColorizerError,
+    ModelFolderError,
+    PictureError,
+)
 from colorizer.base.names import printable
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from colorizer.batch import Result
     from colorizer.look.artwork import Artwork
     from colorizer.model.folder import ModelFolder
+    from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.pictures.decoding import Decoded
     from colorizer.runtime import ColorizeOptions
 
@@ -79,6 +85,9 @@ def make_parser() -> argparse.ArgumentParser:
     look.add_argument("--seed", type=int, help="a variation for each number ≥ 0 (default: none)")
     look.add_argument("--palette", help="replace the main colours by these: #ff8800,#2244aa")
     look.add_argument("--reference", type=Path, help="take hues and saturation from this picture")
+    look.add_argument(
+        "--keep-skin", action="store_true", help="--palette and --reference leave skin as it is"
+    )
     look.add_argument(
         "--line-strength",
         type=float,
@@ -157,7 +166,7 @@ def colour_one(arguments: argparse.Namespace) -> int:
         model = choose_model(arguments)
         colorizer = Colorizer.load(model, decoder=decoder, device=arguments.device)
         tell_of_model(colorizer.model)
-        reference = decoder.open(arguments.reference) if arguments.reference else None
+        reference = open_reference(arguments, decoder)
         options = make_options(arguments, reference)
         source = choose_source(arguments.input)
         decoded = colorizer.decode(source)
@@ -293,7 +302,7 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     reference = None
     if arguments.reference:
         with DecoderProcess() as decoder:
-            reference = decoder.open(arguments.reference)
+            reference = open_reference(arguments, decoder)
     options = make_options(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
@@ -360,6 +369,19 @@ def choose_model(arguments: argparse.Namespace) -> str:
     return str(MODEL)
 
 
+def open_reference(arguments: argparse.Namespace, decoder: "DecoderProcess") -> "Image | None":
+    """The reference picture, if there is one, with its transparency.
+
+    Raises :class:`PictureError` if it isn't a readable picture.
+    """
+    if not arguments.reference:
+        return None
+    try:
+        return decoder.open_with_alpha(arguments.reference).with_alpha()
+    except PictureError as error:
+        raise PictureError(f"{arguments.reference}: {error}") from None
+
+
 def make_options(arguments: argparse.Namespace, reference: "Image | None") -> "ColorizeOptions":
     """The options from the arguments. Raises :class:`PictureError` for an invalid palette."""
     from colorizer.look.palette import parse_colours
@@ -373,6 +395,7 @@ def make_options(arguments: argparse.Namespace, reference: "Image | None") -> "C
         seed=arguments.seed,
         palette=arguments.palette,
         reference=reference,
+        keep_skin=arguments.keep_skin,
         line_strength=arguments.line_strength,
         coloured=arguments.coloured,
     )

@@ -34,9 +34,11 @@ class ColorizeOptions:
     seed: int | None = None
     """≥ 0: a variation by the generator's dropout noise. None: no noise."""
     palette: str | None = None
-    """1 to 6 colours like ``#ff8800,#2244aa`` that replace the picture's main colours."""
+    """1 to 12 colours like ``#ff8800,#2244aa`` that replace the picture's main colours."""
     reference: "Image | None" = None
-    """A picture whose hues and saturation the result takes on."""
+    """A picture (RGB or RGBA) whose hues and saturation the result takes on."""
+    keep_skin: bool = False
+    """Leave out of both what has the colours of skin."""
     line_strength: float = 1.0
     """0 (no lines) to 2 (twice as dark)."""
     coloured: WhenColoured = "copy"
@@ -51,6 +53,10 @@ class ColorizeOptions:
             )
         if self.coloured not in get_args(WhenColoured):
             raise ValueError(f"coloured must be skip, copy or colour, got {self.coloured!r}")
+        if self.reference and self.reference.mode == "RGBA":
+            _, most_opaque = self.reference.getchannel("A").getextrema()
+            if most_opaque == 0:
+                raise ValueError("the reference is wholly transparent: it has no colours to take")
 
 
 class Colorizer:
@@ -163,8 +169,11 @@ class Colorizer:
         coloured = np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))
         colour = spread_colours(coloured, grey)
         if options.reference is not None:
-            colour = palette.recolour_like(colour, options.reference)
+            colour = palette.recolour_like(
+                colour, options.reference, lines=grey, keep_skin=options.keep_skin
+            )
         if options.palette:
-            colour = palette.recolour_with(colour, palette.parse_colours(options.palette))
+            wanted = palette.parse_colours(options.palette)
+            colour = palette.recolour_with(colour, wanted, lines=grey, keep_skin=options.keep_skin)
         artwork = Artwork(colour, sketch.lines, sketch.alpha)
         return artwork.with_line_strength(options.line_strength)

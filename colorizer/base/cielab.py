@@ -1,17 +1,10 @@
 """CIELAB: the one home of its constants and conversions.
 
-Two spaces, for two purposes. Measurements use :func:`srgb_to_lab`: CIE 15 under D65, the white
-point of sRGB, in floating point. Recolouring uses Pillow's ``LAB`` pictures through littleCMS:
-8 bits, under D50, as ICC profiles define it, and invertible. Their numbers differ slightly.
+CIE 15 under D65, the white point of sRGB, in floating point: for measurements and recolouring.
 """
 
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageCms import ImageCmsTransform
+from typing import Any, TypeVar
 
 Array = TypeVar("Array")
 """A numpy array or a torch tensor."""
@@ -47,30 +40,16 @@ def srgb_to_lab(encoded: Array, xp: Any, *, white: Sequence[float] = WHITE_POINT
     return lab
 
 
-def to_lab_picture(picture: "Image") -> "Image":
-    """An RGB picture → Pillow's mode LAB (8 bits, D50; a and b are signed bytes)."""
-    return _apply(picture, _transforms()[0])
+def lab_to_srgb(lab: Any, xp: Any, *, white: Sequence[float] = WHITE_POINT_D65) -> Any:
+    """N×3×H×W CIELAB under D65 → N×3×H×W sRGB: the inverse of :func:`srgb_to_lab`.
 
-
-def from_lab_picture(picture: "Image") -> "Image":
-    """A LAB picture → RGB; colours outside sRGB are clipped."""
-    return _apply(picture, _transforms()[1])
-
-
-@cache
-def _transforms() -> "tuple[ImageCmsTransform, ImageCmsTransform]":
-    from PIL import ImageCms
-
-    rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    return (
-        ImageCms.buildTransform(rgb, lab, "RGB", "LAB"),
-        ImageCms.buildTransform(lab, rgb, "LAB", "RGB"),
-    )
-
-
-def _apply(picture: "Image", transform: "ImageCmsTransform") -> "Image":
-    from PIL import ImageCms
-
-    converted = ImageCms.applyTransform(picture, transform)
-    assert converted is not None, "not in place"
-    return converted
+    Colours outside sRGB give values outside 0..1, which the caller clips. Any floating dtype.
+    """
+    y = (lab[:, 0] + 16) / 116
+    f = xp.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], 1)
+    ratios = xp.where(f > LAB_KNEE, f**3, 3 * LAB_KNEE**2 * (f - 4 / 29))
+    rows = [[value / level for value in row] for row, level in zip(RGB_TO_XYZ, white, strict=True)]
+    matrix = xp.linalg.inv(xp.asarray(rows, dtype=ratios.dtype, device=ratios.device))
+    linear = xp.einsum("ij,njhw->nihw", matrix, ratios)
+    root = xp.clip(linear, 1e-12, None) ** (1 / 2.4)
+    return xp.where(linear <= 0.0031308, 12.92 * linear, 1.055 * root - 0.055)

@@ -1,30 +1,37 @@
-"""Recolouring a coloured picture: by a reference picture, or by given colours.
+"""Recolouring a coloured picture: by given colours, or by a reference picture.
 
-Only a and b of CIELAB change; lightness stays, and so does shading. A reference gives its mean and
-standard deviation of a and b (Reinhard et al., Color Transfer between Images, 2001). For given
-colours, the picture's main colours are found by k-means, each is matched to a given one, and pixels
-move with the main colours near them.
+Paper, greys and ink stay; what has chroma moves, in CIELAB. Given colours: each main colour of the
+picture is matched to a given one, which its region takes on, with the region's shades around it.
+A reference: lightness stays; a and b get the mean and standard deviation of the reference's
+coloured pixels (Reinhard et al., Color Transfer between Images, 2001).
 """
 
 import re
-from collections.abc import Callable, Sequence
-from itertools import permutations
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from colorizer.base.cielab import from_lab_picture, to_lab_picture
 from colorizer.base.errors import PictureError
+from colorizer.look.areas import faintness, find_areas, movable, smooth_step
+from colorizer.look.colour_clusters import find_clusters, lightness_of, match, to_hue_space
+from colorizer.look.colour_table import Change, change_colours, to_lab, to_rgb
+from colorizer.look.shades import make_shades
+from colorizer.pictures.decoding import WHITE
 
 Float32Array = npt.NDArray[np.float32]
 
-MAX_COLOURS = 6
-SAMPLE_SIDE_PX = 96
-BAND_ROWS = 256
-MIN_CHROMA = 6.0
-"""In CIELAB units; a pixel with less counts as paper."""
-SOFTNESS = 12.0
+MAX_COLOURS = 12
+SAMPLE_SIDE_PX = 128
+MIN_SHARE = 0.002
+"""A picture of which less is coloured has no main colours."""
+NEUTRAL_CHROMAS = (7.5, 10.5)
+"""In a coloured area, a pixel with less chroma stays, and one with more moves wholly."""
+CHROMA_SCALES = (0.2, 3.0)
+"""The least and the most by which a reference scales saturation."""
+MIN_OPACITY = 0.9
+"""Of the most opaque pixel: those of a reference with less don't count."""
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 Colour = tuple[int, int, int]
@@ -41,113 +48,112 @@ def parse_colours(text: str) -> list[Colour]:
 
 
 def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:
-    """Up to ``count`` main colours of an RGB picture, the most frequent first.
+    """Up to ``count`` main colours of an RGB or RGBA picture, the most frequent first.
 
-    Paper and grey don't count. Raises :class:`ValueError` for a count that isn't 1 to 6.
+    Paper, grey and what is transparent don't count. Raises :class:`ValueError` for a count that
+    isn't 1 to 12.
     """
     if not 1 <= count <= MAX_COLOURS:
         raise ValueError(f"count must be 1 to {MAX_COLOURS}, got {count}")
-    sample = _sample(picture)
-    chroma, pixels = _chroma(sample), np.asarray(sample).reshape(-1, 3)
-    is_coloured = np.linalg.norm(chroma, axis=1) > MIN_CHROMA
-    chroma, pixels = chroma[is_coloured], pixels[is_coloured]
-    if len(chroma) < count:
+    pixels = _opaque_pixels(picture)
+    weights = faintness(pixels)
+    if weights.sum() <= MIN_SHARE * len(weights):
         return []
-    nearest = _nearest(chroma, _main_colours(chroma, count))
-    groups = [pixels[nearest == number] for number in range(count)]
-    groups = sorted((group for group in groups if len(group)), key=len, reverse=True)
-    means = (group.mean(0).round().astype(int).tolist() for group in groups)
-    return [(red, green, blue) for red, green, blue in means]
+    clusters = find_clusters(to_hue_space(pixels), weights, count)
+    nearest = clusters.nearest(to_hue_space(pixels))
+    groups = [weights * (nearest == number) for number in range(len(clusters.shares))]
+    means = np.array([np.average(pixels, 0, group) for group in groups], np.float32)
+    levels = to_rgb(means).round().clip(0, 255).astype(int).tolist()
+    return [(red, green, blue) for red, green, blue in levels]
 
 
-def recolour_like(colour: Image.Image, reference: Image.Image) -> Image.Image:
-    """Give an RGB picture the hues and saturation of another RGB picture."""
-    source, target = _chroma(_sample(colour)), _chroma(_sample(reference))
-    source_mean, source_spread = source.mean(0), source.std(0)
-    scale = np.clip(target.std(0) / np.maximum(source_spread, 1.0), 0.2, 3.0)
-    target_mean = target.mean(0)
-    return _map_chroma(colour, lambda ab: (ab - source_mean) * scale + target_mean)
-
-
-def recolour_with(colour: Image.Image, palette: Sequence[Colour]) -> Image.Image:
-    """Replace an RGB picture's main colours by given ones; paper stays."""
-    row = Image.new("RGB", (len(palette), 1))
-    row.putdata(list(palette))
-    wanted = _chroma(row)
-    coloured = _chroma(_sample(colour))
-    coloured = coloured[np.linalg.norm(coloured, axis=1) > MIN_CHROMA]
-    if len(coloured) < len(palette):
-        return colour.copy()
-    centres = _main_colours(coloured, len(palette))
-    shifts = wanted[_match(centres, wanted)] - centres
-    # paper is an anchor that doesn't move
-    anchors = np.concatenate([centres, np.zeros((1, 2), np.float32)])
-    moves = np.concatenate([shifts, np.zeros((1, 2), np.float32)])
-
-    def move(ab: Float32Array) -> Float32Array:
-        distance = np.linalg.norm(ab[:, None] - anchors, axis=2)
-        nearness = np.exp(-(distance - distance.min(1, keepdims=True)) / SOFTNESS)
-        return np.asarray(ab + nearness @ moves / nearness.sum(1, keepdims=True), np.float32)
-
-    return _map_chroma(colour, move)
-
-
-def _main_colours(points: Float32Array, count: int) -> Float32Array:
-    """k-means, started at points far from each other, so that it is deterministic."""
-    centres = [points[np.linalg.norm(points, axis=1).argmax()]]
-    while len(centres) < count:
-        distances = np.min([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=0)
-        centres.append(points[distances.argmax()])
-    found = np.stack(centres)
-    for _ in range(12):
-        nearest = _nearest(points, found)
-        for number in range(count):
-            if (members := points[nearest == number]).size:
-                found[number] = members.mean(0)
-    return found
-
-
-def _nearest(points: Float32Array, centres: Float32Array) -> npt.NDArray[np.intp]:
-    nearest: npt.NDArray[np.intp] = np.linalg.norm(points[:, None] - centres, axis=2).argmin(1)
-    return nearest
-
-
-def _match(centres: Float32Array, wanted: Float32Array) -> list[int]:
-    """The wanted colour of each centre: the assignment with the least total distance."""
-    distances = np.linalg.norm(centres[:, None] - wanted, axis=2)
-    rows = range(len(centres))
-    best = min(
-        permutations(rows), key=lambda order: float(distances[list(rows), list(order)].sum())
-    )
-    return list(best)
-
-
-def _sample(picture: Image.Image) -> Image.Image:
-    sample = picture.convert("RGB")
-    sample.thumbnail((SAMPLE_SIDE_PX, SAMPLE_SIDE_PX), Image.Resampling.BOX)
-    return sample
-
-
-def _chroma(picture: Image.Image) -> Float32Array:
-    """a and b of all pixels, N×2, about −128..127."""
-    lab = np.asarray(to_lab_picture(picture))
-    # Pillow keeps a and b as signed bytes
-    chroma: Float32Array = lab[..., 1:].view(np.int8).reshape(-1, 2).astype(np.float32)
-    return chroma
-
-
-def _map_chroma(
-    picture: Image.Image, change: Callable[[Float32Array], Float32Array]
+def recolour_with(
+    colour: Image.Image,
+    palette: Sequence[Colour],
+    *,
+    lines: Image.Image | None = None,
+    keep_skin: bool = False,
 ) -> Image.Image:
-    result = Image.new("RGB", picture.size)
-    # in bands: the float copy of a large picture would be many times its size
-    for top in range(0, picture.height, BAND_ROWS):
-        box = (0, top, picture.width, min(top + BAND_ROWS, picture.height))
-        lab = to_lab_picture(picture.crop(box))
-        values = np.array(lab)
-        chroma = values[..., 1:].view(np.int8).reshape(-1, 2).astype(np.float32)
-        moved = change(chroma).round().clip(-128, 127).astype(np.int8)
-        values[..., 1:] = moved.view(np.uint8).reshape(*values.shape[:2], 2)
-        band = Image.frombytes("LAB", lab.size, values.tobytes())
-        result.paste(from_lab_picture(band), box)
-    return result
+    """Replace an RGB picture's main colours by given ones; paper and greys stay.
+
+    All given colours are used if the picture has as many. ``lines`` (mode L, of its size) limit the
+    picture's areas; ``keep_skin`` leaves out those of skin: see :mod:`~colorizer.look.areas`.
+    """
+    lines = lines or Image.new("L", colour.size, WHITE)
+    areas = find_areas(colour, lines, skin=keep_skin)
+    given = to_lab(np.array(list(dict.fromkeys(palette))))
+    if areas.weights.sum() <= MIN_SHARE * areas.weights.size:
+        return colour.copy()
+    clusters = find_clusters(to_hue_space(areas.lab.reshape(-1, 3)), areas.weights, len(given))
+    matched = match(clusters, to_hue_space(given))
+    shades = [
+        make_shades(given[number], lightness_of(centre))
+        for number, centre in zip(matched, clusters.centres, strict=True)
+    ]
+
+    def replace(lab: Float32Array) -> Float32Array:
+        target = np.zeros_like(lab)
+        nearness = clusters.nearness(to_hue_space(lab))
+        for share, its_shades in zip(nearness.T, shades, strict=True):
+            target += share[:, None] * its_shades.at(lab[:, 0])
+        return target
+
+    return _recoloured(colour, replace, movable(colour, lines, areas))
+
+
+def recolour_like(
+    colour: Image.Image,
+    reference: Image.Image,
+    *,
+    lines: Image.Image | None = None,
+    keep_skin: bool = False,
+) -> Image.Image:
+    """Give an RGB picture the hues and saturation of another one; paper and greys stay.
+
+    What is transparent in an RGBA reference doesn't count. A grey reference takes most of the
+    saturation away. ``lines`` and ``keep_skin``: as in :func:`recolour_with`.
+    """
+    lines = lines or Image.new("L", colour.size, WHITE)
+    areas = find_areas(colour, lines, skin=keep_skin)
+    mean, spread = _chroma_statistics(areas.lab.reshape(-1, 3), areas.weights)
+    pixels = _opaque_pixels(reference)
+    wanted_mean, wanted_spread = _chroma_statistics(pixels, faintness(pixels))
+    scale = np.clip(wanted_spread / np.maximum(spread, 1.0), *CHROMA_SCALES)
+
+    def replace(lab: Float32Array) -> Float32Array:
+        target = lab.copy()
+        target[:, 1:] = (lab[:, 1:] - mean) * scale + wanted_mean
+        return target
+
+    return _recoloured(colour, replace, movable(colour, lines, areas))
+
+
+def _recoloured(colour: Image.Image, replace: Change, mask: Image.Image) -> Image.Image:
+    def change(lab: Float32Array) -> Float32Array:
+        share = smooth_step(np.hypot(lab[:, 1], lab[:, 2]), *NEUTRAL_CHROMAS)[:, None]
+        return np.asarray(lab + share * (replace(lab) - lab), np.float32)
+
+    return Image.composite(change_colours(colour, change), colour, mask)
+
+
+def _chroma_statistics(
+    pixels: Float32Array, weights: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    """Mean and standard deviation of a and b of the coloured pixels, or of all if none is."""
+    if weights.sum() <= MIN_SHARE * len(weights):
+        weights = np.ones_like(weights)
+    mean = np.average(pixels[:, 1:], 0, weights)
+    spread = np.sqrt(np.average((pixels[:, 1:] - mean) ** 2, 0, weights))
+    return mean.astype(np.float32), spread.astype(np.float32)
+
+
+def _opaque_pixels(picture: Image.Image) -> Float32Array:
+    """N×3 CIELAB: a reduced picture's pixels, without those that are transparent."""
+    scale = min(1.0, SAMPLE_SIDE_PX / max(picture.size))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    sample = picture.convert("RGB").resize(size, Image.Resampling.BOX)
+    pixels = to_lab(np.asarray(sample).reshape(-1, 3))
+    if picture.mode != "RGBA":
+        return pixels
+    alpha = np.asarray(picture.getchannel("A").resize(size, Image.Resampling.BOX)).ravel()
+    return np.asarray(pixels[alpha >= max(1, MIN_OPACITY * alpha.max())])

@@ -59,6 +59,14 @@ class Decoded(NamedTuple):
     pages: Pages = Pages()
     """How many pictures the file holds."""
 
+    def with_alpha(self) -> Image.Image:
+        """RGB, or RGBA with the transparency; what shows through is still composited on white."""
+        if self.alpha is None:
+            return self.rgb
+        picture = self.rgb.copy()
+        picture.putalpha(self.alpha)
+        return picture
+
 
 def open_picture(
     file: BinaryIO | bytes | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS

@@ -122,6 +122,7 @@ def add_routes(app: FastAPI) -> None:
         opaque: Annotated[bool, Query(description="composite the sketch on white")] = False,
         seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
         palette: Annotated[str | None, Query(description="#ff8800,#2244aa")] = None,
+        keep_skin: Annotated[bool, Query(description="the palette leaves skin as it is")] = False,
         line_strength: Annotated[float, Query(ge=0, le=MAX_LINE_STRENGTH)] = 1.0,
         coloured: Annotated[
             Literal["copy", "colour"], Query(description="a picture that is coloured already")
@@ -140,6 +141,7 @@ def add_routes(app: FastAPI) -> None:
             opaque=opaque,
             seed=seed,
             palette=palette,
+            keep_skin=keep_skin,
             line_strength=line_strength,
             coloured=coloured,
         )
@@ -241,5 +243,5 @@ def draw(
 
 def find_palette(body: bytes, count: int, decoder: DecoderProcess) -> list[str]:
     """The main colours of a picture's file, as ``#rrggbb``."""
-    colours = find_main_colours(decoder.open(body), count)
+    colours = find_main_colours(decoder.open_with_alpha(body).with_alpha(), count)
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours]

@@ -39,7 +39,10 @@ function makeQuery(model, extra = {}) {
   for (const option of ["clean", "opaque"]) if (form.get(option)) query.set(option, "true");
   if (form.get("recolour")) query.set("coloured", "colour");
   if (seed !== null) query.set("seed", seed);
-  if (form.get("use_palette")) query.set("palette", form.getAll("colour").join(","));
+  if (form.get("use_palette")) {
+    query.set("palette", form.getAll("colour").join(","));
+    if (form.get("keep_skin")) query.set("keep_skin", "true");
+  }
   return query;
 }
 
