@@ -16,7 +16,7 @@ LIGHTNESS_WEIGHT = 0.35
 BIN_SIDE = 5.0
 MIN_DISTANCE = 10.0
 """Clusters nearer to each other are one colour with its shades."""
-SOFTNESS = 1.5
+SOFTNESS = 2.0
 """The width of the transition between two clusters."""
 NUM_ROUNDS = 10
 

@@ -22,6 +22,11 @@ BACKGROUND_SIDE_PX = 256
 PAPER_LEVEL, INK_LEVEL = 0.92, 0.45
 """Relative to the paper's brightness: paper from here up, ink from here down."""
 
+GREY_INK, COLOURED_INK = 0.2, 0.4
+"""Saturation of ink (1 − least / most of what it takes from red, green, blue): pencil has less than
+the former, a coloured trace line more than the latter."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
 
 class Sketch(NamedTuple):
     """Line art, ready to be coloured."""
@@ -61,7 +66,7 @@ def to_sketch(decoded: Decoded, *, clean: bool = False, opaque: bool = False) ->
     grey = dark_on_white.convert("L")
     if clean:
         grey = clean_lines(grey)
-        lines = grey.convert("RGB")
+        lines = give_hues(grey, lines)
     return Sketch(
         lines=lines,
         grey=grey,
@@ -94,6 +99,29 @@ def clean_lines(grey: Image.Image) -> Image.Image:
     level = np.arange(256) / 255
     stretched = (level - INK_LEVEL) / (PAPER_LEVEL - INK_LEVEL)
     return ratio.point([round(255 * min(1.0, max(0.0, float(value)))) for value in stretched])
+
+
+def give_hues(cleaned: Image.Image, lines: Image.Image) -> Image.Image:
+    """Cleaned lines (mode L) with the hues of the RGB picture that they were cleaned from: RGB.
+
+    Each colour channel is divided by its own paper, so neither the paper's tint nor that of the
+    light colours lines. Pencil and black ink stay grey. The lightness is that of ``cleaned``,
+    unless an ink is too saturated to be as dark.
+    """
+    bare = lines.filter(ImageFilter.MedianFilter(3))
+    channels = [_divide(channel, _paper(channel)) for channel in bare.split()]
+    result = np.empty((*channels[0].size[::-1], 3), np.uint8)
+    levels, planes = np.asarray(cleaned), [np.asarray(channel) for channel in channels]
+    for row, out in enumerate(result):
+        ink = WHITE - np.stack([plane[row] for plane in planes], 1).astype(np.float32)
+        strongest = np.maximum(ink.max(1), 1)
+        saturation = 1 - ink.min(1) / strongest
+        share = np.clip((saturation - GREY_INK) / (COLOURED_INK - GREY_INK), 0, 1)
+        wanted = WHITE - levels[row].astype(np.float32)
+        scale = np.minimum(wanted / np.maximum(ink @ LUMA, 1), WHITE / strongest)
+        mixed = share[:, None] * scale[:, None] * ink + ((1 - share) * wanted)[:, None]
+        out[:] = (WHITE - mixed).round().clip(0, WHITE)
+    return Image.fromarray(result)
 
 
 def _paper(grey: Image.Image) -> Image.Image:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorizer.pictures.sketch import clean_lines
+from colorizer.pictures.decoding import Decoded
+from colorizer.pictures.sketch import to_sketch
 from tests.colorizer.conftest import Ran, mark_as_toy
 from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
 from tests.colorizer.test_batch import Done, colorize
@@ -66,9 +67,42 @@ def test_only_lines_writes_the_cleaned_lines(
     out = tmp_path / "lines.png"
     assert colorize(model_folder, sketch, "-o", out, "--clean", "--only", "lines").returncode == 0
     with Image.open(sketch) as drawing, Image.open(out) as lines:
-        assert np.array_equal(
-            np.asarray(lines), np.asarray(clean_lines(drawing.convert("L")).convert("RGB"))
+        cleaned = to_sketch(Decoded(drawing.convert("RGB"), None), clean=True).lines
+        assert np.array_equal(np.asarray(lines), np.asarray(cleaned))
+
+
+def test_a_cut_out_reference_gives_its_own_colours(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    figure = Image.new("RGB", (60, 60), (40, 90, 200))
+    figure.paste((200, 60, 60), (0, 0, 30, 60))
+    cut_out = Image.new("RGBA", (200, 200), (255, 255, 255, 0))
+    cut_out.paste(figure.convert("RGBA"), (70, 70))
+    coloured = []
+    for name, reference in (("opaque", figure), ("cut_out", cut_out)):
+        reference.save(tmp_path / f"{name}.png")
+        out = tmp_path / f"{name}_out.png"
+        done = colorize(
+            model_folder, sketch, "-o", out, "--reference", tmp_path / f"{name}.png", "--keep-skin"
         )
+        assert done.returncode == 0, done.stderr
+        with Image.open(out) as picture:
+            coloured.append(np.asarray(picture).astype(int))
+    assert np.abs(coloured[0] - coloured[1]).mean() < 2
+
+
+def test_a_reference_without_colours_is_refused_by_name(
+    sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    out, reference = tmp_path / "out.png", tmp_path / "reference.png"
+    for data, reason in (
+        (png(Image.new("RGBA", (9, 9))), "the reference is wholly transparent"),
+        (b"text", f"{reference}: not a picture"),
+    ):
+        reference.write_bytes(data)
+        done = colorize(model_folder, sketch, "-o", out, "--reference", reference)
+        assert (done.returncode, out.exists()) == (1, False)
+        assert reason in done.stderr.decode()
 
 
 def test_colours_that_would_be_transparent_are_noted(

@@ -94,6 +94,16 @@ def test_a_seed_for_a_model_without_noise_is_reported(
         colorizer(png(draw()), ColorizeOptions(seed=1))
 
 
+def test_a_palette_and_a_reference_change_the_colours_alone(colorizer: Colorizer) -> None:
+    sketch = png(draw(200, 150))
+    plain = colorizer.draw(sketch)
+    reference = Image.new("RGB", (20, 20), (200, 60, 60))
+    for options in (ColorizeOptions(palette="#20a040"), ColorizeOptions(reference=reference)):
+        artwork = colorizer.draw(sketch, options)
+        assert np.array_equal(np.asarray(artwork.lines), np.asarray(plain.lines))
+        assert not np.array_equal(np.asarray(artwork.colour), np.asarray(plain.colour))
+
+
 def test_line_strength_0_gives_the_colours_without_lines(colorizer: Colorizer) -> None:
     artwork = colorizer.draw(png(draw(200, 150)), ColorizeOptions(line_strength=0))
     assert np.array_equal(np.asarray(artwork.picture()), np.asarray(artwork.colour))

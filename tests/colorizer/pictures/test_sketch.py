@@ -1,9 +1,14 @@
 """Photos, scans and white on black become line art."""
 
+import colorsys
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
+from colorizer.look.artwork import Artwork
 from colorizer.pictures.decoding import Decoded, open_with_alpha
 from colorizer.pictures.sketch import clean_lines, to_sketch
 from tests.colorizer.drawing import draw, ink_alone, png
@@ -30,6 +35,57 @@ def test_clean_line_art_is_nearly_unchanged() -> None:
     drawing = draw(400, 300).convert("L")
     difference = np.abs(np.asarray(clean_lines(drawing)).astype(int) - np.asarray(drawing))
     assert (difference > 60).mean() < 0.01
+
+
+PENCILS = {"red": (220, 40, 40), "blue": (70, 100, 220), "green": (30, 150, 60)}
+
+
+def scribbles(paper: tuple[int, int, int]) -> Image.Image:
+    """A stroke of each pencil and a black one, from top to bottom."""
+    picture = Image.new("RGB", (400, 300), paper)
+    pen = ImageDraw.Draw(picture)
+    for row, colour in enumerate([*PENCILS.values(), (25, 25, 27)]):
+        pen.line((20, 60 + 60 * row, 380, 50 + 60 * row), fill=colour, width=6)
+    return picture
+
+
+def hue_deg(colour: tuple[int, ...]) -> float:
+    return 360 * colorsys.rgb_to_hsv(*(level / 255 for level in colour))[0]
+
+
+@pytest.mark.parametrize("light", [(1.0, 1.0, 1.0), (1.0, 0.93, 0.8)], ids=["scan", "warm photo"])
+def test_cleaning_keeps_the_hue_of_coloured_lines(light: tuple[float, ...]) -> None:
+    values = np.asarray(scribbles((250, 250, 250))) * np.array(light)
+    values *= np.linspace(0.7, 1, 400)[None, :, None]
+    noise = np.random.default_rng(0).normal(0, 3, values.shape)
+    photo = Image.fromarray((values + noise).clip(0, 255).astype(np.uint8))
+    sketch = to_sketch(Decoded(photo, None), clean=True)
+    lines = np.asarray(sketch.lines)
+    assert (lines[:30] > 250).mean() > 0.97
+    for row, colour in enumerate(PENCILS.values()):
+        stroke = np.median(lines[54 + 60 * row : 57 + 60 * row, 190:210], (0, 1))
+        assert abs(hue_deg(tuple(stroke)) - hue_deg(colour) + 180) % 360 - 180 == pytest.approx(
+            0, abs=12
+        )
+        assert stroke.max() - stroke.min() > 100
+    black = np.median(lines[234:237, 190:210], (0, 1))
+    assert black.max() < 20
+
+
+def test_cleaned_pencil_and_ink_without_colour_stay_grey() -> None:
+    sketch = to_sketch(Decoded(photograph(draw(400, 300)).convert("RGB"), None), clean=True)
+    assert sketch.lines.tobytes() == sketch.grey.convert("RGB").tobytes()
+
+
+def test_coloured_trace_lines_reach_the_lines_layer_of_an_openraster_file() -> None:
+    lines = to_sketch(Decoded(scribbles((255, 255, 255)), None), clean=True).lines
+    artwork = Artwork(Image.new("RGB", lines.size, (250, 240, 220)), lines, None)
+    with zipfile.ZipFile(io.BytesIO(artwork.encode(".ora"))) as archive:
+        ink = Image.open(io.BytesIO(archive.read("data/layer0.png"))).convert("RGBA")
+    for row, colour in enumerate(PENCILS.values()):
+        *found, alpha = np.median(np.asarray(ink)[54 + 60 * row : 57 + 60 * row, 190:210], (0, 1))
+        assert alpha > 200
+        assert hue_deg(tuple(found)) == pytest.approx(hue_deg(colour), abs=12)
 
 
 def test_only_grey_pictures_are_accepted() -> None:

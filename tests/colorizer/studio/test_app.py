@@ -31,7 +31,7 @@ def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_a_picture_equals_that_of_the_runtime(studio: Studio, colorizer: Colorizer) -> None:
-    options = {"seed": 3, "line_strength": 0.5, "palette": "#ff8800,#2244aa"}
+    options = {"seed": 3, "line_strength": 0.5, "palette": "#ff8800,#2244aa", "keep_skin": True}
     response = studio.post(SKETCH, **options)
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"] == "image/png"
@@ -91,9 +91,13 @@ def test_a_palette_is_taken_from_a_picture(studio: Studio) -> None:
     response = requests.post(f"{studio.url}/palette?count=2", png(picture), timeout=10)
     assert response.json() == ["#c82828", "#283cc8"]
     assert studio.post(SKETCH, palette=",".join(response.json())).status_code == 200
+    cut_out = picture.convert("RGBA")
+    cut_out.paste((0, 255, 0, 0), (0, 0, 50, 60))
+    response = requests.post(f"{studio.url}/palette?count=2", png(cut_out), timeout=10)
+    assert response.json() == ["#283cc8"]
     grey = requests.post(f"{studio.url}/palette", png(Image.new("L", (9, 9), 90)), timeout=10)
     assert grey.json() == []
-    for data, query, status in ((b"hello", "", 400), (png(picture), "?count=7", 422)):
+    for data, query, status in ((b"hello", "", 400), (png(picture), "?count=13", 422)):
         assert requests.post(f"{studio.url}/palette{query}", data, timeout=10).status_code == status
 
 
