@@ -33,6 +33,7 @@ _CODECS = {
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _FORMAT_NAMES = {_UNSIGNED: "", _SIGNED: "signed ", _FLOAT: "floating-point "}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
+_NO_TAGS = "broken: a TIFF whose tags make no sense or are cut off; export it again, best as PNG"
 
 
 class _Layout(NamedTuple):
@@ -85,7 +86,7 @@ class UnusualTiff:
             self._layout = _read_layout(source, page)
         # a hostile file can make Pillow raise nearly anything
         except Exception:
-            raise PictureError("broken: a TIFF whose tags make no sense") from None
+            raise PictureError(_NO_TAGS) from None
 
     @property
     def size(self) -> tuple[int, int]:

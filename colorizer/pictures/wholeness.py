@@ -33,7 +33,10 @@ _BY_LAST_ROWS = ("PNG", "GIF", "BMP")
 WHITE = 255
 _LAST_ROWS = 2
 """The last row of an interlaced picture may be written before the one above it."""
-_TIFF_COMPRESSION, _TIFF_PLANAR = 259, 284
+_ROWS_AS_THEY_ARE = ("tiff_ccitt", "group3", "group4", "packbits")
+"""TIFF compressions that change no colours."""
+_TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_TILE_WIDTH = 259, 262, 284, 322
+_TIFF_YCBCR = 6
 _WHOLE_OR_ERROR = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
 """TIFF compressions whose decoder reports an error unless it wrote a whole strip."""
 
@@ -133,6 +136,11 @@ def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
     assert directory is not None, "an opened TIFF has a directory"
     if picture.info.get("compression") not in _WHOLE_OR_ERROR:
         position = source.tell()
+        if _are_rows(picture):
+            rows = b"".join(read_blocks(source, directory))
+            source.seek(position)
+            _take_rows(picture, rows)
+            return
         for _ in read_blocks(source, directory):
             pass  # it raises where one isn't written wholly
         source.seek(position)
@@ -143,6 +151,28 @@ def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
             messages.append("Pillow")
     if messages:
         raise PictureError(DAMAGED)
+
+
+def _are_rows(picture: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether a page's decoded strips, joined, are its rows: no second decoding is needed."""
+    tags = picture.tag_v2
+    return (
+        picture.info.get("compression") in _ROWS_AS_THEY_ARE
+        and _TIFF_TILE_WIDTH not in tags
+        and tags.get(_TIFF_PLANAR, 1) == 1
+        and tags.get(_TIFF_PHOTOMETRIC) != _TIFF_YCBCR
+    )
+
+
+def _take_rows(picture: TiffImagePlugin.TiffImageFile, rows: bytes) -> None:
+    """Do what Pillow does after it has decoded."""
+    (tile,) = picture.tile
+    assert isinstance(tile.args, tuple), "libtiff's tile has arguments"
+    _, _, width, height = tile.extents or (0, 0, *picture.size)
+    picture.im = Image.frombytes(picture.mode, (width, height), rows, "raw", tile.args[0]).im
+    picture.tile, picture.readonly = [], 0
+    picture.load_end()
+    Image.Image.load(picture)  # the palette
 
 
 def _is_covered(picture: ImageFile.ImageFile, tiles: list[ImageFile._Tile]) -> bool:

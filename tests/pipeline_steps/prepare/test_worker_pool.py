@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from colorizer.pictures.decoding_limits import FILL_BYTE
 from pipeline_steps.pairs.packed import UInt8Array
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import ListedPair, find_pairs
@@ -24,6 +25,7 @@ from pipeline_steps.prepare.worker_pool import (
     UnsplitPairs,
     pack_pairs_in_pool,
 )
+from tests.colorizer.pictures.damaged import Kind, damaged, originals
 
 RULES = PairRules(image_size=32, sketch_side="right", max_picture_pixels=10_000)
 
@@ -69,6 +71,47 @@ def test_a_pair_that_crashes_its_worker_is_rejected_and_the_rest_are_packed(tmp_
     reasons = {number: facts.reason for number, facts in enumerate(unsplit.facts) if facts.reason}
     assert reasons == {5: CRASHES, 9: "too large: not enough memory"}
     assert [pair[10, 10, 1] for pair in unsplit.read([4, 6])] == [4, 6]
+
+
+def test_fresh_memory_of_a_worker_is_filled(tmp_path: Path) -> None:
+    # so that what a decoder leaves unwritten is the same in each run
+    unsplit = pack_all(tmp_path, 3, workers=1, pack=pack_unwritten)
+    for pair in unsplit.read([0, 1, 2]):
+        assert (pair == FILL_BYTE ^ 0xFF).all()
+
+
+def pack_unwritten(
+    archive: zipfile.ZipFile, pair: ListedPair, rules: PairRules
+) -> tuple[PairFacts, UInt8Array | None]:
+    facts, packed = pack_pair(archive, pair, rules)
+    assert packed is not None
+    return facts, np.empty_like(packed)
+
+
+def test_damaged_tiffs_are_rejected_and_the_rest_packed_alike_by_any_workers(
+    tmp_path: Path,
+) -> None:
+    archive_path = tmp_path / "tiffs.zip"
+    sketches = list(damaged(Kind("TIFF", "group4"), 12, 3)) + originals(Kind("TIFF", "group4"))
+    with zipfile.ZipFile(archive_path, "w") as archive:
+        for number, sketch in enumerate(sketches):
+            colour = np.full((50, 37, 3), (250, number, 0), np.uint8)
+            for folder, data in (("colour", _png(colour)), ("sketch", sketch)):
+                archive.writestr(f"{folder}/{number}.tif", data)
+        listing = find_pairs(archive.namelist())
+    rules = replace(RULES, sketch_side=None)
+    runs = []
+    for workers in (1, 2):
+        unsplit = pack_pairs_in_pool(archive_path, listing.pairs, rules, tmp_path, workers=workers)
+        runs.append((unsplit.pairs_path.read_bytes(), [fact.reason for fact in unsplit.facts]))
+    assert runs[0] == runs[1]
+    assert sum("damaged or incomplete" in reason for reason in runs[0][1]) > 3
+
+
+def _png(pixels: UInt8Array) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def pack_or_crash(
