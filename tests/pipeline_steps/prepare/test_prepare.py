@@ -70,6 +70,7 @@ class Prepared:
         options: dict[str, Any] = {
             "image_size": 32,
             "sketch_side": "auto",
+            "pair_checks": "strict",
             "val_fraction": 0.2,
             "test_fraction": 0.3,
             "near_duplicate_distance": 4,
