@@ -43,6 +43,8 @@ MAX_STEP_RATIO = 1.5
 """Of the sketch's step and the colour half's; greater ones are ink's."""
 SOLID_LEVEL = 0.4
 """Of the paper's level; darker areas of a sketch are solid ink, as in hair, and no tone."""
+CLEAR_MATCH = 0.5
+"""A sketch that matches less, wherever it is tried, belongs to another picture."""
 CLEAR_STRAY = 0.01
 """With less astray anywhere the sketch isn't tried in other places: its lines have outlines."""
 MIN_LINE_AREA = 12.0
@@ -179,12 +181,16 @@ def objection(agreement: Agreement, checks: PairChecks) -> str:
             f"sketch half is a toned picture: it has {agreement.toned:.0%} of the colour half's"
             " areas in grey"
         )
-    if agreement.gain > limits.max_gain and agreement.worst_stray > limits.max_gain_stray:
+    is_elsewhere = (
+        agreement.gain > limits.max_gain and agreement.worst_stray > limits.max_gain_stray
+    )
+    if is_elsewhere and agreement.best.match >= CLEAR_MATCH:
         return (
             f"sketch doesn't lie on the colour half: it fits if {agreement.best.how}"
             f" (match {agreement.best.match:.2f}, as it is {agreement.match:.2f})"
         )
-    if agreement.match < limits.min_match and agreement.stray > limits.max_stray:
+    is_stray = agreement.match < limits.min_match and agreement.stray > limits.max_stray
+    if is_elsewhere or is_stray:
         return (
             f"halves don't belong together: match {agreement.match:.2f}, {agreement.stray:.0%} of"
             " the lines have no outline in the colour half"
