@@ -74,6 +74,7 @@ def prepare_and_print(folder: Path) -> None:
         sketch_side="right",
         val_fraction=0.1,
         test_fraction=0.1,
+        pair_checks="off",
         near_duplicate_distance=4,
         max_picture_pixels=10**6,
     )

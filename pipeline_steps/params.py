@@ -106,6 +106,7 @@ class PrepareParams(Section):
 
     image_size: Annotated[int, PowerOfTwo(32, 2048)]
     sketch_side: Literal["auto", "left", "right"]
+    pair_checks: Literal["strict", "lenient", "off"]
     val_fraction: Annotated[float, Between(0.001, 0.5)]
     test_fraction: Annotated[float, Between(0.001, 0.5)]
     near_duplicate_distance: Annotated[int, Between(0, 15)]

@@ -8,11 +8,13 @@ from operator import attrgetter
 from pathlib import Path
 
 from colorizer.base.files import atomic_path
+from pipeline_steps.prepare.agreement import Agreement
 from pipeline_steps.prepare.pairing import Leftover, Listing, Split, Verdict
 from pipeline_steps.prepare.splits import PlacedPairs
 from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+MEASURES = ("match", "gain", "stray", "worst_stray", "tone", "toned", "white", "chroma")
 VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 
 
@@ -41,6 +43,15 @@ class ManifestRow:
     verdict: Verdict
     reason: str
     """``kind`` or ``kind: detail``; empty if accepted."""
+    match: float | None = None
+    """This and the following are the pair's ``Agreement``; None unless it was measured."""
+    gain: float | None = None
+    stray: float | None = None
+    worst_stray: float | None = None
+    tone: float | None = None
+    toned: float | None = None
+    white: float | None = None
+    chroma: float | None = None
 
     @property
     def reason_kind(self) -> str:
@@ -78,9 +89,16 @@ def manifest_rows(
                 sketch_turned=facts.sketch_turned,
                 verdict="rejected" if reason else "accepted",
                 reason=reason,
+                **_measures(facts.agreement),
             )
         )
     return rows
+
+
+def _measures(agreement: Agreement | None) -> dict[str, float]:
+    if agreement is None:
+        return {}
+    return {name: round(getattr(agreement, name), 3) for name in MEASURES}
 
 
 def _leftover_row(leftover: Leftover) -> ManifestRow:

@@ -7,11 +7,19 @@ import zipfile
 from dataclasses import dataclass
 from functools import partial
 
+from PIL import Image
+
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import Decoded, open_with_alpha
 from colorizer.pictures.sketch import to_sketch
 from colorizer.pictures.squares import fit_sketch, fit_square
 from pipeline_steps.pairs.packed import UInt8Array, pack
+from pipeline_steps.prepare.agreement import (
+    MEASURED_PX,
+    Agreement,
+    measure_agreement,
+    objection,
+)
 from pipeline_steps.prepare.checks import check_chroma, check_content, check_shapes
 from pipeline_steps.prepare.colour_statistics import ColourSums, sum_colours
 from pipeline_steps.prepare.duplicates import Fingerprint, fingerprint
@@ -30,13 +38,16 @@ class PairFacts(MemberHashes):
     """Whether the sketch was in light on dark; None unless it was read."""
     fingerprint: Fingerprint | None = None
     colours: ColourSums | None = None
+    agreement: Agreement | None = None
+    """None unless the pair was measured."""
 
 
 def pack_pair(
     archive: zipfile.ZipFile, pair: ListedPair, rules: PairRules
 ) -> tuple[PairFacts, UInt8Array | None]:
-    """Read, check and pack a pair: its facts, and S×S×4 ``uint8`` unless it was rejected.
+    """Read, check and pack a pair: its facts, and S×S×4 ``uint8`` unless it can't be packed.
 
+    A pair rejected because its halves don't belong together is packed too, to be shown.
     No picture, however broken, makes this raise.
     """
     facts = PairFacts()
@@ -48,16 +59,29 @@ def pack_pair(
         sketch = to_sketch(Decoded(pictures.sketch, pictures.sketch_alpha))
         facts.sketch_turned = sketch.was_light_on_dark
         check_chroma(pictures, sketch)
-        colour, _ = fit_square(pictures.colour, rules.image_size)
+        colour, placement = fit_square(pictures.colour, rules.image_size)
         grey, _ = fit_sketch(sketch.grey, rules.image_size)
         packed = pack(colour, grey)
         check_content(pictures, packed)
+        if rules.image_size < MEASURED_PX:
+            facts.agreement = _measure_enlarged(pictures.colour, sketch.grey)
+        else:
+            facts.agreement = measure_agreement(packed, placement)
+        facts.reason = objection(facts.agreement, rules.pair_checks)
     except (RejectedError, PictureError) as error:
         facts.reason = str(error)
         return facts, None
     except MemoryError:
         facts.reason = "too large: not enough memory"
         return facts, None
+    if facts.reason:
+        return facts, packed
     facts.fingerprint = fingerprint(pictures.colour, pictures.sketch, packed)
     facts.colours = sum_colours(packed)
     return facts, packed
+
+
+def _measure_enlarged(colour: Image.Image, sketch: Image.Image) -> Agreement:
+    """Packed smaller than this, lines would be lost."""
+    square, placement = fit_square(colour, MEASURED_PX)
+    return measure_agreement(pack(square, fit_sketch(sketch, MEASURED_PX)[0]), placement)

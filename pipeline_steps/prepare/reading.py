@@ -19,6 +19,8 @@ from colorizer.pictures.decoding import Decoded
 from pipeline_steps.prepare.pairing import ListedPair, Member
 
 SketchSide = Literal["left", "right"]
+PairChecks = Literal["strict", "lenient", "off"]
+"""How strictly pairs are rejected whose halves don't belong together."""
 Decode = Callable[[bytes], Decoded]
 
 MAX_BYTES_PER_PIXEL = 8
@@ -47,6 +49,7 @@ class PairRules:
     sketch_side: SketchSide | None
     """None where no picture holds both halves."""
     max_picture_pixels: int
+    pair_checks: PairChecks = "off"
 
 
 class PicturePair(NamedTuple):

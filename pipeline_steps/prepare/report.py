@@ -4,10 +4,12 @@ report.md           counts, reasons, colours, in words and tables
 counts.json         the counts as metrics
 colours.csv         mean and standard deviation of CIELAB by split
 hues.csv            share of the coloured pixels by hue and split
+measures.png        how well the halves agree: histograms (``pair_report``)
+worst_pairs.png     the pairs whose halves agree worst
 contact_sheet.png   about 32 pairs, sketch over colour
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,12 @@ from pipeline_steps.prepare.manifest import (
     count_turned,
     count_verdicts,
 )
+from pipeline_steps.prepare.pair_report import (
+    JudgedPair,
+    draw_measures,
+    draw_worst_pairs,
+    pair_section,
+)
 from pipeline_steps.prepare.pairing import Split
 
 SHEET_PAIRS = 32
@@ -41,15 +49,24 @@ def write_data_report(
     colours: Mapping[Split, Sequence[ColourSums]],
     dataset: Mapping[str, Any],
     sheet_pairs: Sequence[UInt8Array],
+    judged: Sequence[JudgedPair],
+    read: Callable[[Sequence[int]], Iterable[UInt8Array]],
 ) -> None:
-    """Write every file of the report; ``sheet_pairs`` (S×S×4) are shown on the contact sheet."""
+    """Write every file of the report; ``sheet_pairs`` (S×S×4) are shown on the contact sheet.
+
+    ``judged`` are the pairs that were measured, ``read`` gives packed pairs by their numbers.
+    """
     colour_lines = colour_table(colours)
     write_json(folder / "counts.json", counts(rows))
     _write_table(folder / "colours.csv", colour_lines)
     _write_table(folder / "hues.csv", hue_table(colours))
     with atomic_path(folder / "contact_sheet.png") as partial:
         draw_contact_sheet(sheet_pairs).save(partial)
-    write_text(folder / "report.md", _markdown(rows, colour_lines, dataset))
+    with atomic_path(folder / "measures.png") as partial:
+        draw_measures(judged).save(partial)
+    with atomic_path(folder / "worst_pairs.png") as partial:
+        draw_worst_pairs(judged, read).save(partial)
+    write_text(folder / "report.md", _markdown(rows, colour_lines, dataset, judged))
 
 
 def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
@@ -98,7 +115,10 @@ def _write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _markdown(
-    rows: Sequence[ManifestRow], colours: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]
+    rows: Sequence[ManifestRow],
+    colours: Sequence[Mapping[str, Any]],
+    dataset: Mapping[str, Any],
+    judged: Sequence[JudgedPair],
 ) -> str:
     pairs = count_pairs(rows)
     sections = [
@@ -117,6 +137,7 @@ def _markdown(
                 f"### Why {verdict}",
                 _table([{"reason": key, "members": value} for key, value in reasons.items()]),
             ]
+    sections += pair_section(judged)
     sections += _duplicate_section(rows)
     sections += [
         "## Colours",

@@ -2,11 +2,13 @@
 
 Reads  data/raw/pairs.zip, in place, and data/raw/source.json
 Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, dataset.json
-       reports/data/{report.md,counts.json,colours.csv,hues.csv,contact_sheet.png}
+       reports/data/{report.md,counts.json,colours.csv,hues.csv,contact_sheet.png,
+                     measures.png,worst_pairs.png}
 """
 
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +29,9 @@ from pipeline_steps.prepare.manifest import (
     manifest_rows,
     write_manifest,
 )
+from pipeline_steps.prepare.pair_report import JudgedPair, judged_pairs
 from pipeline_steps.prepare.pairing import Listing, find_pairs
-from pipeline_steps.prepare.reading import ZIP_ERRORS, PairRules, SketchSide
+from pipeline_steps.prepare.reading import ZIP_ERRORS, PairChecks, PairRules, SketchSide
 from pipeline_steps.prepare.report import SHEET_PAIRS, spread, write_data_report
 from pipeline_steps.prepare.sketch_side import find_sketch_side
 from pipeline_steps.prepare.split_files import write_split
@@ -49,6 +52,7 @@ def main() -> None:
         DATA_REPORT,
         image_size=params.image_size,
         sketch_side=params.sketch_side,
+        pair_checks=params.pair_checks,
         val_fraction=params.val_fraction,
         test_fraction=params.test_fraction,
         near_duplicate_distance=params.near_duplicate_distance,
@@ -63,6 +67,7 @@ def prepare(
     *,
     image_size: int,
     sketch_side: str,
+    pair_checks: PairChecks,
     val_fraction: float,
     test_fraction: float,
     near_duplicate_distance: int,
@@ -71,19 +76,23 @@ def prepare(
 ) -> None:
     """Pack the pairs of ``raw/pairs.zip`` into ``prepared`` and report on them in ``report``.
 
-    ``image_size`` is a power of two from 32 px; ``sketch_side`` is left, right or auto. Equal
+    ``image_size`` is a power of two from 32 px; ``sketch_side`` is left, right or auto;
+    ``pair_checks`` says how strictly pairs are rejected whose halves don't belong together. Equal
     archives and arguments give equal bytes, whatever the number of ``workers`` (default: one per
     core). ``dataset.json`` is written last: where it exists, all outputs do.
 
-    Raises :class:`DataError` if the archive is damaged, the sketch's side is ambiguous, or a
-    split has no pair.
+    Raises :class:`DataError` if the archive is damaged, the sketch's side is ambiguous, the halves
+    of most pairs don't belong together, or a split has no pair.
     """
     _check_arguments(image_size, sketch_side, near_duplicate_distance)
     source = read_source(raw / "source.json")
     archive_path = raw / "pairs.zip"
     listing, side = _list_pairs(archive_path, sketch_side, max_picture_pixels)
     rules = PairRules(
-        image_size=image_size, sketch_side=side, max_picture_pixels=max_picture_pixels
+        image_size=image_size,
+        sketch_side=side,
+        max_picture_pixels=max_picture_pixels,
+        pair_checks=pair_checks,
     )
     require_space_for_pairs(len(listing.pairs), prepared, image_size)
     (prepared / "dataset.json").unlink(missing_ok=True)
@@ -91,6 +100,8 @@ def prepare(
         unsplit = pack_pairs_in_pool(
             archive_path, listing.pairs, rules, work_folder, workers=workers
         )
+        judged = judged_pairs(listing, unsplit)
+        _check_most_agree(archive_path, judged)
         fractions = {"val": val_fraction, "test": test_fraction}
         placed = place_pairs(listing, unsplit, fractions, near_duplicate_distance)
         rows = manifest_rows(listing, unsplit, placed)
@@ -104,6 +115,8 @@ def prepare(
             colours={split: _colours(unsplit, placed.numbers(split)) for split in SPLITS},
             dataset=dataset,
             sheet_pairs=list(unsplit.read(spread(sorted(placed.splits), SHEET_PAIRS))),
+            judged=judged,
+            read=unsplit.read,
         )
     write_json(prepared / "dataset.json", dataset)
     counts = ", ".join(f"{len(pairs)} {pairs.path.stem}" for pairs in packed)
@@ -155,6 +168,19 @@ def _work_folder(prepared: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_most_agree(archive_path: Path, judged: Sequence[JudgedPair]) -> None:
+    rejected = [pair for pair in judged if pair.reason]
+    if 2 * len(rejected) <= len(judged):
+        return
+    kinds = Counter(pair.reason.split(":", 1)[0] for pair in rejected)
+    shown = "; ".join(f"{count} × {kind}" for kind, count in kinds.most_common(MAX_REASONS_SHOWN))
+    raise DataError(
+        f"{archive_path}: the halves of most pairs don't belong together, {len(rejected)} of"
+        f" {len(judged)}: {shown} (such as {rejected[0].id!r}: {rejected[0].reason}); check how"
+        " the pairs were made, or set prepare.pair_checks to lenient or off"
+    )
 
 
 def _check_splits(archive_path: Path, rows: Sequence[ManifestRow]) -> None:

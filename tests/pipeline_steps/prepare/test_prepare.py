@@ -70,6 +70,7 @@ class Prepared:
         options: dict[str, Any] = {
             "image_size": 32,
             "sketch_side": "auto",
+            "pair_checks": "strict",
             "val_fraction": 0.2,
             "test_fraction": 0.3,
             "near_duplicate_distance": 4,
@@ -444,3 +445,46 @@ def test_a_damaged_member_is_rejected_by_name_and_the_rest_are_packed(
 def test_no_temporary_file_remains(prepared: Prepared, tmp_path: Path) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "raw", "report"]
+
+
+def members_with_wrong_pairs(num_pairs: int, num_wrong: int) -> dict[str, bytes]:
+    """Drawn pairs, of which the first have another's sketch."""
+    members = {}
+    for k in range(num_pairs):
+        colour, sketch = draw_halves(k)
+        if k < num_wrong:
+            sketch = draw_halves(500 + k)[1]
+        members[f"train/{k:02}.png"] = png(np.concatenate([colour, sketch], axis=1))
+    return members
+
+
+def test_pairs_whose_halves_dont_belong_together_are_rejected_by_name_and_shown(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    prepared.run(write_raw(tmp_path / "raw", members_with_wrong_pairs(14, 4)), image_size=SIZE)
+    table = prepared.manifest.set_index("member")
+    rejected = table[table["verdict"] == "rejected"]
+    assert list(rejected.index) == [f"train/{k:02}.png" for k in range(4)]
+    assert rejected["reason"].str.contains("halves|lie on the colour half").all()
+    assert rejected["match"].max() < 0.5 < table.loc["train/07.png", "match"]
+    assert prepared.counts()["verdicts"]["accepted"] == 10
+    report = (prepared.report / "report.md").read_text()
+    assert "4 of 14 pairs (28.6%) were rejected" in report
+    assert all(f"`{k:02}`" in report for k in range(14))
+    with Image.open(prepared.report / "worst_pairs.png") as worst:
+        red = (np.asarray(worst) == (215, 45, 45)).all(axis=-1).sum(axis=1)
+        assert red[: worst.height // 2].any()
+        assert not red[worst.height // 2 :].any()
+    with Image.open(prepared.report / "measures.png") as measures:
+        assert (np.asarray(measures) == (215, 45, 45)).all(axis=-1).any()
+
+
+def test_a_set_in_which_most_pairs_are_wrong_is_refused_unless_checks_are_off(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    raw = write_raw(tmp_path / "raw", members_with_wrong_pairs(12, 8))
+    with pytest.raises(DataError, match=r"most pairs don't belong together, 8 of 12: .*'00': "):
+        prepared.run(raw)
+    assert not (prepared.folder / "dataset.json").exists()
+    prepared.run(raw, pair_checks="off")
+    assert prepared.counts()["verdicts"]["accepted"] == 12

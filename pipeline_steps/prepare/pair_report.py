@@ -1,0 +1,197 @@
+"""How well the halves of the pairs agree, in pictures: each measure's distribution, and the worst.
+
+measures.png      a histogram a measure, accepted and rejected pairs
+worst_pairs.png   the worst rejected pairs and, below, the worst of the accepted
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline_steps.pairs.packed import COLOUR, UInt8Array
+from pipeline_steps.prepare.agreement import Agreement, severity
+from pipeline_steps.prepare.pairing import Listing
+from pipeline_steps.prepare.worker_pool import UnsplitPairs
+
+NUM_WORST = 10
+CELL_PX = 128
+GAP_PX = 6
+CAPTION_PX = 16
+NUM_BINS = 30
+PANEL_COLUMNS = 4
+PANEL_SIZE = (250, 130)
+ACCEPTED_COLOUR, REJECTED_COLOUR = (120, 150, 185), (215, 45, 45)
+TEXT_COLOUR, AXIS_COLOUR = (30, 30, 30), (150, 150, 150)
+
+
+class JudgedPair(NamedTuple):
+    """A pair that was measured; ``reason`` is empty unless its measures rejected it."""
+
+    number: int
+    id: str
+    agreement: Agreement
+    reason: str
+
+
+class _Measure(NamedTuple):
+    name: str
+    low: float
+    high: float
+    meaning: str
+
+
+MEASURES = (
+    _Measure("match", -0.2, 1.0, "correlation of lines and outlines; 1: equal"),
+    _Measure("gain", 0.0, 1.0, "of the match, if moved, scaled, turned or mirrored"),
+    _Measure("stray", 0.0, 1.0, "part of the lines without an outline"),
+    _Measure("worst_stray", 0.0, 1.0, "the same, where it's worst"),
+    _Measure("tone", -0.2, 1.0, "correlation of areas' greys; 1: sketch is the picture in grey"),
+    _Measure("toned", 0.0, 1.0, "part of the colour half's areas that the sketch has too"),
+    _Measure("white", 0.0, 1.0, "part of the sketch that is paper"),
+    _Measure("chroma", 0.0, 255.0, "of the colour half's most coloured hundredth"),
+)
+
+
+def judged_pairs(listing: Listing, unsplit: UnsplitPairs) -> list[JudgedPair]:
+    """All pairs that were measured, in the order of the listing."""
+    return [
+        JudgedPair(number, listing.pairs[number].id, facts.agreement, facts.reason)
+        for number, facts in enumerate(unsplit.facts)
+        if facts.agreement is not None
+    ]
+
+
+def worst_pairs(judged: Sequence[JudgedPair]) -> tuple[list[JudgedPair], list[JudgedPair]]:
+    """The worst rejected and the worst accepted pairs, at most ``NUM_WORST`` of each."""
+    ranked = sorted(judged, key=lambda pair: (-severity(pair.agreement), pair.number))
+    rejected = [pair for pair in ranked if pair.reason]
+    accepted = [pair for pair in ranked if not pair.reason]
+    return rejected[:NUM_WORST], accepted[:NUM_WORST]
+
+
+def draw_worst_pairs(
+    judged: Sequence[JudgedPair], read: Callable[[Sequence[int]], Iterable[UInt8Array]]
+) -> Image.Image:
+    """The worst pairs, sketch over colour picture, numbered as in :func:`pair_section`.
+
+    ``read`` gives packed pairs (S×S×4) by their numbers.
+    """
+    rows = [row for row in worst_pairs(judged) if row]
+    pitch = CELL_PX + GAP_PX
+    height = CAPTION_PX + 2 * CELL_PX + GAP_PX
+    size = (NUM_WORST * pitch + GAP_PX, max(1, len(rows)) * height)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    number = 0
+    for row, pairs in enumerate(rows):
+        packed_pairs = read([pair.number for pair in pairs])
+        for column, (pair, packed) in enumerate(zip(pairs, packed_pairs, strict=True)):
+            number += 1
+            left, top = GAP_PX + column * pitch, row * height
+            colour = REJECTED_COLOUR if pair.reason else TEXT_COLOUR
+            verdict = "rejected" if pair.reason else "accepted"
+            text = f"{number} {verdict}, match {pair.agreement.match:.2f}"
+            draw.text((left, top + 2), text, colour, _font())
+            top += CAPTION_PX
+            sheet.paste(_cell(packed[..., 3]), (left, top))
+            sheet.paste(_cell(packed[..., COLOUR]), (left, top + CELL_PX))
+            box = (left - 1, top - 1, left + CELL_PX, top + 2 * CELL_PX)
+            draw.rectangle(box, outline=colour)
+    return sheet
+
+
+def _cell(pixels: UInt8Array) -> Image.Image:
+    picture = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+    return picture.resize((CELL_PX, CELL_PX), Image.Resampling.BOX)
+
+
+def draw_measures(judged: Sequence[JudgedPair]) -> Image.Image:
+    """A histogram a measure; the root of the counts, so that a few bad pairs are seen."""
+    width, height = PANEL_SIZE
+    lines = -(-len(MEASURES) // PANEL_COLUMNS)
+    chart = Image.new("RGB", (PANEL_COLUMNS * width, lines * height), "white")
+    for place, measure in enumerate(MEASURES):
+        values = [getattr(pair.agreement, measure.name) for pair in judged]
+        is_rejected = np.array([bool(pair.reason) for pair in judged], bool)
+        panel = _draw_panel(measure, np.array(values, np.float64), is_rejected)
+        chart.paste(panel, (place % PANEL_COLUMNS * width, place // PANEL_COLUMNS * height))
+    return chart
+
+
+def _draw_panel(measure: _Measure, values: np.ndarray, is_rejected: np.ndarray) -> Image.Image:
+    width, height = PANEL_SIZE
+    panel = Image.new("RGB", PANEL_SIZE, "white")
+    draw = ImageDraw.Draw(panel)
+    draw.text((10, 2), measure.name, TEXT_COLOUR, _font())
+    left, top, right, bottom = 10, 20, width - 10, height - 18
+    clipped = np.clip(values, measure.low, measure.high)
+    counts = [
+        np.histogram(clipped[chosen], NUM_BINS, (measure.low, measure.high))[0]
+        for chosen in (~is_rejected, is_rejected)
+    ]
+    most = max(1, int(max(each.max() for each in counts)))
+    bar_px = (right - left) / NUM_BINS
+    for place in range(NUM_BINS):
+        start = left + place * bar_px
+        # side by side: neither hides the other
+        for part, (count, colour) in enumerate(
+            zip((each[place] for each in counts), (ACCEPTED_COLOUR, REJECTED_COLOUR), strict=True)
+        ):
+            if count:
+                high = max(2, round((bottom - top) * (count / most) ** 0.5))
+                first = round(start + part * bar_px / 2)
+                last = max(first, round(start + (part + 1) * bar_px / 2) - 1)
+                draw.rectangle((first, bottom - high, last, bottom), fill=colour)
+    draw.line((left, bottom, right, bottom), AXIS_COLOUR)
+    draw.text((left, bottom + 2), f"{measure.low:g}", TEXT_COLOUR, _font())
+    draw.text((right, bottom + 2), f"{measure.high:g}", TEXT_COLOUR, _font(), anchor="ra")
+    return panel
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(11)
+
+
+def pair_section(judged: Sequence[JudgedPair]) -> list[str]:
+    """The part of ``report.md`` on the agreement of the halves."""
+    if not judged:
+        return []
+    num_rejected = sum(bool(pair.reason) for pair in judged)
+    share = num_rejected / len(judged)
+    return [
+        "## Do the halves belong together?",
+        f"**{num_rejected} of {len(judged)} pairs ({share:.1%}) were rejected because their halves"
+        " don't belong together**; `prepare.pair_checks` says how strict this is."
+        " Look at the worst rejected pairs and at the worst accepted ones:",
+        "![The worst pairs](worst_pairs.png)",
+        _table(("", "pair", *_SHOWN, "verdict"), _worst_rows(judged)),
+        "Each measure's distribution, accepted pairs in blue, rejected ones in red (the height is"
+        " the root of their number); every pair's measures are in `manifest.csv`:",
+        "![Distributions of the measures](measures.png)",
+        _table(("measure", "5 %", "median", "95 %", "what it is"), _measure_rows(judged)),
+    ]
+
+
+_SHOWN = ("match", "gain", "stray", "worst_stray", "toned", "chroma")
+
+
+def _worst_rows(judged: Sequence[JudgedPair]) -> Iterator[list[str]]:
+    rejected, accepted = worst_pairs(judged)
+    for number, pair in enumerate((*rejected, *accepted), 1):
+        values = [f"{getattr(pair.agreement, name):.3g}" for name in _SHOWN]
+        name = pair.id.replace("|", "\\|").replace("`", "'")
+        yield [str(number), f"`{name}`", *values, pair.reason or "accepted"]
+
+
+def _measure_rows(judged: Sequence[JudgedPair]) -> Iterator[list[str]]:
+    for measure in MEASURES:
+        values = [getattr(pair.agreement, measure.name) for pair in judged]
+        quantiles = np.quantile(values, (0.05, 0.5, 0.95))
+        yield [measure.name, *(f"{value:.3g}" for value in quantiles), measure.meaning]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
