@@ -59,7 +59,7 @@ def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
         "pairs": count_pairs(rows),
         "verdicts": count_verdicts(rows),
         "exact_duplicates": reasons.get("exact duplicate", 0),
-        "near_duplicates": reasons.get("near duplicate", 0),
+        "same_truths": reasons.get("same truth", 0),
         "sketches_turned_around": count_turned(rows),
     }
 
@@ -139,13 +139,13 @@ def _turned_words(num_turned: int) -> str:
 
 
 def _duplicate_section(rows: Sequence[ManifestRow]) -> list[str]:
-    dropped = [row for row in rows if row.reason_kind.endswith(" duplicate")]
+    dropped = [row for row in rows if row.reason_kind in ("exact duplicate", "same truth")]
     if not dropped:
         return []
     lines = [f"- `{row.id}` ({row.split}): {row.reason}" for row in dropped[:MAX_LISTED_DUPLICATES]]
     if len(dropped) > MAX_LISTED_DUPLICATES:
         lines.append(f"- and {len(dropped) - MAX_LISTED_DUPLICATES} more, in `manifest.csv`")
-    return ["## Duplicates left out", "\n".join(lines)]
+    return ["## Copies left out", "\n".join(lines)]
 
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -72,7 +72,7 @@ class Prepared:
             "sketch_side": "auto",
             "val_fraction": 0.2,
             "test_fraction": 0.3,
-            "near_duplicate_distance": 4,
+            "max_truth_difference": 40,
             "max_picture_pixels": 1_000_000,
             "workers": 1,
         }
@@ -246,7 +246,7 @@ def test_of_exact_copies_that_of_the_test_set_is_kept(prepared: Prepared, tmp_pa
     assert len(rejected) == 2
 
 
-def test_a_near_duplicate_of_a_test_picture_is_removed_from_train(
+def test_a_copy_of_a_test_picture_saved_again_is_removed_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = split_members()
@@ -256,7 +256,7 @@ def test_a_near_duplicate_of_a_test_picture_is_removed_from_train(
     members["data/train/saved_again.jpg"] = file.getvalue()
     prepared.run(write_raw(tmp_path / "raw", members))
     assert len(prepared.ids("test")) == 4
-    assert "near duplicate" in prepared.reason("data/train/saved_again.jpg")
+    assert prepared.reason("data/train/saved_again.jpg") == "same truth: as 'test/001' in test"
 
 
 def test_another_colouring_of_the_same_lines_is_another_picture(
@@ -318,10 +318,15 @@ HUE = {"green": 130, "blue": 300, "yellow": 100}
 
 
 def coloured_pair(first: str, second: str, *, first_share: float, line: int) -> bytes:
-    """Two flat colours side by side; the line of the sketch makes each pair another picture."""
+    """Two flat colours: halves, or a quarter as a square whose place makes each another picture."""
     colour, sketch = Image.new("RGB", (SIZE, SIZE)), Image.new("RGB", (SIZE, SIZE), "white")
     colour.paste(RGB[second], (0, 0, SIZE, SIZE))
-    colour.paste(RGB[first], (0, 0, int(first_share * SIZE), SIZE))
+    if first_share == 0.75:
+        colour.paste(RGB[first], (0, 0, SIZE, SIZE))
+        left, top = 8 * (line % 2), 8 * (line // 2)
+        colour.paste(RGB[second], (left, top, left + SIZE // 2, top + SIZE // 2))
+    else:
+        colour.paste(RGB[first], (0, 0, int(first_share * SIZE), SIZE))
     sketch.paste("black", (4, 4 + 8 * line, 60, 8 + 8 * line))
     return png(np.concatenate([np.asarray(colour), np.asarray(sketch)], axis=1))
 
@@ -389,7 +394,7 @@ def test_counts_json_counts_pairs_verdicts_and_duplicates(
         "pairs": {"train": 10 - num_val, "val": num_val, "test": 4},
         "verdicts": {"accepted": 14, "rejected": 4, "ignored": 2},
         "exact_duplicates": 2,
-        "near_duplicates": 1,
+        "same_truths": 1,
         "sketches_turned_around": 0,
     }
 
