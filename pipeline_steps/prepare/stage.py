@@ -30,7 +30,7 @@ from pipeline_steps.prepare.manifest import (
 )
 from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.reading import ZIP_ERRORS, PairRules, SketchSide
-from pipeline_steps.prepare.report import SHEET_PAIRS, spread, write_data_report
+from pipeline_steps.prepare.report import SHEET_PAIRS, split_remarks, spread, write_data_report
 from pipeline_steps.prepare.sketch_side import find_sketch_side
 from pipeline_steps.prepare.split_files import write_split
 from pipeline_steps.prepare.splits import place_pairs
@@ -97,7 +97,7 @@ def prepare(
         rows = manifest_rows(listing, unsplit, placed)
         _check_splits(archive_path, rows)
         packed = [write_split(prepared, split, unsplit, placed) for split in SPLITS]
-        dataset = describe_dataset(rows, packed, rules, source)
+        dataset = describe_dataset(rows, packed, rules, source, val_is_test=listing.val_is_test)
         write_manifest(prepared / "manifest.csv", rows)
         write_data_report(
             report,
@@ -108,6 +108,8 @@ def prepare(
         )
     write_json(prepared / "dataset.json", dataset)
     counts = ", ".join(f"{len(pairs)} {pairs.path.stem}" for pairs in packed)
+    for remark in split_remarks(count_pairs(rows), val_is_test=listing.val_is_test):
+        print(f"prepare: {remark}")
     print(f"prepare: {counts}; {count_verdicts(rows)['rejected']} rejected, see {report}/report.md")
 
 

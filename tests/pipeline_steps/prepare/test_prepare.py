@@ -449,3 +449,66 @@ def test_a_damaged_member_is_rejected_by_name_and_the_rest_are_packed(
 def test_no_temporary_file_remains(prepared: Prepared, tmp_path: Path) -> None:
     prepared.run(write_raw(tmp_path / "raw", split_members()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "raw", "report"]
+
+
+def test_a_lone_val_that_becomes_test_is_said_in_words(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members()))
+    said = "The archive's val folder is the test set"
+    assert said in capsys.readouterr().out
+    assert said in (prepared.report / "report.md").read_text()
+    assert prepared.dataset()["archive_val_is_test"] is True
+
+
+def test_a_val_of_one_pair_and_enlarged_pictures_are_said(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = split_members(num_train=8) | {"data/test/1.png": pair_png(2000)}
+    del members["data/val/001.png"], members["data/val/002.png"], members["data/val/003.png"]
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=128)
+    report = (prepared.report / "report.md").read_text()
+    assert "Only 1 pair chooses the best epoch" in report
+    assert "10 of 10 pairs are smaller than 128 px and were enlarged" in report
+    assert "val folder is the test set" not in report
+
+
+def test_one_truth_with_two_sketches_mirrored_or_cropped_leaves_train(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    colour, sketch = draw_halves(1001)
+    copies = {
+        "other_sketch": (colour, draw_halves(50)[1]),
+        "mirrored": (colour[:, ::-1], sketch[:, ::-1]),
+        "cropped": (colour[5:, :-6], sketch[5:, :-6]),
+    }
+    members = split_members()
+    for name, halves in copies.items():
+        members[f"data/train/{name}.png"] = png(np.concatenate(halves, axis=1))
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    assert len(prepared.ids("test")) == 4
+    for name in copies:
+        assert prepared.reason(f"data/train/{name}.png") == "same truth: as 'test/001' in test"
+
+
+def test_copies_share_a_split_where_the_archive_has_none(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = {}
+    for number in range(12):
+        colour, sketch = draw_halves(number)
+        members[f"{number:02}.png"] = png(np.concatenate([colour, sketch], axis=1))
+        mirrored = [half[:, ::-1] for half in (colour, sketch)]
+        members[f"{number:02}_mirrored.png"] = png(np.concatenate(mirrored, axis=1))
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    splits = prepared.manifest.set_index("id")["split"]
+    assert len(splits) == 24
+    assert set(splits) == {"train", "val", "test"}
+    for number in range(12):
+        assert splits[f"{number:02}"] == splits[f"{number:02}_mirrored"]
+
+
+def test_pictures_of_odd_width_are_called_so(prepared: Prepared, tmp_path: Path) -> None:
+    odd = {f"{k}.png": png(np.zeros((64, 127), np.uint8)) for k in range(3)}
+    with pytest.raises(DataError, match=r"3 × odd width: 127×64 px can't be halved"):
+        prepared.run(write_raw(tmp_path / "raw", odd))
