@@ -75,7 +75,7 @@ def prepare_and_print(folder: Path) -> None:
         val_fraction=0.1,
         test_fraction=0.1,
         pair_checks="off",
-        near_duplicate_distance=4,
+        max_truth_difference=40,
         max_picture_pixels=10**6,
     )
     elapsed_s = time.perf_counter() - start_s

@@ -109,7 +109,7 @@ class PrepareParams(Section):
     pair_checks: Literal["strict", "lenient", "off"]
     val_fraction: Annotated[float, Between(0.001, 0.5)]
     test_fraction: Annotated[float, Between(0.001, 0.5)]
-    near_duplicate_distance: Annotated[int, Between(0, 15)]
+    max_truth_difference: Annotated[int, Between(0, 100)]
     max_picture_pixels: Annotated[int, Between(4096, 1_000_000_000)]
 
 

@@ -38,13 +38,18 @@ def fit_square(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:
         raise ValueError(f"need a picture of mode RGB or L, got {picture.mode}")
     if size < 1:
         raise ValueError(f"size must be ≥ 1, got {size}")
-    scale = size / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    placement = Placement((size - width) // 2, (size - height) // 2, width, height)
+    placement = place_in_square(picture.size, size)
     shape = (size, size, 3) if picture.mode == "RGB" else (size, size)
     square = np.full(shape, WHITE, np.uint8)
-    placement.cut(square)[:] = np.asarray(_resize(picture, width, height))
+    placement.cut(square)[:] = np.asarray(_resize(picture, placement.width, placement.height))
     return square, placement
+
+
+def place_in_square(picture_size: tuple[int, int], size: int) -> Placement:
+    """Where :func:`fit_square` puts a picture of this width and height."""
+    scale = size / max(picture_size)
+    width, height = (max(1, round(side * scale)) for side in picture_size)
+    return Placement((size - width) // 2, (size - height) // 2, width, height)
 
 
 def fit_sketch(picture: Image.Image, size: int) -> tuple[UInt8Array, Placement]:

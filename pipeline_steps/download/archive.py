@@ -1,18 +1,21 @@
 """The user's own pairs: a zip, a tar or a folder, converted to the one raw format, a zip.
 
 A zip is copied as it is; a tar or a folder is packed, uncompressed, into one whose bytes depend on
-names and contents alone. Members are streamed, links are never followed.
+names and contents alone. Members are streamed. Links are never followed: they become links in the
+zip, without content, so that ``prepare`` lists each with its reason.
 """
 
 import hashlib
 import os
+import stat
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tqdm import tqdm
 
@@ -55,6 +58,8 @@ class ArchiveTaken:
     kind: str
     """``zip``, ``tar`` or ``folder``."""
     members: int
+    links: int
+    """Of a tar or a folder, not followed."""
     bytes: int
     """Size of the archive, or of all files of the folder."""
     sha256: str
@@ -76,15 +81,20 @@ def take_archive(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMIT
     require_disk_space(target.parent, num_bytes, "a copy of the archive")
     try:
         if kind == "zip":
-            members = check_zip(path, limits)
+            members, links = check_zip(path, limits), 0
             sha256 = zip_sha256 = _copy_and_hash(path, target)
         else:
-            members = repack_tar(path, target, limits)
+            members, links = repack_tar(path, target, limits)
             sha256, zip_sha256 = file_sha256(path), file_sha256(target)
     except DamageError as damage:
         raise SourceError(f"{path}: damaged {kind} ({damage}); get it again") from None
     return ArchiveTaken(
-        kind=kind, members=members, bytes=num_bytes, sha256=sha256, pairs_zip_sha256=zip_sha256
+        kind=kind,
+        members=members,
+        links=links,
+        bytes=num_bytes,
+        sha256=sha256,
+        pairs_zip_sha256=zip_sha256,
     )
 
 
@@ -144,18 +154,35 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     yield from sorted(found)
 
 
-def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
-    """Pack a tar's regular files (any compression) into the zip ``target``; return their number.
+def links_in(folder: Path) -> list[str]:
+    """The relative POSIX names of the links below a folder, sorted; hidden ones are skipped."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        shown = [Path(parent, name) for name in (*folders, *names) if not name.startswith(".")]
+        found += [path.relative_to(folder).as_posix() for path in shown if path.is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
 
-    Links, devices and names that lead out of the archive are skipped. Raises
+
+class RepackedTar(NamedTuple):
+    """What was found in a tar."""
+
+    files: int
+    links: int
+
+
+def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> RepackedTar:
+    """Pack a tar's regular files (any compression), and its links, into the zip ``target``.
+
+    Devices and names that lead out of the archive are skipped. Raises
     :class:`DamageError`, which names the member, if the tar is damaged; :class:`SourceError` if it
     is over the limits.
     """
-    count = 0
+    num_files = num_links = 0
     place = "its first header"
 
-    def members() -> Iterator[tuple[str, _Readable]]:
-        nonlocal count, place
+    def members() -> Iterator[tuple[str, _Readable | None]]:
+        nonlocal num_files, num_links, place
         names = set()
         with tarfile.open(path, tarinfo=_StrictTarInfo) as archive:
             for number, member in enumerate(archive, 1):
@@ -164,11 +191,18 @@ def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS)
                 archive.members.clear()  # type: ignore[attr-defined]
                 name = str(PurePosixPath(member.name))
                 place = f"its member {name!r}"
-                if member.isreg() and is_inside(name) and name not in names:
-                    names.add(name)
+                is_link = member.issym() or member.islnk()
+                if not (is_link or member.isreg()) or not is_inside(name) or name in names:
+                    place = f"what follows its member {name!r}"
+                    continue
+                names.add(name)
+                if is_link:
+                    num_links += 1
+                    yield name, None
+                else:
                     file = archive.extractfile(member)
                     assert file is not None  # regular files have content
-                    count += 1
+                    num_files += 1
                     yield name, file
                 place = f"what follows its member {name!r}"
             _check_tar_end(archive)
@@ -179,7 +213,7 @@ def repack_tar(path: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS)
         if not is_damage(error):
             raise
         raise DamageError(f"{place}: {error}") from None
-    return count
+    return RepackedTar(num_files, num_links)
 
 
 def _check_tar_end(archive: tarfile.TarFile) -> None:
@@ -202,6 +236,13 @@ def zip_entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
+def _link_entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, TIMESTAMP)
+    entry.create_system = 3  # Unix, whose modes tell links
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
 def is_inside(name: str) -> bool:
     """Whether an archive member's name stays inside the archive's folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
@@ -209,9 +250,12 @@ def is_inside(name: str) -> bool:
 
 
 def _pack_folder(path: Path, target: Path, limits: ArchiveLimits) -> ArchiveTaken:
-    files = list(files_in(path))
+    files, links = list(files_in(path)), links_in(path)
     if not files:
-        raise SourceError(f"{path}: the folder holds no files (links are not followed)")
+        raise SourceError(
+            f"{path}: the folder holds no files, and {len(links)} links, which are not followed;"
+            " give a folder with the files themselves"
+        )
     num_bytes = sum(file.stat().st_size for _, file in files)
     limits.check(path, members=len(files), unpacked_bytes=num_bytes)
     require_disk_space(target.parent, num_bytes, "a copy of the pairs")
@@ -220,10 +264,12 @@ def _pack_folder(path: Path, target: Path, limits: ArchiveLimits) -> ArchiveTake
         (name, HashingReader(file.open("rb"), file_hashes))
         for (name, file), file_hashes in zip(files, hashes, strict=True)
     )
-    _write_zip(path, target, members, len(files), limits)
+    linked = ((name, None) for name in links)
+    _write_zip(path, target, chain(members, linked), len(files) + len(links), limits)
     return ArchiveTaken(
         kind="folder",
         members=len(files),
+        links=len(links),
         bytes=num_bytes,
         sha256=_hash_names_and_contents(
             (name, each.sha256()) for (name, _), each in zip(files, hashes, strict=True)
@@ -256,7 +302,7 @@ def _copy_and_hash(path: Path, target: Path) -> str:
 def _write_zip(
     source: Path,
     target: Path,
-    members: Iterable[tuple[str, _Readable]],
+    members: Iterable[tuple[str, _Readable | None]],
     total: int | None,
     limits: ArchiveLimits,
 ) -> None:
@@ -266,6 +312,9 @@ def _write_zip(
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
     ):
         for name, file in tqdm(members, total=total, desc="pack", unit="file", mininterval=1):
+            if file is None:
+                archive.writestr(_link_entry(_portable(name)), b"")
+                continue
             entry = zip_entry(_portable(name))
             with closing(file), archive.open(entry, "w", force_zip64=True) as packed:
                 while chunk := file.read(READ_BYTES):

@@ -65,6 +65,11 @@ def take_path(params: DownloadParams, pairs: Path) -> dict[str, Any]:
         raise SourceError("download.path: must name a zip, tar or folder when source is archive")
     path = Path(params.path).expanduser()
     archive = take_archive(path, pairs, limits_of(params))
+    if archive.links:
+        print(
+            f"download: {archive.links} links in {path} are not followed; put the files themselves"
+            " there (`cp -rL` copies what links point to)"
+        )
     return {"origin": str(path), "version": archive.sha256[:12], **asdict(archive)}
 
 

@@ -13,11 +13,17 @@ from pipeline_steps.prepare.reading import PairRules
 
 
 def describe_dataset(
-    rows: Sequence[ManifestRow], packed: Sequence[PackedPairs], rules: PairRules, source: Any
+    rows: Sequence[ManifestRow],
+    packed: Sequence[PackedPairs],
+    rules: PairRules,
+    source: Any,
+    *,
+    val_is_test: bool,
 ) -> dict[str, Any]:
     """The content of ``dataset.json``; its fingerprint depends on the packed files alone.
 
-    ``rows`` are the manifest's; ``source`` is the content of ``source.json``.
+    ``rows`` are the manifest's; ``source`` is the content of ``source.json``; ``val_is_test`` says
+    that the archive's ``val`` became the test set.
     """
     files = {pairs.path.name: pairs.sha256() for pairs in packed}
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
@@ -26,6 +32,7 @@ def describe_dataset(
         "sketch_side": rules.sketch_side,
         "pairs": count_pairs(rows),
         "verdicts": count_verdicts(rows),
+        "archive_val_is_test": val_is_test,
         "files": files,
         "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
         "source": source,

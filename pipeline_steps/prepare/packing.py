@@ -22,7 +22,7 @@ from pipeline_steps.prepare.agreement import (
 )
 from pipeline_steps.prepare.checks import check_chroma, check_content, check_shapes
 from pipeline_steps.prepare.colour_statistics import ColourSums, sum_colours
-from pipeline_steps.prepare.duplicates import Fingerprint, fingerprint
+from pipeline_steps.prepare.duplicates import fingerprint
 from pipeline_steps.prepare.pairing import ListedPair
 from pipeline_steps.prepare.reading import MemberHashes, PairRules, RejectedError, read_pictures
 
@@ -36,10 +36,16 @@ class PairFacts(MemberHashes):
     reason: str = ""
     sketch_turned: bool | None = None
     """Whether the sketch was in light on dark; None unless it was read."""
-    fingerprint: Fingerprint | None = None
+    fingerprint: bytes | None = None
+    """Equal for pairs with equal pixels; None if the pair was rejected."""
     colours: ColourSums | None = None
     agreement: Agreement | None = None
     """None unless the pair was measured."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of one half, in pixels; 0 unless the pair was read."""
+        return self.width or 0, self.height or 0
 
 
 def pack_pair(
@@ -76,7 +82,7 @@ def pack_pair(
         return facts, None
     if facts.reason:
         return facts, packed
-    facts.fingerprint = fingerprint(pictures.colour, pictures.sketch, packed)
+    facts.fingerprint = fingerprint(pictures.colour, pictures.sketch)
     facts.colours = sum_colours(packed)
     return facts, packed
 

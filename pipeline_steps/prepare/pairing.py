@@ -6,6 +6,9 @@ Three layouts, which may be mixed; the root folder is found:
     x.png, some/folder/x.png                the same without splits
     colour/x.png, sketch/x.png              two parallel folders, above or below the splits or alone
 
+Names of parallel folders match as :mod:`name_matching` says; folders of other names are told to be
+parallel by ``side_folders``.
+
 An id is a member's path without the root (the folders that all pictures share), the split folder,
 the colour or sketch folder, and the suffix. When splits number their pictures alike, ids of val
 and test get their split in front (``test/1``), so that a training id never changes. Of two members
@@ -13,17 +16,21 @@ that still have one id the first by name is kept.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
+from pipeline_steps.prepare.name_matching import match_names
+
 Split = Literal["train", "val", "test"]
+Side = Literal["colour", "sketch"]
 Verdict = Literal["accepted", "rejected", "ignored"]
 
 PICTURE_SUFFIXES = frozenset(
     (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
 ) | {".gif"}
+ARCHIVE_SUFFIXES = frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -40,11 +47,16 @@ _SYSTEM_FOLDERS = frozenset(("__macosx", "@eadir", ".git", ".ipynb_checkpoints")
 _SYSTEM_FILES = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 
 
+_SplitKey = tuple[Split | None, str]
+
+
 class Member(NamedTuple):
-    """A file of the archive: its position in the directory, and its name."""
+    """A file of the archive: its position in the directory, its name, and its path."""
 
     position: int
     name: str
+    path: str
+    """The name with ``/`` between folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +90,46 @@ class Listing:
     has_val: bool
     """The archive has a val set of its own."""
     has_test: bool
+    val_is_test: bool
+    """The archive's ``val`` became the test set."""
+    unmatched: dict[Side, list[str]]
+    """Names, without suffix, of colour pictures and sketches without a partner."""
 
 
-def find_pairs(names: Sequence[str]) -> Listing:
+class SideFolder(NamedTuple):
+    """What a folder of one side holds."""
+
+    side: Side
+    split: Split | None
+    """None where other folders say it."""
+
+
+KNOWN_SIDE_FOLDERS = {name: SideFolder("sketch", None) for name in SKETCH_FOLDERS} | {
+    name: SideFolder("colour", None) for name in COLOUR_FOLDERS
+}
+
+
+def find_pairs(
+    names: Sequence[str],
+    paths: Sequence[str] | None = None,
+    side_folders: Mapping[str, SideFolder] | None = None,
+) -> Listing:
     """Sort the members of an archive into pairs and leftovers.
 
-    ``names`` are all names of the archive's directory, in its order; folders end in ``/``.
+    ``names`` are all names of the archive's directory, in its order; ``paths`` are the same with
+    ``/`` between folders, if they differ; folders end in ``/``. ``side_folders`` says by
+    names in lower case which folders are parallel, by default those with known names.
     """
-    members = [Member(i, name) for i, name in enumerate(names) if not name.endswith("/")]
+    members = [
+        Member(i, name, path)
+        for i, (name, path) in enumerate(zip(names, paths or names, strict=True))
+        if not path.endswith("/")
+    ]
     leftovers: list[Leftover] = []
     pictures = _pictures(members, leftovers)
-    places = _places(pictures)
-    pairs = _pair_up(places, leftovers)
+    places = _places(pictures, side_folders)
+    unmatched: dict[Side, list[str]] = {"colour": [], "sketch": []}
+    pairs = _pair_up(places, leftovers, unmatched)
     splits = {pair.split for pair in pairs}
     pairs = [_with_archive_split(pair, splits) for pair in pairs]
     return Listing(
@@ -97,6 +137,8 @@ def find_pairs(names: Sequence[str]) -> Listing:
         leftovers=leftovers,
         has_val={"val", "test"} <= splits,
         has_test=bool({"val", "test"} & splits),
+        val_is_test="val" in splits and "test" not in splits,
+        unmatched=unmatched,
     )
 
 
@@ -107,21 +149,21 @@ class _Place(NamedTuple):
     key: str
     """The path without root, split folder, side folder and suffix."""
     split: Split | None
-    side: Literal["colour", "sketch"] | None
+    side: Side | None
 
 
 def _pictures(members: Iterable[Member], leftovers: list[Leftover]) -> list[Member]:
     pictures: dict[str, Member] = {}
     for member in members:
-        reason = _why_ignored(member.name)
+        reason = _why_ignored(member.path)
         if reason:
             leftovers.append(Leftover(member, "ignored", reason))
-        elif member.name.startswith("/") or ".." in member.name.split("/"):
+        elif member.path.startswith("/") or ".." in member.path.split("/"):
             leftovers.append(Leftover(member, "rejected", "unsafe name"))
-        elif member.name in pictures:
+        elif member.path in pictures:
             leftovers.append(Leftover(member, "rejected", "name occurs twice in the archive"))
         else:
-            pictures[member.name] = member
+            pictures[member.path] = member
     return [pictures[name] for name in sorted(pictures)]
 
 
@@ -134,19 +176,30 @@ def _why_ignored(name: str) -> str | None:
     ):
         return "an operating system's own file"
     if PurePosixPath(file_name).suffix not in PICTURE_SUFFIXES:
+        if PurePosixPath(file_name).suffix in ARCHIVE_SUFFIXES:
+            return "an archive inside the archive, which isn't read: unpack it first"
         return "not a picture by its name"
     return None
 
 
-def _places(pictures: Sequence[Member]) -> list[_Place]:
-    folders = [member.name.split("/")[:-1] for member in pictures]
-    root_depth = _shared_depth(folders)
-    inner = {folder.lower() for path in folders for folder in path[root_depth:]}
-    is_parallel = bool(inner & SKETCH_FOLDERS) and bool(inner & COLOUR_FOLDERS)
+def _places(
+    pictures: Sequence[Member], side_folders: Mapping[str, SideFolder] | None
+) -> list[_Place]:
+    folders = inner_folders([member.path for member in pictures])
+    if side_folders is None:
+        inner = {folder.lower() for path in folders for folder in path}
+        is_parallel = bool(inner & SKETCH_FOLDERS) and bool(inner & COLOUR_FOLDERS)
+        side_folders = KNOWN_SIDE_FOLDERS if is_parallel else {}
     return [
-        _place(member, path[root_depth:], is_parallel)
-        for member, path in zip(pictures, folders, strict=True)
+        _place(member, path, side_folders) for member, path in zip(pictures, folders, strict=True)
     ]
+
+
+def inner_folders(paths: Sequence[str]) -> list[list[str]]:
+    """The folders of each path below the root, which is what all paths share."""
+    folders = [path.split("/")[:-1] for path in paths]
+    depth = _shared_depth(folders)
+    return [each[depth:] for each in folders]
 
 
 def _shared_depth(folders: Sequence[list[str]]) -> int:
@@ -161,22 +214,25 @@ def _shared_depth(folders: Sequence[list[str]]) -> int:
     return depth
 
 
-def _place(member: Member, folders: list[str], is_parallel: bool) -> _Place:
+def _place(member: Member, folders: list[str], side_folders: Mapping[str, SideFolder]) -> _Place:
     split: Split | None = None
-    side: Literal["colour", "sketch"] | None = None
+    side: Side | None = None
     key: list[str] = []
     for folder in folders:
         name = folder.lower()
         if split is None and name in SPLIT_FOLDERS:
             split = SPLIT_FOLDERS[name]
-        elif is_parallel and side is None and name in SKETCH_FOLDERS | COLOUR_FOLDERS:
-            side = "sketch" if name in SKETCH_FOLDERS else "colour"
+        elif side is None and name in side_folders:
+            side = side_folders[name].side
+            split = split or side_folders[name].split
         else:
             key.append(folder)
-    return _Place(member, "/".join([*key, PurePosixPath(member.name).stem]), split, side)
+    return _Place(member, "/".join([*key, PurePosixPath(member.path).stem]), split, side)
 
 
-def _pair_up(places: Sequence[_Place], leftovers: list[Leftover]) -> list[ListedPair]:
+def _pair_up(
+    places: Sequence[_Place], leftovers: list[Leftover], unmatched: dict[Side, list[str]]
+) -> list[ListedPair]:
     pairs = [
         ListedPair(id=place.key, split=place.split, member=place.member, sketch_member=None)
         for place in places
@@ -184,28 +240,42 @@ def _pair_up(places: Sequence[_Place], leftovers: list[Leftover]) -> list[Listed
     ]
     colours = _by_key([place for place in places if place.side == "colour"], leftovers)
     sketches = _by_key([place for place in places if place.side == "sketch"], leftovers)
+    partners = _partners(colours, sketches)
     for key, colour in colours.items():
-        if key not in sketches:
+        if key not in partners:
             leftovers.append(Leftover(colour.member, "rejected", "no sketch of this name"))
+            unmatched["colour"].append(colour.key)
             continue
         pairs.append(
             ListedPair(
                 id=colour.key,
                 split=colour.split,
                 member=colour.member,
-                sketch_member=sketches[key].member,
+                sketch_member=sketches[partners[key]].member,
             )
         )
+    used = set(partners.values())
     for key, sketch in sketches.items():
-        if key not in colours:
+        if key not in used:
             leftovers.append(Leftover(sketch.member, "rejected", "no colour picture of this name"))
+            unmatched["sketch"].append(sketch.key)
     return pairs
 
 
-def _by_key(
-    places: Sequence[_Place], leftovers: list[Leftover]
-) -> dict[tuple[Split | None, str], _Place]:
-    by_key: dict[tuple[Split | None, str], _Place] = {}
+def _partners(
+    colours: Mapping[_SplitKey, _Place], sketches: Mapping[_SplitKey, _Place]
+) -> dict[_SplitKey, _SplitKey]:
+    """The sketch of each colour picture that has one, in the same split."""
+    partners: dict[_SplitKey, _SplitKey] = {}
+    for split in {split for split, _ in colours}:
+        names, others = ([key for own, key in each if own == split] for each in (colours, sketches))
+        for name, other in match_names(names, others).items():
+            partners[split, name] = (split, other)
+    return partners
+
+
+def _by_key(places: Sequence[_Place], leftovers: list[Leftover]) -> dict[_SplitKey, _Place]:
+    by_key: dict[_SplitKey, _Place] = {}
     for place in places:
         first = by_key.setdefault((place.split, place.key), place)
         if first is not place:

@@ -100,7 +100,7 @@ def _read_member(archive: zipfile.ZipFile, member: Member, max_pixels: int) -> b
     info = archive.infolist()[member.position]
     mode = info.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-        raise RejectedError("no plain file: a link or a device")
+        raise RejectedError("no plain file: a link or a device, which is not followed")
     max_bytes = max_pixels * MAX_BYTES_PER_PIXEL + MAX_HEADER_BYTES
     if info.file_size > max_bytes:
         raise RejectedError(

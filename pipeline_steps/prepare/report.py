@@ -40,6 +40,8 @@ SHEET_COLUMNS = 8
 MAX_SHEET_CELL_PX = 128
 SHEET_GAP_PX = 4
 MAX_LISTED_DUPLICATES = 50
+MIN_VAL_PAIRS = 5
+"""Fewer choose an epoch hardly better than chance."""
 
 
 def write_data_report(
@@ -76,7 +78,7 @@ def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
         "pairs": count_pairs(rows),
         "verdicts": count_verdicts(rows),
         "exact_duplicates": reasons.get("exact duplicate", 0),
-        "near_duplicates": reasons.get("near duplicate", 0),
+        "same_truths": reasons.get("same truth", 0),
         "sketches_turned_around": count_turned(rows),
     }
 
@@ -127,6 +129,8 @@ def _markdown(
         f" the sketch is {_side_words(dataset['sketch_side'])}."
         f" Fingerprint `{dataset['fingerprint']}`.{_turned_words(count_turned(rows))}",
         _table([{"split": split, "pairs": pairs[split]} for split in SPLITS]),
+        *split_remarks(pairs, val_is_test=bool(dataset["archive_val_is_test"])),
+        *_size_remarks(rows, dataset["image_size"]),
         "## Members of the archive",
         _table([{"verdict": key, "members": value} for key, value in count_verdicts(rows).items()]),
     ]
@@ -159,14 +163,49 @@ def _turned_words(num_turned: int) -> str:
     return f" {num_turned} sketches were in light on dark and were turned around to dark on white."
 
 
+def split_remarks(pairs: Mapping[Split, int], *, val_is_test: bool) -> list[str]:
+    """What a person should know of the splits, a sentence each."""
+    remarks = []
+    if val_is_test:
+        remarks.append(
+            "The archive's val folder is the test set, because it has no test folder; val is taken"
+            " from train."
+        )
+    if 0 < pairs["val"] < MIN_VAL_PAIRS:
+        chooses = "1 pair chooses" if pairs["val"] == 1 else f"{pairs['val']} pairs choose"
+        remarks.append(
+            f"Only {chooses} the best epoch, which is little better than chance: give more pairs or"
+            " raise prepare.val_fraction."
+        )
+    return remarks
+
+
+def _size_remarks(rows: Sequence[ManifestRow], image_size: int) -> list[str]:
+    """How large the pictures of the accepted pairs are, and how many had to be enlarged."""
+    sizes = sorted(max(row.width or 0, row.height or 0) for row in rows if row.row is not None)
+    if not sizes:
+        return []
+    words = (
+        f"Longer sides in the archive: {sizes[0]} px at least, {sizes[len(sizes) // 2]} px in the"
+        f" middle, {sizes[-1]} px at most."
+    )
+    num_enlarged = sum(size < image_size for size in sizes)
+    if num_enlarged:
+        words += (
+            f" {num_enlarged} of {len(sizes)} pairs are smaller than {image_size} px and were"
+            " enlarged, which adds no detail: lower prepare.image_size or give larger pictures."
+        )
+    return [words]
+
+
 def _duplicate_section(rows: Sequence[ManifestRow]) -> list[str]:
-    dropped = [row for row in rows if row.reason_kind.endswith(" duplicate")]
+    dropped = [row for row in rows if row.reason_kind in ("exact duplicate", "same truth")]
     if not dropped:
         return []
     lines = [f"- `{row.id}` ({row.split}): {row.reason}" for row in dropped[:MAX_LISTED_DUPLICATES]]
     if len(dropped) > MAX_LISTED_DUPLICATES:
         lines.append(f"- and {len(dropped) - MAX_LISTED_DUPLICATES} more, in `manifest.csv`")
-    return ["## Duplicates left out", "\n".join(lines)]
+    return ["## Copies left out", "\n".join(lines)]
 
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> str:

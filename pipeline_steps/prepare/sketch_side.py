@@ -5,7 +5,10 @@ count.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,7 @@ from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.paper import look_at
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.prepare.checks import check_shapes
-from pipeline_steps.prepare.pairing import Listing
+from pipeline_steps.prepare.pairing import ListedPair, Listing
 from pipeline_steps.prepare.reading import (
     MemberHashes,
     PairRules,
@@ -30,6 +33,13 @@ CLEAR_CHROMA = 8.0
 """Mean of max − min of RGB (0..255) by which one half is clearly more painted than the other."""
 MIN_CLEAR_SHARE = 0.25
 MIN_AGREEMENT = 0.8
+MAX_REASONS = 3
+MIN_ASPECT_OF_TWO = 1.5
+"""Width over height from which a picture may be two side by side."""
+FOLDER_ADVICE = (
+    "name these colour and sketch, and give the two files of a pair one name:"
+    " colour/1.png, sketch/1.png"
+)
 
 
 def find_sketch_side(
@@ -46,45 +56,96 @@ def find_sketch_side(
         return None
     if sketch_side != "auto":
         return "left" if sketch_side == "left" else "right"
-    rules = PairRules(image_size=1, sketch_side="right", max_picture_pixels=max_picture_pixels)
-    num_samples, clear_differences = 0, []
-    with DecoderProcess(max_pixels=max_picture_pixels) as decoder:
-        for number in _evenly_spread(len(side_by_side)):
-            pair = side_by_side[number]
-            try:
-                pictures = read_pictures(
-                    archive, pair, rules, decoder.open_with_alpha, MemberHashes()
-                )
-                check_shapes(pictures)
-            except (RejectedError, PictureError):
-                continue
-            num_samples += 1
-            left, right = (look_at(picture).mean_chroma for picture in pictures[:2])
-            difference = left - right
-            if abs(difference) > CLEAR_CHROMA:
-                clear_differences.append(difference)
-            if num_samples == NUM_SAMPLES:
-                break
-    return _decide_side(num_samples, np.array(clear_differences))
-
-
-def _decide_side(num_samples: int, clear_differences: npt.NDArray[np.float64]) -> SketchSide:
-    """``clear_differences`` are the left half's chroma minus the right half's."""
-    if not num_samples:
+    samples = _sample(archive, side_by_side, max_picture_pixels)
+    if not samples.colour_chroma:
         raise DataError(
-            "no readable side-by-side picture to find the sketch's side in;"
+            f"no picture to find the sketch's side in: {samples.reasons_words()};"
             " see data/raw/source.json for the source of the pairs"
         )
-    num_clear = len(clear_differences)
-    num_right = int((clear_differences > 0).sum())
+    difference = samples.clear_differences()
+    num_clear, num_right = len(difference), int((difference > 0).sum())
     most = max(num_right, num_clear - num_right)
+    num_samples = len(samples.colour_chroma)
     if num_clear < max(1, MIN_CLEAR_SHARE * num_samples) or most < MIN_AGREEMENT * num_clear:
         raise DataError(
             f"can't decide which half is the sketch: of {num_samples} pictures the left half is"
             f" greyer in {num_clear - num_right}, the right in {num_right}, neither clearly in"
-            f" {num_samples - num_clear}; set prepare.sketch_side to left or right"
+            f" {num_samples - num_clear}; if each is a colour picture beside its sketch, set"
+            f" prepare.sketch_side to left or right; if these are in two folders, {FOLDER_ADVICE}"
         )
     return "right" if num_right == most else "left"
+
+
+def look_for_sketches(
+    archive: zipfile.ZipFile, listing: Listing, max_picture_pixels: int
+) -> Literal["sketches", "exchanged", "side by side", "unclear"]:
+    """Whether what a listing takes for the sketches of two folders are sketches, by the pictures.
+
+    They are if most are without paint, and clearly less painted than their colour pictures. Wide
+    pictures that aren't may be colour pictures and sketches side by side.
+    """
+    apart = [pair for pair in listing.pairs if pair.sketch_member is not None]
+    samples = _sample(archive, apart, max_picture_pixels)
+    difference = samples.clear_differences()
+    num_sketches = int((difference > 0).sum())
+    for result, num_agreeing, chroma in (
+        ("sketches", num_sketches, samples.sketch_chroma),
+        ("exchanged", len(difference) - num_sketches, samples.colour_chroma),
+    ):
+        if (
+            num_agreeing >= max(1, MIN_CLEAR_SHARE * len(chroma), MIN_AGREEMENT * len(difference))
+            and np.mean(np.array(chroma) <= CLEAR_CHROMA) >= MIN_AGREEMENT
+        ):
+            return result  # type: ignore[return-value]
+    aspects = samples.aspects
+    return "side by side" if aspects and np.median(aspects) >= MIN_ASPECT_OF_TWO else "unclear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples:
+    """What was measured of some pairs, and why others couldn't be."""
+
+    colour_chroma: list[float]
+    sketch_chroma: list[float]
+    aspects: list[float]
+    """Width over height of the colour pictures."""
+    reasons: Counter[str]
+
+    def clear_differences(self) -> npt.NDArray[np.float64]:
+        """The colour pictures' chroma minus the sketches', where they differ clearly."""
+        difference = np.array(self.colour_chroma) - np.array(self.sketch_chroma)
+        clear: npt.NDArray[np.float64] = difference[np.abs(difference) > CLEAR_CHROMA]
+        return clear
+
+    def reasons_words(self) -> str:
+        most = self.reasons.most_common(MAX_REASONS)
+        return "; ".join(f"{count} × {reason}" for reason, count in most) or "there is none"
+
+
+def _sample(
+    archive: zipfile.ZipFile, pairs: Sequence[ListedPair], max_picture_pixels: int
+) -> _Samples:
+    """Measure the chroma of the first ``NUM_SAMPLES`` readable pairs, evenly spread."""
+    rules = PairRules(image_size=1, sketch_side="right", max_picture_pixels=max_picture_pixels)
+    samples = _Samples(colour_chroma=[], sketch_chroma=[], aspects=[], reasons=Counter())
+    if not pairs:
+        return samples
+    with DecoderProcess(max_pixels=max_picture_pixels) as decoder:
+        for number in _evenly_spread(len(pairs)):
+            try:
+                pictures = read_pictures(
+                    archive, pairs[number], rules, decoder.open_with_alpha, MemberHashes()
+                )
+                check_shapes(pictures)
+            except (RejectedError, PictureError) as error:
+                samples.reasons[str(error)] += 1
+                continue
+            samples.colour_chroma.append(look_at(pictures.colour).mean_chroma)
+            samples.sketch_chroma.append(look_at(pictures.sketch).mean_chroma)
+            samples.aspects.append(pictures.colour.width / pictures.colour.height)
+            if len(samples.colour_chroma) == NUM_SAMPLES:
+                break
+    return samples
 
 
 def _evenly_spread(num_items: int) -> Iterator[int]:

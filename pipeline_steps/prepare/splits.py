@@ -1,23 +1,19 @@
-"""Which split a pair goes to (train, val, test): a function of its own id.
+"""Which split a pair goes to (train, val, test): by the archive, or by hash of an id.
 
-The archive's test set is test; its ``val`` alone is test as well. Where it has no val or no test,
-the hash of the id decides, so new pairs never move old ones. If by chance that leaves a split
-empty, the training pair of the smallest hash goes there. Of exact duplicates one is kept; of near
-duplicates in several splits, those of one split.
+The archive's test set is test; its ``val`` alone is test as well. Pairs that share a truth share a
+split: where the archive puts them into several, those of one are kept (test before val before
+train). Where it has no val or no test, the hash of a group's first id decides, so new pairs hardly
+ever move old ones. If by chance that leaves a split empty, the training group of the smallest hash
+goes there. Of exact duplicates one is kept.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_steps.prepare.duplicates import (
-    Fingerprint,
-    SplitPair,
-    exact_duplicates,
-    near_groups,
-    straddlers,
-)
+from pipeline_steps.prepare.duplicates import SplitPair, exact_duplicates, straddlers
 from pipeline_steps.prepare.pairing import ListedPair, Listing, Split
+from pipeline_steps.prepare.same_truth import same_truth_groups
 from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
 
@@ -44,42 +40,50 @@ def place_pairs(
     listing: Listing,
     unsplit: UnsplitPairs,
     fractions: dict[str, float],
-    near_duplicate_distance: int,
+    max_truth_difference: float,
 ) -> PlacedPairs:
-    """Give every valid pair its split, then drop duplicates.
+    """Give every valid pair its split, then drop copies.
 
     ``fractions`` are the shares of ``val`` and ``test`` by hash of id where the archive has no such
-    split; ``near_duplicate_distance`` is in bits of 64.
+    split; ``max_truth_difference`` is :func:`same_truth_groups`'s.
     """
     if listing.has_val:
         fractions = {**fractions, "val": 0.0}
     if listing.has_test:
         fractions = {**fractions, "test": 0.0}
-    fingerprints = {
-        number: facts.fingerprint
-        for number, facts in enumerate(unsplit.facts)
-        if facts.fingerprint is not None
-    }
-    splits = {number: _split_of(listing.pairs[number], fractions) for number in fingerprints}
-    placed = PlacedPairs(splits=splits, dropped={})
-    _drop_exact(listing, placed, fingerprints)
-    groups = _near_groups(placed, fingerprints, unsplit, near_duplicate_distance)
-    # twice: a pair that filled an empty split may be dropped again as a near duplicate of a pair
-    # in another split; by then no duplicate of the next one is left
-    for _ in range(2):
-        for split in ("test", "val"):
-            if fractions[split]:
-                _fill_if_empty(listing, placed, split)
-        _drop_straddlers(listing, placed, groups)
+    valid = [number for number, facts in enumerate(unsplit.facts) if facts.fingerprint is not None]
+    groups = same_truth_groups(unsplit.truths(), valid, max_truth_difference) if valid else []
+    placed = PlacedPairs(splits={}, dropped={})
+    for group in groups:
+        placed.splits.update(
+            _split_group([listing.pairs[number] for number in group], group, fractions)
+        )
+    _drop_exact(listing, unsplit, placed)
+    for group in groups:
+        _drop_straddlers(listing, placed, group)
+    for split in ("test", "val"):
+        if fractions[split]:
+            _fill_if_empty(listing, placed, groups, split)
     return placed
 
 
-def _split_of(pair: ListedPair, fractions: dict[str, float]) -> Split:
-    if pair.split in ("val", "test"):
-        return pair.split
-    if unit_hash(pair.id, "test") < fractions["test"]:
+def _split_group(
+    pairs: Sequence[ListedPair], numbers: Sequence[int], fractions: dict[str, float]
+) -> dict[int, Split]:
+    """The split of each pair of a group: the archive's for val and test, the group's for train."""
+    by_hash = _split_by_hash(min(pair.id for pair in pairs), fractions)
+    is_fixed = any(pair.split in ("val", "test") for pair in pairs)
+    rest: Split = "train" if is_fixed else by_hash
+    return {
+        number: pair.split if pair.split in ("val", "test") else rest
+        for number, pair in zip(numbers, pairs, strict=True)
+    }
+
+
+def _split_by_hash(id: str, fractions: dict[str, float]) -> Split:
+    if unit_hash(id, "test") < fractions["test"]:
         return "test"
-    return "val" if unit_hash(pair.id, "val") < fractions["val"] else "train"
+    return "val" if unit_hash(id, "val") < fractions["val"] else "train"
 
 
 def unit_hash(id: str, split: str) -> float:
@@ -88,48 +92,32 @@ def unit_hash(id: str, split: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _fill_if_empty(listing: Listing, placed: PlacedPairs, split: Split) -> None:
-    train = placed.numbers("train")
-    if train and not placed.numbers(split):
-        ids = {number: listing.pairs[number].id for number in train}
-        placed.splits[min(train, key=lambda number: unit_hash(ids[number], split))] = split
-
-
-def _drop_exact(
-    listing: Listing, placed: PlacedPairs, fingerprints: dict[int, Fingerprint]
+def _fill_if_empty(
+    listing: Listing, placed: PlacedPairs, groups: Sequence[Sequence[int]], split: Split
 ) -> None:
+    if placed.numbers(split):
+        return
+    kept = [[number for number in group if number in placed.splits] for group in groups]
+    train = [group for group in kept if group and placed.splits[group[0]] == "train"]
+    if train:
+        first_ids = {min(listing.pairs[number].id for number in group): group for group in train}
+        chosen = min(first_ids, key=lambda id: unit_hash(id, split))
+        placed.splits.update(dict.fromkeys(first_ids[chosen], split))
+
+
+def _drop_exact(listing: Listing, unsplit: UnsplitPairs, placed: PlacedPairs) -> None:
     numbers = sorted(placed.splits)
     pairs = _split_pairs(listing, placed, numbers)
-    reasons = exact_duplicates(pairs, [fingerprints[number].digest for number in numbers])
+    digests = [unsplit.facts[number].fingerprint or b"" for number in numbers]
+    reasons = exact_duplicates(pairs, digests)
     placed.drop({numbers[place]: reason for place, reason in reasons.items()})
 
 
-def _near_groups(
-    placed: PlacedPairs,
-    fingerprints: dict[int, Fingerprint],
-    unsplit: UnsplitPairs,
-    max_distance: int,
-) -> list[list[int]]:
-    numbers = sorted(placed.splits)
-    if not numbers:
-        return []
-    groups = near_groups(
-        [fingerprints[number] for number in numbers],
-        unsplit.thumbs(),
-        thumb_numbers=numbers,
-        max_distance=max_distance,
-    )
-    return [[numbers[place] for place in group] for group in groups]
-
-
-def _drop_straddlers(
-    listing: Listing, placed: PlacedPairs, groups: Sequence[Sequence[int]]
-) -> None:
-    for group in groups:
-        numbers = [number for number in group if number in placed.splits]
-        if numbers:
-            reasons = straddlers(_split_pairs(listing, placed, numbers))
-            placed.drop({numbers[place]: reason for place, reason in reasons.items()})
+def _drop_straddlers(listing: Listing, placed: PlacedPairs, group: Sequence[int]) -> None:
+    numbers = [number for number in group if number in placed.splits]
+    if numbers:
+        reasons = straddlers(_split_pairs(listing, placed, numbers))
+        placed.drop({numbers[place]: reason for place, reason in reasons.items()})
 
 
 def _split_pairs(listing: Listing, placed: PlacedPairs, numbers: Sequence[int]) -> list[SplitPair]:

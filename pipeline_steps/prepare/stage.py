@@ -20,6 +20,7 @@ from pipeline_steps.base.paths import DATA_REPORT, PREPARED, RAW
 from pipeline_steps.pairs.packed import NUM_CHANNELS
 from pipeline_steps.prepare.colour_statistics import ColourSums
 from pipeline_steps.prepare.dataset import describe_dataset, read_source
+from pipeline_steps.prepare.listing import list_pairs
 from pipeline_steps.prepare.manifest import (
     SPLITS,
     ManifestRow,
@@ -30,9 +31,9 @@ from pipeline_steps.prepare.manifest import (
     write_manifest,
 )
 from pipeline_steps.prepare.pair_report import JudgedPair, judged_pairs
-from pipeline_steps.prepare.pairing import Listing, find_pairs
+from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.reading import ZIP_ERRORS, PairChecks, PairRules, SketchSide
-from pipeline_steps.prepare.report import SHEET_PAIRS, spread, write_data_report
+from pipeline_steps.prepare.report import SHEET_PAIRS, split_remarks, spread, write_data_report
 from pipeline_steps.prepare.sketch_side import find_sketch_side
 from pipeline_steps.prepare.split_files import write_split
 from pipeline_steps.prepare.splits import place_pairs
@@ -55,7 +56,7 @@ def main() -> None:
         pair_checks=params.pair_checks,
         val_fraction=params.val_fraction,
         test_fraction=params.test_fraction,
-        near_duplicate_distance=params.near_duplicate_distance,
+        max_truth_difference=params.max_truth_difference,
         max_picture_pixels=params.max_picture_pixels,
     )
 
@@ -70,7 +71,7 @@ def prepare(
     pair_checks: PairChecks,
     val_fraction: float,
     test_fraction: float,
-    near_duplicate_distance: int,
+    max_truth_difference: int,
     max_picture_pixels: int,
     workers: int | None = None,
 ) -> None:
@@ -84,7 +85,7 @@ def prepare(
     Raises :class:`DataError` if the archive is damaged, the sketch's side is ambiguous, the halves
     of most pairs don't belong together, or a split has no pair.
     """
-    _check_arguments(image_size, sketch_side, near_duplicate_distance)
+    _check_arguments(image_size, sketch_side, max_truth_difference)
     source = read_source(raw / "source.json")
     archive_path = raw / "pairs.zip"
     listing, side = _list_pairs(archive_path, sketch_side, max_picture_pixels)
@@ -103,11 +104,11 @@ def prepare(
         judged = judged_pairs(listing, unsplit)
         _check_most_agree(archive_path, judged)
         fractions = {"val": val_fraction, "test": test_fraction}
-        placed = place_pairs(listing, unsplit, fractions, near_duplicate_distance)
+        placed = place_pairs(listing, unsplit, fractions, max_truth_difference)
         rows = manifest_rows(listing, unsplit, placed)
         _check_splits(archive_path, rows)
         packed = [write_split(prepared, split, unsplit, placed) for split in SPLITS]
-        dataset = describe_dataset(rows, packed, rules, source)
+        dataset = describe_dataset(rows, packed, rules, source, val_is_test=listing.val_is_test)
         write_manifest(prepared / "manifest.csv", rows)
         write_data_report(
             report,
@@ -120,6 +121,8 @@ def prepare(
         )
     write_json(prepared / "dataset.json", dataset)
     counts = ", ".join(f"{len(pairs)} {pairs.path.stem}" for pairs in packed)
+    for remark in split_remarks(count_pairs(rows), val_is_test=listing.val_is_test):
+        print(f"prepare: {remark}")
     print(f"prepare: {counts}; {count_verdicts(rows)['rejected']} rejected, see {report}/report.md")
 
 
@@ -132,20 +135,20 @@ def require_space_for_pairs(num_pairs: int, prepared: Path, image_size: int) -> 
     require_disk_space(prepared, num_pairs * 2 * pair_bytes, f"packing {num_pairs} pairs")
 
 
-def _check_arguments(image_size: int, sketch_side: str, near_duplicate_distance: int) -> None:
+def _check_arguments(image_size: int, sketch_side: str, max_truth_difference: int) -> None:
     if image_size < 32 or image_size.bit_count() != 1:
         raise ValueError(f"image_size must be a power of two ≥ 32, got {image_size}")
     if sketch_side not in ("auto", "left", "right"):
         raise ValueError(f"sketch_side must be auto, left or right, got {sketch_side!r}")
-    if not 0 <= near_duplicate_distance < 64:
-        raise ValueError(f"near_duplicate_distance must be 0..63, got {near_duplicate_distance}")
+    if not 0 <= max_truth_difference <= 255:
+        raise ValueError(f"max_truth_difference must be 0..255, got {max_truth_difference}")
 
 
 def _list_pairs(
     archive_path: Path, sketch_side: str, max_picture_pixels: int
 ) -> tuple[Listing, SketchSide | None]:
     with _open_archive(archive_path) as archive:
-        listing = find_pairs(archive.namelist())
+        listing = list_pairs(archive, max_picture_pixels)
         return listing, find_sketch_side(archive, listing, sketch_side, max_picture_pixels)
 
 

@@ -32,7 +32,7 @@ from colorizer.pictures.decoding_limits import (
 from pipeline_steps.base import signals
 from pipeline_steps.base.process_pool import count_cores, process_pool
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
-from pipeline_steps.prepare.duplicates import THUMB_PX, thumbnail
+from pipeline_steps.prepare.crop_matching import TRUTH_PX, shrink_truth
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import ListedPair
 from pipeline_steps.prepare.reading import PairRules
@@ -41,7 +41,7 @@ CHUNK_PAIRS = 8
 CHUNKS_PER_WORKER = 3
 """In flight at once: enough to keep a worker busy, few enough to bound memory."""
 CRASHES = "crashes or stalls its decoder"
-THUMB_SHAPE = (THUMB_PX, THUMB_PX, NUM_CHANNELS)
+TRUTH_SHAPE = (TRUTH_PX, TRUTH_PX, 3)
 
 
 class _Chunk(NamedTuple):
@@ -61,7 +61,7 @@ class _Job:
     pack: PairPacker
     rules: PairRules
     pairs_path: Path
-    thumbs_path: Path
+    truths_path: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class UnsplitPairs:
     facts: list[PairFacts]
     image_size: int
     pairs_path: Path
-    thumbs_path: Path
+    truths_path: Path
 
     def read(self, numbers: Sequence[int]) -> Iterator[UInt8Array]:
         """Read packed pairs (S×S×4 ``uint8``) one at a time, in the order of ``numbers``."""
@@ -82,10 +82,10 @@ class UnsplitPairs:
                 file.seek(number * pair_bytes)
                 yield np.frombuffer(file.read(pair_bytes), np.uint8).reshape(shape)
 
-    def thumbs(self) -> UInt8Array:
-        """Map all thumbnails, N×``THUMB_PX``×``THUMB_PX``×4; those of rejected pairs are 0."""
+    def truths(self) -> UInt8Array:
+        """Map all shrunk truths, N×``TRUTH_PX``×``TRUTH_PX``×3; those of rejected pairs are 0."""
         return np.memmap(
-            self.thumbs_path, np.uint8, mode="r", shape=(len(self.facts), *THUMB_SHAPE)
+            self.truths_path, np.uint8, mode="r", shape=(len(self.facts), *TRUTH_SHAPE)
         )
 
 
@@ -108,10 +108,10 @@ def pack_pairs_in_pool(
         pack=pack,
         rules=rules,
         pairs_path=work_folder / "pairs",
-        thumbs_path=work_folder / "thumbs",
+        truths_path=work_folder / "truths",
     )
     _make_sparse(job.pairs_path, len(pairs) * rules.image_size**2 * NUM_CHANNELS)
-    _make_sparse(job.thumbs_path, len(pairs) * int(np.prod(THUMB_SHAPE)))
+    _make_sparse(job.truths_path, len(pairs) * int(np.prod(TRUTH_SHAPE)))
     chunks = [
         _Chunk(start, pairs[start : start + CHUNK_PAIRS])
         for start in range(0, len(pairs), CHUNK_PAIRS)
@@ -126,7 +126,7 @@ def pack_pairs_in_pool(
         facts=facts,
         image_size=rules.image_size,
         pairs_path=job.pairs_path,
-        thumbs_path=job.thumbs_path,
+        truths_path=job.truths_path,
     )
 
 
@@ -195,13 +195,13 @@ def _pack_apart(job: _Job, chunk: _Chunk) -> list[PairFacts]:
 
 
 class _Worker:
-    """An open archive and the files that packed pairs and thumbnails go to."""
+    """An open archive and the files that packed pairs and shrunk truths go to."""
 
     def __init__(self, job: _Job) -> None:
         self.job = job
         self.archive = zipfile.ZipFile(job.archive)
         self.pairs = job.pairs_path.open("r+b", buffering=0)
-        self.thumbs = job.thumbs_path.open("r+b", buffering=0)
+        self.truths = job.truths_path.open("r+b", buffering=0)
 
     def pack(self, chunk: _Chunk) -> list[PairFacts]:
         """Write the packed pairs of a chunk; return the facts of each pair."""
@@ -211,7 +211,7 @@ class _Worker:
                 facts, packed = self.job.pack(self.archive, pair, self.job.rules)
             if packed is not None:
                 _write_at(self.pairs.fileno(), number, packed)
-                _write_at(self.thumbs.fileno(), number, thumbnail(packed))
+                _write_at(self.truths.fileno(), number, shrink_truth(packed, facts.size))
             facts_of_pairs.append(facts)
         return facts_of_pairs
 

@@ -1,5 +1,6 @@
 import io
 import os
+import stat
 import tarfile
 import zipfile
 from pathlib import Path
@@ -95,18 +96,37 @@ def test_a_change_in_a_folder_is_detected(tmp_path: Path, change: str) -> None:
     assert content_sha256(folder) != before
 
 
-def test_links_fifos_and_hidden_files_are_not_packed(tmp_path: Path) -> None:
+def links(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        return {each.filename for each in entries if stat.S_ISLNK(each.external_attr >> 16)}
+
+
+def test_links_of_a_folder_are_named_but_not_followed(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pairs")
     (tmp_path / "secret").write_text("secret")
     (folder / "link.png").symlink_to(tmp_path / "secret")
     (folder / "linked").symlink_to(tmp_path)
+    (folder / "dangling.png").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.png")
     (folder / ".DS_Store").write_text("")
-    take_archive(folder, tmp_path / "out.zip")
-    assert contents(tmp_path / "out.zip") == FILES
+    taken = take_archive(folder, tmp_path / "out.zip")
+    names = {"link.png", "linked", "dangling.png"}
+    assert contents(tmp_path / "out.zip") == FILES | dict.fromkeys(names, b"")
+    assert links(tmp_path / "out.zip") == names
+    assert (taken.members, taken.links) == (3, 3)
 
 
-def test_links_devices_and_unsafe_names_of_a_tar_are_not_packed(tmp_path: Path) -> None:
+def test_a_folder_of_links_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs/1.png").symlink_to(tmp_path / "secret")
+    with pytest.raises(SourceError, match="no files, and 1 links, which are not followed"):
+        take_archive(tmp_path / "pairs", tmp_path / "out.zip")
+
+
+def test_devices_and_unsafe_names_of_a_tar_are_not_packed_and_links_not_followed(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "evil.tar"
     with tarfile.open(path, "w") as archive:
         for name, kind in (
@@ -119,8 +139,9 @@ def test_links_devices_and_unsafe_names_of_a_tar_are_not_packed(tmp_path: Path) 
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, "/etc/passwd"
             archive.addfile(member, io.BytesIO(b""))
-    assert repack_tar(path, tmp_path / "out.zip") == 1
-    assert list(contents(tmp_path / "out.zip")) == ["good.png"]
+    assert repack_tar(path, tmp_path / "out.zip") == (1, 1)
+    assert set(contents(tmp_path / "out.zip")) == {"good.png", "link.png"}
+    assert links(tmp_path / "out.zip") == {"link.png"}
 
 
 def encrypted_zip(path: Path) -> None:

@@ -73,7 +73,7 @@ class Prepared:
             "pair_checks": "strict",
             "val_fraction": 0.2,
             "test_fraction": 0.3,
-            "near_duplicate_distance": 4,
+            "max_truth_difference": 40,
             "max_picture_pixels": 1_000_000,
             "workers": 1,
         }
@@ -247,7 +247,7 @@ def test_of_exact_copies_that_of_the_test_set_is_kept(prepared: Prepared, tmp_pa
     assert len(rejected) == 2
 
 
-def test_a_near_duplicate_of_a_test_picture_is_removed_from_train(
+def test_a_copy_of_a_test_picture_saved_again_is_removed_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = split_members()
@@ -257,7 +257,7 @@ def test_a_near_duplicate_of_a_test_picture_is_removed_from_train(
     members["data/train/saved_again.jpg"] = file.getvalue()
     prepared.run(write_raw(tmp_path / "raw", members))
     assert len(prepared.ids("test")) == 4
-    assert "near duplicate" in prepared.reason("data/train/saved_again.jpg")
+    assert prepared.reason("data/train/saved_again.jpg") == "same truth: as 'test/001' in test"
 
 
 def test_another_colouring_of_the_same_lines_is_another_picture(
@@ -319,10 +319,15 @@ HUE = {"green": 130, "blue": 300, "yellow": 100}
 
 
 def coloured_pair(first: str, second: str, *, first_share: float, line: int) -> bytes:
-    """Two flat colours side by side; the line of the sketch makes each pair another picture."""
+    """Two flat colours: halves, or a quarter as a square whose place makes each another picture."""
     colour, sketch = Image.new("RGB", (SIZE, SIZE)), Image.new("RGB", (SIZE, SIZE), "white")
     colour.paste(RGB[second], (0, 0, SIZE, SIZE))
-    colour.paste(RGB[first], (0, 0, int(first_share * SIZE), SIZE))
+    if first_share == 0.75:
+        colour.paste(RGB[first], (0, 0, SIZE, SIZE))
+        left, top = 8 * (line % 2), 8 * (line // 2)
+        colour.paste(RGB[second], (left, top, left + SIZE // 2, top + SIZE // 2))
+    else:
+        colour.paste(RGB[first], (0, 0, int(first_share * SIZE), SIZE))
     sketch.paste("black", (4, 4 + 8 * line, 60, 8 + 8 * line))
     return png(np.concatenate([np.asarray(colour), np.asarray(sketch)], axis=1))
 
@@ -335,7 +340,7 @@ def coloured(prepared: Prepared, tmp_path: Path) -> Prepared:
     }
     members["val/1.png"] = coloured_pair("yellow", "white", first_share=0.5, line=0)
     members["val/2.png"] = coloured_pair("red", "grey", first_share=0.5, line=3)
-    return prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    return prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE, pair_checks="off")
 
 
 def test_colours_csv_contains_cielab_means_and_deviations(coloured: Prepared) -> None:
@@ -390,7 +395,7 @@ def test_counts_json_counts_pairs_verdicts_and_duplicates(
         "pairs": {"train": 10 - num_val, "val": num_val, "test": 4},
         "verdicts": {"accepted": 14, "rejected": 4, "ignored": 2},
         "exact_duplicates": 2,
-        "near_duplicates": 1,
+        "same_truths": 1,
         "sketches_turned_around": 0,
     }
 
@@ -466,7 +471,7 @@ def test_pairs_whose_halves_dont_belong_together_are_rejected_by_name_and_shown(
     rejected = table[table["verdict"] == "rejected"]
     assert list(rejected.index) == [f"train/{k:02}.png" for k in range(4)]
     assert rejected["reason"].str.contains("halves|lie on the colour half").all()
-    assert rejected["match"].max() < 0.5 < table.loc["train/07.png", "match"]
+    assert rejected["match"].max() < 0.5 < table["match"]["train/07.png"]
     assert prepared.counts()["verdicts"]["accepted"] == 10
     report = (prepared.report / "report.md").read_text()
     assert "4 of 14 pairs (28.6%) were rejected" in report
@@ -488,3 +493,66 @@ def test_a_set_in_which_most_pairs_are_wrong_is_refused_unless_checks_are_off(
     assert not (prepared.folder / "dataset.json").exists()
     prepared.run(raw, pair_checks="off")
     assert prepared.counts()["verdicts"]["accepted"] == 12
+
+
+def test_a_lone_val_that_becomes_test_is_said_in_words(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared.run(write_raw(tmp_path / "raw", split_members()))
+    said = "The archive's val folder is the test set"
+    assert said in capsys.readouterr().out
+    assert said in (prepared.report / "report.md").read_text()
+    assert prepared.dataset()["archive_val_is_test"] is True
+
+
+def test_a_val_of_one_pair_and_enlarged_pictures_are_said(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = split_members(num_train=8) | {"data/test/1.png": pair_png(2000)}
+    del members["data/val/001.png"], members["data/val/002.png"], members["data/val/003.png"]
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=128)
+    report = (prepared.report / "report.md").read_text()
+    assert "Only 1 pair chooses the best epoch" in report
+    assert "10 of 10 pairs are smaller than 128 px and were enlarged" in report
+    assert "val folder is the test set" not in report
+
+
+def test_one_truth_with_two_sketches_mirrored_or_cropped_leaves_train(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    colour, sketch = draw_halves(1001)
+    copies = {
+        "other_sketch": (colour, draw_halves(50)[1]),
+        "mirrored": (colour[:, ::-1], sketch[:, ::-1]),
+        "cropped": (colour[5:, :-6], sketch[5:, :-6]),
+    }
+    members = split_members()
+    for name, halves in copies.items():
+        members[f"data/train/{name}.png"] = png(np.concatenate(halves, axis=1))
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE, pair_checks="off")
+    assert len(prepared.ids("test")) == 4
+    for name in copies:
+        assert prepared.reason(f"data/train/{name}.png") == "same truth: as 'test/001' in test"
+
+
+def test_copies_share_a_split_where_the_archive_has_none(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    members = {}
+    for number in range(12):
+        colour, sketch = draw_halves(number)
+        members[f"{number:02}.png"] = png(np.concatenate([colour, sketch], axis=1))
+        mirrored = [half[:, ::-1] for half in (colour, sketch)]
+        members[f"{number:02}_mirrored.png"] = png(np.concatenate(mirrored, axis=1))
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    splits = prepared.manifest.set_index("id")["split"]
+    assert len(splits) == 24
+    assert set(splits) == {"train", "val", "test"}
+    for number in range(12):
+        assert splits[f"{number:02}"] == splits[f"{number:02}_mirrored"]
+
+
+def test_pictures_of_odd_width_are_called_so(prepared: Prepared, tmp_path: Path) -> None:
+    odd = {f"{k}.png": png(np.zeros((64, 127), np.uint8)) for k in range(3)}
+    with pytest.raises(DataError, match=r"3 × odd width: 127×64 px can't be halved"):
+        prepared.run(write_raw(tmp_path / "raw", odd))

@@ -44,7 +44,7 @@ def write_archive(path: Path, num_pairs: int) -> None:
 def test_pairs_are_read_by_their_numbers(tmp_path: Path) -> None:
     unsplit = pack_all(tmp_path, 5, workers=1)
     assert [pair[10, 10, 1] for pair in unsplit.read([4, 0, 2])] == [4, 0, 2]
-    assert unsplit.thumbs()[3, 10, 10, 1] == 3
+    assert unsplit.truths()[3, 20, 20, 1] == 3
 
 
 def pack_all(folder: Path, num_pairs: int, **options: Any) -> UnsplitPairs:

@@ -1,0 +1,245 @@
+"""Whether one truth is a crop of another, as it is or mirrored: by looking for it.
+
+First 81 windows of the larger truth are compared with the whole smaller one, coarsely; from the
+best of them the exact window is reached by least squares, and the pictures must then agree
+everywhere. Truths are squares of ``TRUTH_PX`` px, stretched, so that a crop which was enlarged to
+the old size again is nothing new. A window is (left, top, width, height), in shares of the side.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from colorizer.pictures.squares import place_in_square
+from pipeline_steps.pairs.packed import COLOUR, UInt8Array
+
+Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+TRUTH_PX = 64
+CUTS = (0.0, 0.1, 0.2)
+"""What a window may lack at each side at first, in shares of the side."""
+MAX_COARSE_RATIO = 0.4
+"""Squared difference of the best window over the truths' own variation."""
+MAX_ALIGNED_RATIO = 0.16
+"""The same for grey, after the first steps of least squares."""
+MAX_MEAN_DIFFERENCE = 4.0
+"""Mean absolute difference (0..255) of any channel of truths that are the same."""
+CELL_PX = 4
+LAYOUT_PX = 8
+SHRUNK_PX = 32
+"""Of the larger truth, in which windows are sought."""
+NUM_STEPS = 3
+MAX_STEP = 0.1
+MAX_CUT = 0.25
+DAMPING = 2.5e-4
+MIN_VARIANCE = 4.0
+"""Of a nearly flat picture, to divide by."""
+BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+def shrink_truth(packed: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    """The colour picture of a packed pair (S×S×4), without its padding: T×T×3, T = ``TRUTH_PX``.
+
+    ``size`` is the picture's width and height in the archive, in pixels.
+    """
+    colour = np.ascontiguousarray(place_in_square(size, len(packed)).cut(packed[..., COLOUR]))
+    shrunk = Image.fromarray(colour).resize((TRUTH_PX, TRUTH_PX), Image.Resampling.BOX)
+    return np.asarray(shrunk)
+
+
+def all_windows() -> Float32Array:
+    """The 81 windows that are tried first, as N×4; the whole picture is the first."""
+    axis = [(low, 1 - low - high) for low in CUTS for high in CUTS]
+    windows = [(left, top, width, height) for top, height in axis for left, width in axis]
+    return np.array(windows, np.float32)
+
+
+def window_layouts(truths: UInt8Array) -> Float32Array:
+    """N×T×T×3 → N×81×(``LAYOUT_PX``²·3): each window's layout, by averaging."""
+    axis = np.concatenate([_averages(low, high) for low in CUTS for high in CUTS])
+    num, num_axis = len(truths), len(CUTS) ** 2
+    small = _shrink(truths, SHRUNK_PX)
+    rows = axis @ small.transpose(1, 0, 2, 3).reshape(SHRUNK_PX, -1)
+    rows = rows.reshape(-1, num, SHRUNK_PX, 3).transpose(2, 1, 0, 3).reshape(SHRUNK_PX, -1)
+    both = (axis @ rows).reshape(num_axis, LAYOUT_PX, num, num_axis, LAYOUT_PX, 3)
+    # columns' windows and cells first so far; now truth, rows' window, columns' window, cells
+    ordered = both.transpose(2, 3, 0, 4, 1, 5)
+    return np.ascontiguousarray(ordered.reshape(num, num_axis**2, -1))
+
+
+def layouts(truths: UInt8Array) -> Float32Array:
+    """N×T×T×3 → N×(``LAYOUT_PX``²·3): the whole truths' layouts."""
+    return _shrink(truths, LAYOUT_PX).reshape(len(truths), -1)
+
+
+def coarse_ratios(windows: Float32Array, whole: Float32Array) -> Float32Array:
+    """N×W×D layouts of windows, N×K×D of others → N×K×W: difference over variation."""
+    product = np.matmul(whole, windows.transpose(0, 2, 1))
+    squares = np.square(whole).sum(-1)[..., None] + np.square(windows).sum(-1)[:, None]
+    variances = np.minimum(_variances(whole)[..., None], _variances(windows)[:, None])
+    num_cells = LAYOUT_PX**2
+    ratios: Float32Array = (squares - 2 * product) / np.maximum(variances, MIN_VARIANCE * num_cells)
+    return ratios
+
+
+def are_crops(
+    large: UInt8Array, small: UInt8Array, windows: Float32Array, max_difference: float
+) -> BoolArray:
+    """Whether each ``small`` truth (N×T×T×3) is what a window of its ``large`` one shows.
+
+    ``windows`` (N×4) are where to begin, as :func:`nearby_windows` finds them;
+    ``max_difference`` (0..255) is that of any cell of ``CELL_PX``² px.
+    """
+    if not len(large):
+        return np.zeros(0, np.bool_)
+    exact, _ = _align(_blurred(_grey(large, TRUTH_PX)), _blurred(_grey(small, TRUTH_PX)), windows)
+    return _agree(large, small, exact, max_difference)
+
+
+def nearby_windows(
+    large: UInt8Array, small: Float32Array, windows: Float32Array
+) -> tuple[Float32Array, BoolArray]:
+    """Improve ``windows`` (N×4) and say which may show what the smaller truths do.
+
+    ``large`` is N×``SHRUNK_PX``² as :func:`shrunk` gives it, ``small`` N×D as :func:`layouts`.
+    """
+    cells = small.reshape(-1, LAYOUT_PX, LAYOUT_PX, 3).mean(axis=-1)
+    reached, ratios = _align(large.astype(np.float32), cells, windows)
+    return reached, ratios <= MAX_ALIGNED_RATIO
+
+
+def shrunk(truths: UInt8Array) -> UInt8Array:
+    """N×T×T×3 → N×``SHRUNK_PX``²: grey, and as blurred as the cells of a layout are large."""
+    grey: UInt8Array = np.rint(_blurred(_grey(truths, SHRUNK_PX))).astype(np.uint8)
+    return grey
+
+
+def _averages(low: float, high: float) -> Float32Array:
+    """``LAYOUT_PX``×``SHRUNK_PX``: averages over the cells of a window of one axis."""
+    edges = np.linspace(low, 1 - high, LAYOUT_PX + 1) * SHRUNK_PX
+    pixels = np.arange(SHRUNK_PX)
+    ends = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    shares: Float32Array = (np.maximum(ends, 0) / np.diff(edges)[:, None]).astype(np.float32)
+    return shares
+
+
+def _shrink(truths: UInt8Array, size: int) -> Float32Array:
+    num, block = len(truths), truths.shape[1] // size
+    # added by slices: NumPy's sum over so short axes takes several times as long
+    lines = truths.reshape(num, size, block, -1)
+    rows = lines[:, :, 0].astype(np.uint16)
+    for line in range(1, block):
+        rows += lines[:, :, line]
+    columns = rows.reshape(num, size, size, block, 3)
+    sums = columns[:, :, :, 0].astype(np.float32)
+    for column in range(1, block):
+        sums += columns[:, :, :, column]
+    return sums / np.float32(block**2)
+
+
+def _variances(layouts: Float32Array) -> Float32Array:
+    """Squared deviations from the mean colour, summed."""
+    cells = layouts.reshape(*layouts.shape[:-1], LAYOUT_PX**2, 3)
+    mean = cells.mean(axis=-2)
+    variances: Float32Array = np.square(layouts).sum(-1) - LAYOUT_PX**2 * np.square(mean).sum(-1)
+    return variances
+
+
+def _grey(truths: UInt8Array, size: int) -> Float32Array:
+    """N×T×T×3 → N×size×size, by averaging."""
+    red, green, blue = np.moveaxis(_shrink(truths, size), -1, 0)
+    grey: Float32Array = (red + green + blue) / np.float32(3)
+    return grey
+
+
+def _blurred(pictures: Float32Array) -> Float32Array:
+    """N×T×T, without the finest detail: slopes of thin lines reach further."""
+    for axis in (1, 2):
+        padded = np.pad(pictures, [(0, 0), *((2 * (each == axis),) * 2 for each in (1, 2))], "edge")
+        size = pictures.shape[axis]
+        shifted = [np.take(padded, range(start, start + size), axis) for start in range(5)]
+        blurred = np.zeros_like(pictures)
+        for weight, each in zip(BLUR, shifted, strict=True):
+            blurred += np.float32(weight) * each
+        pictures = blurred
+    return pictures
+
+
+def _align(
+    large: Float32Array, small: Float32Array, windows: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    """Gauss–Newton: the windows (N×4) reached, and the difference over variation there."""
+    size = small.shape[1]
+    centre = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    windows = windows.copy()
+    for _ in range(NUM_STEPS):
+        shown, along_x, along_y = _view(large, windows, size)
+        error = (small - shown).reshape(len(small), -1)
+        # a pixel moves with the window's corner, and with its size as far as it lies from there
+        slopes = np.stack(
+            [along_x, along_y, along_x * centre, along_y * centre[:, None]], axis=-1
+        ).reshape(len(small), -1, 4)
+        normal = slopes.transpose(0, 2, 1) @ slopes
+        damping = DAMPING * (1 + np.trace(normal, axis1=1, axis2=2))
+        normal += np.eye(4, dtype=np.float32) * damping[:, None, None]
+        change = np.linalg.solve(normal, slopes.transpose(0, 2, 1) @ error[..., None])[..., 0]
+        windows += np.clip(change, -MAX_STEP, MAX_STEP)
+        windows[:, :2] = np.clip(windows[:, :2], 0, MAX_CUT)
+        windows[:, 2:] = np.clip(windows[:, 2:], 1 - 2 * MAX_CUT, 1 - windows[:, :2])
+    variances = np.minimum(small.var(axis=(1, 2)), large.var(axis=(1, 2)))
+    differences = np.square(small - _view(large, windows, size)[0]).mean(axis=(1, 2))
+    return windows, differences / np.maximum(variances, MIN_VARIANCE)
+
+
+def _view(
+    large: Float32Array, windows: Float32Array, size: int
+) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """What the windows show, as N×size×size, and its slopes along x and y, per side."""
+    side = large.shape[1]
+    centre = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    x = np.clip((windows[:, :1] + windows[:, 2:3] * centre) * side - 0.5, 0, side - 1)
+    y = np.clip((windows[:, 1:2] + windows[:, 3:] * centre) * side - 0.5, 0, side - 1)
+    left, top = (np.minimum(each.astype(np.int64), side - 2) for each in (x, y))
+    number = np.arange(len(large))[:, None, None]
+    upper_left, upper_right, lower_left, lower_right = (
+        large[number, (top + down)[:, :, None], (left + right)[:, None, :]]
+        for down in (0, 1)
+        for right in (0, 1)
+    )
+    across, down = (x - left)[:, None, :], (y - top)[:, :, None]
+    upper = upper_left + across * (upper_right - upper_left)
+    lower = lower_left + across * (lower_right - lower_left)
+    along_x = (upper_right - upper_left) * (1 - down) + (lower_right - lower_left) * down
+    return upper + down * (lower - upper), along_x * side, (lower - upper) * side
+
+
+def _agree(
+    large: UInt8Array, small: UInt8Array, windows: Float32Array, max_difference: float
+) -> BoolArray:
+    """Whether the truths agree in every cell of the larger one that its window covers."""
+    rows, columns = _covered(windows[:, 1], windows[:, 3]), _covered(windows[:, 0], windows[:, 2])
+    num, side = small.shape[:2]
+    # the smaller truth, as coarse as the larger one shows it: what is finer can't be compared
+    shown = (rows @ small.reshape(num, side, -1).astype(np.float32)).reshape(num, side, side, 3)
+    shown = (columns[:, None] @ shown).astype(np.float32)
+    covered = rows.sum(axis=2)[:, :, None] * columns.sum(axis=2)[:, None, :]
+    difference = shown - large * covered[..., None]
+    num_cells = side // CELL_PX
+    cells = difference.reshape(num, num_cells, CELL_PX, num_cells, CELL_PX, 3).sum(axis=(2, 4))
+    weights = covered.reshape(num, num_cells, CELL_PX, num_cells, CELL_PX).sum(axis=(2, 4))
+    is_inside = weights >= CELL_PX**2 / 2
+    cells = np.abs(np.where(is_inside[..., None], cells / np.maximum(weights, 1)[..., None], 0))
+    means = cells.sum(axis=(1, 2)) / np.maximum(is_inside.sum(axis=(1, 2)), 1)[:, None]
+    agree: BoolArray = (means <= MAX_MEAN_DIFFERENCE).all(axis=1)
+    return agree & (cells <= max_difference).all(axis=(1, 2, 3))
+
+
+def _covered(starts: Float32Array, lengths: Float32Array) -> Float32Array:
+    """N×T×T of one axis: the part of each larger pixel that each smaller one covers."""
+    edges = np.arange(TRUTH_PX + 1) / TRUTH_PX
+    own, others = edges, starts[:, None] + lengths[:, None] * edges
+    ends = np.minimum(own[1:, None], others[:, None, 1:])
+    covered = ends - np.maximum(own[:-1, None], others[:, None, :-1])
+    shares: Float32Array = (np.maximum(covered, 0) * TRUTH_PX).astype(np.float32)
+    return shares
