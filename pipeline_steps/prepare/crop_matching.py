@@ -19,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 TRUTH_PX = 64
 CUTS = (0.0, 0.1, 0.2)
 """What a window may lack at each side at first, in shares of the side."""
-MAX_COARSE_RATIO = 0.4
+MAX_COARSE_RATIO = 0.45
 """Squared difference of the best window over the truths' own variation."""
 MAX_ALIGNED_RATIO = 0.16
 """The same for grey, after the first steps of least squares."""

@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 STARTS = 2
 """Windows from which the exact one is sought, the best of the coarse comparison."""
-MAX_TESTS = 16
+MAX_TESTS = 48
 """Per larger truth, the best: bounds the work in a set whose truths are all alike."""
 _BLOCK_TRUTHS = 64
 _BLOCK_TESTS = 512

@@ -23,11 +23,12 @@ MARGIN = 0.1
 """Of a side's length; a crop may lack up to twice as much."""
 MAX_SQUARED_DISTANCE = 0.1
 """Of the square roots of two truths' shares, 0..2."""
-MAX_CANDIDATES = 16
+MAX_CANDIDATES = 24
 """Per truth, the nearest: bounds the work in a set whose truths are all alike."""
 _SCALE = 255
 """Square roots of shares become integers: float32 then adds them exactly, in any order."""
-_BLOCK_ROWS = 512
+_BLOCK_ELEMENTS = 1 << 23
+"""Distances in memory at once, 4 bytes each."""
 
 
 def colour_shares(truths: UInt8Array) -> Float32Array:
@@ -53,8 +54,9 @@ def candidates(shares: Float32Array) -> Iterator[tuple[int, Int64Array]]:
     squares = np.square(whole).sum(axis=1)
     num = len(shares)
     neighbours: list[list[Int64Array]] = [[] for _ in range(num)]
-    for start in range(0, num, _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    num_rows = max(1, _BLOCK_ELEMENTS // max(1, num))
+    for start in range(0, num, num_rows):
+        rows = slice(start, start + num_rows)
         for block in (whole[rows], inner[rows]):
             distances = np.square(block).sum(axis=1)[:, None] + squares - 2 * (block @ whole.T)
             own = np.arange(len(block))
