@@ -45,8 +45,12 @@ SOLID_LEVEL = 0.4
 """Of the paper's level; darker areas of a sketch are solid ink, as in hair, and no tone."""
 CLEAR_MATCH = 0.5
 """A sketch that matches less, wherever it is tried, belongs to another picture."""
+MOSTLY_STRAY = 0.55
+"""From here a sketch shows something else, such as a photo's grain, however well the rest fits."""
 CLEAR_STRAY = 0.01
 """With less astray anywhere the sketch isn't tried in other places: its lines have outlines."""
+THICK_LINE_PX = 4
+"""Of M; thinner lines lie within a pixel of their outline."""
 MIN_LINE_AREA = 12.0
 """In pixels of M²: parts of the picture with less of lines say little."""
 MAX_MOVED_PX = 48
@@ -145,7 +149,7 @@ def measure_agreement(packed: UInt8Array, placement: Placement) -> Agreement:
     faint = _ramp(outline_levels, 0, max(FAINT_OUTLINE_SHARE * strongest, MIN_FAINT_OUTLINE_LEVELS))
     lines = _ramp(line_levels, GRAIN_SHARE * contrast, FULL_LINE_SHARE * contrast)
     match = _match_in_place(outlines, lines)
-    stray, worst_stray = _stray(faint, lines)
+    stray, worst_stray = _stray(faint, lines, _line_reach(planes[3], line_levels))
     best = Fit(match, "")
     if worst_stray > CLEAR_STRAY and contrast >= MIN_LINE_LEVELS:
         best = max(best, *_fits_elsewhere(outlines, lines))
@@ -189,7 +193,9 @@ def objection(agreement: Agreement, checks: PairChecks) -> str:
             f"sketch doesn't lie on the colour half: it fits if {agreement.best.how}"
             f" (match {agreement.best.match:.2f}, as it is {agreement.match:.2f})"
         )
-    is_stray = agreement.match < limits.min_match and agreement.stray > limits.max_stray
+    is_stray = agreement.stray > MOSTLY_STRAY or (
+        agreement.match < limits.min_match and agreement.stray > limits.max_stray
+    )
     if is_elsewhere or is_stray:
         return (
             f"halves don't belong together: match {agreement.match:.2f}, {agreement.stray:.0%} of"
@@ -227,6 +233,7 @@ def severity(agreement: Agreement) -> float:
         ),
         limits.min_chroma / max(agreement.chroma, 1),
         MIN_LINE_LEVELS / max(agreement.contrast, 1),
+        agreement.stray / MOSTLY_STRAY,
     )
 
 
@@ -377,15 +384,23 @@ def _scaled(lines: Float32Array, scale: float) -> Float32Array:
     )
 
 
-def _stray(faint: Float32Array, lines: Float32Array) -> tuple[float, float]:
-    """The part of the lines farther than a pixel from any outline: of all, and where it's worst."""
-    far = 1 - _extreme(np.maximum, faint)
+def _stray(faint: Float32Array, lines: Float32Array, reach: int) -> tuple[float, float]:
+    """The part of the lines farther than ``reach`` from any outline: of all, where it's worst."""
+    far = 1 - _extreme(np.maximum, faint, reach)
     in_all, astray = (_in_parts(each) for each in (lines, lines * far))
     total = float(in_all.sum())
     if total == 0:
         return 0.0, 0.0
     shares = astray / np.maximum(in_all, MIN_LINE_AREA)
     return float(astray.sum()) / total, float(shares.max())
+
+
+def _line_reach(sketch: UInt8Array, line_levels: UInt8Array) -> int:
+    """Half the lines' width in pixels, 1..3: beside an outline without a line lies half a line."""
+    lines = _extreme(np.minimum, _extreme(np.maximum, sketch, 4), 4) - sketch
+    # the contrast of a line is seen on two pixels at each of its sides
+    width = 4 * float(lines.sum()) / max(1.0, float(line_levels.sum()))
+    return min(3, max(1, round((width + 0.5) / 2) if width > THICK_LINE_PX else 1))
 
 
 def _in_parts(picture: Float32Array) -> Float32Array:

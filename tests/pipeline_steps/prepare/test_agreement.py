@@ -159,3 +159,19 @@ def test_severity_ranks_what_is_rejected_above_what_is_accepted(drawn: list[Pair
         dataclasses.replace(right, contrast=5.0),
     ):
         assert severity(wrong) > 1 > severity(right)
+
+
+def test_a_photos_grain_is_no_sketch_and_a_broad_pen_beside_flat_colours_is(
+    drawn: list[Pair],
+) -> None:
+    y, x = np.mgrid[:128, :128] - 64
+    radius = np.hypot(x, y)
+    flat = np.full((128, 128, 3), 255, np.uint8)
+    flat[radius < 40] = (250, 80, 30)
+    broad = np.where(np.abs(radius - 40) < 3, 0, 255).astype(np.uint8)
+    agreement = measure(Image.fromarray(flat), Image.fromarray(broad))
+    assert objection(agreement, "strict") == ""
+    grain = np.random.default_rng(0).normal(140, 20, (128, 128))
+    grain[radius < 40] -= 40
+    photo = Image.fromarray(grain.clip(0, 255).astype(np.uint8))
+    assert objection(measure(Image.fromarray(flat), photo), "lenient")
