@@ -90,7 +90,7 @@ def test_an_early_end_in_a_strip_after_another_is_refused() -> None:
         open_picture(zeroed(data, 0.1))
 
 
-def test_fewer_rows_than_the_header_says_are_refused_though_libtiff_says_nothing() -> None:
+def test_a_fax_tiff_of_fewer_rows_than_its_header_says_is_refused() -> None:
     data = tiff(page(160, 60), "group4")
     assert open_picture(data).size == (160, 60)
     with pytest.raises(PictureError, match="damaged or incomplete"):
