@@ -154,7 +154,7 @@ def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
                 _respond(connection, picture, max_pixels, request["page"])
             # freed, it's wiped: the next picture may be another client's
             del content, picture
-            gc.collect(0)  # Pillow's pictures refer to themselves
+            gc.collect(0)  # also a picture that refers to itself
 
 
 def _respond(connection: Connection, picture: Path | bytes, max_pixels: int, page: int) -> None:

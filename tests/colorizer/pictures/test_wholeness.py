@@ -90,6 +90,13 @@ def test_an_early_end_in_a_strip_after_another_is_refused() -> None:
         open_picture(zeroed(data, 0.1))
 
 
+def test_a_fax_tiff_of_fewer_rows_than_its_header_says_is_refused() -> None:
+    data = tiff(page(160, 60), "group4")
+    assert open_picture(data).size == (160, 60)
+    with pytest.raises(PictureError, match="damaged or incomplete"):
+        open_picture(with_tag(with_tag(data, 257, 120), 278, 120))
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "packbits", "tiff_lzw"])
 def test_what_libtiff_complains_of_is_refused(compression: str) -> None:
     noise = Image.effect_noise((96, 64), 60).convert("RGB")
@@ -157,6 +164,8 @@ def test_a_decoder_holds_nothing_of_a_picture_when_the_next_has_come() -> None:
                 file = io.BytesIO()
                 picture.save(file, format, **options)
                 assert decoder.open(file.getvalue()).tobytes() == picture.tobytes()
+                with pytest.raises(PictureError):
+                    decoder.open(file.getvalue()[:-50])
                 decoder.open(png(4, 4, bytes(20)))
                 assert copies_in_memory(decoder.pid, MARK.encode()[:12]) == 0, (format, side)
 
