@@ -12,7 +12,7 @@ MAX_ASPECT = 4.0
 """Longer over shorter side; a longer picture would be mostly padding."""
 MAX_ASPECT_DIFFERENCE = 0.02
 """Of colour picture and sketch from two folders, relative."""
-MAX_CHROMA_SHARE = 0.5
+MAX_CHROMA_SHARE = 0.8
 """Where a sketch is painted in colours, it may have this share of its colour picture's chroma."""
 MIN_CONTRAST = 8
 """Largest minus smallest level (0..255) of a channel below which a picture shows nothing."""
