@@ -4,7 +4,8 @@ import numpy as np
 
 from colorizer.pictures.paper import look_at
 from colorizer.pictures.sketch import Sketch
-from pipeline_steps.pairs.packed import COLOUR, SKETCH, UInt8Array
+from colorizer.pictures.squares import fit_square
+from pipeline_steps.pairs.packed import COLOUR, UInt8Array
 from pipeline_steps.prepare.reading import PicturePair, RejectedError
 
 MIN_SIDE_PX = 8
@@ -59,6 +60,7 @@ def check_content(pictures: PicturePair, packed: UInt8Array) -> None:
         extrema = picture.getextrema()
         if all(high - low < MIN_CONTRAST for low, high in extrema):  # type: ignore[misc]
             raise RejectedError(f"blank {name} half")
-    size = packed.shape[:2]
-    if np.array_equal(packed[..., COLOUR], np.broadcast_to(packed[..., SKETCH], (*size, 3))):
+    # reduced as the colour picture was: sketches are reduced by another filter
+    sketch, _ = fit_square(pictures.sketch.convert("L"), len(packed))
+    if (packed[..., COLOUR] == sketch[..., None]).all():
         raise RejectedError("both halves are the same picture")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from colorizer.pictures.squares import Placement, fit_sketch, fit_square
 
@@ -44,6 +44,20 @@ def test_shrinking_neither_loses_lines_nor_adds_halos() -> None:
     # the ink is spread, not lost: 2 px of 8 are black
     ink = (180 - square[32].astype(int)).sum()
     assert ink == pytest.approx(180 * 2 / 8, rel=0.2)
+
+
+def test_a_sketch_looks_alike_from_any_size() -> None:
+    large = Image.new("L", (1600, 1600), 255)
+    pen = ImageDraw.Draw(large)
+    for number in range(6):
+        inset = 100 + 120 * number
+        pen.ellipse((inset, inset // 2, 1600 - inset, 1500 - inset), outline=0, width=12)
+    squares = [
+        fit_sketch(large.resize((side, side), Image.Resampling.LANCZOS), 64)[0].astype(int)
+        for side in (100, 144, 400, 1600)
+    ]
+    differences = [np.abs(one - two).mean() for one in squares for two in squares]
+    assert max(differences) < 2.5
 
 
 def test_fitting_accepts_rgb_and_grey_only() -> None:
