@@ -26,7 +26,7 @@ MAX_COLOURS = 12
 SAMPLE_SIDE_PX = 128
 MIN_SHARE = 0.002
 """A picture of which less is coloured has no main colours."""
-NEUTRAL_CHROMAS = (7.5, 10.5)
+NEUTRAL_CHROMAS = (8.0, 10.5)
 """In a coloured area, a pixel with less chroma stays, and one with more moves wholly."""
 CHROMA_SCALES = (0.2, 3.0)
 """The least and the most by which a reference scales saturation."""

@@ -127,6 +127,20 @@ def test_skin_stays_when_asked_and_hair_and_clothes_change(skin: Colour) -> None
     assert difference(everywhere, picture)[70:100, 75:125].min() > 5
 
 
+def test_a_faint_grey_inside_a_coloured_region_stays() -> None:
+    source = stripes(RED, RED, (134, 128, 126), RED, RED)
+    moved = difference(recolour_with(source, [VIVID_BLUE]), source)
+    assert moved[:, 45:55].max() < 2
+    assert moved[:, 5:15].min() > 20
+
+
+def test_dark_and_light_shades_keep_the_given_hue_and_most_of_its_chroma() -> None:
+    given = lab(stripes(VIVID_BLUE))[1:, 0]
+    source = stripes((90, 40, 40), (190, 90, 90), (240, 170, 170))
+    for shade in lab(recolour_with(source, [VIVID_BLUE]))[1:].T:
+        assert np.linalg.norm(shade - given) < 0.25 * np.linalg.norm(given)
+
+
 def test_all_given_colours_are_used() -> None:
     given = [
         (230, 25, 75),
