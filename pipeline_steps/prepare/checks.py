@@ -1,7 +1,5 @@
 """Why a pair is rejected: shapes that don't fit, a coloured sketch, pictures that show nothing."""
 
-import numpy as np
-
 from colorizer.pictures.paper import look_at
 from colorizer.pictures.sketch import Sketch
 from colorizer.pictures.squares import fit_square

@@ -340,7 +340,8 @@ def coloured(prepared: Prepared, tmp_path: Path) -> Prepared:
     }
     members["val/1.png"] = coloured_pair("yellow", "white", first_share=0.5, line=0)
     members["val/2.png"] = coloured_pair("red", "grey", first_share=0.5, line=3)
-    return prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE, pair_checks="off")
+    raw = write_raw(tmp_path / "raw", members)
+    return prepared.run(raw, image_size=SIZE, pair_checks="off")
 
 
 def test_colours_csv_contains_cielab_means_and_deviations(coloured: Prepared) -> None:
