@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline_steps.base.errors import SourceError
+from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.download.archive import content_sha256, files_in
-from pipeline_steps.download.kaggle import ask_version
+from pipeline_steps.download.kaggle import ask_version, parse_handle
 from pipeline_steps.params import DownloadParams
 
 TIMEOUT_S = 60.0
@@ -25,6 +26,29 @@ def find_source_version(params: DownloadParams) -> str:
         return f"archive {content_sha256(_require_path(params))}"
     sample = {key: value for key, value in asdict(params).items() if key.startswith("sample_")}
     return f"sample {json.dumps(sample, sort_keys=True)}"
+
+
+def find_downloaded_version(raw: Path, params: DownloadParams) -> str | None:
+    """The version that the last download into ``raw`` took, as :func:`find_source_version` says it.
+
+    None if nothing was downloaded, or from another source than the params name. Raises
+    :class:`~pipeline_steps.base.errors.DataError` if the record is damaged.
+    """
+    if not (raw / "source.json").exists():
+        return None
+    source = read_json(raw / "source.json")
+    if source.get("source") != params.source:
+        return None
+    if params.source == "kaggle":
+        is_this = source.get("origin") == parse_handle(params.kaggle_dataset).page
+        return (
+            f"kaggle {params.kaggle_dataset} version {source.get('version')}" if is_this else None
+        )
+    if params.source == "archive":
+        return f"archive {source.get('sha256')}"
+    if source.get("version") != str(params.sample_seed):
+        return None
+    return find_source_version(params)
 
 
 def find_source_stamp(params: DownloadParams) -> str | None:
