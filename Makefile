@@ -14,6 +14,14 @@ UV := $(BIN)/uv
 SETUP := $(VENV)/.setup-$(TORCH)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# What is given on the command line reaches commands by the environment, unexpanded: a path may hold
+# any character.
+export ARG_PAIRS := $(value PAIRS)
+export ARG_PARAMS := $(value PARAMS)
+export ARG_SET := $(value SET)
+export ARG_MODEL := $(value MODEL)
+export ARG_VERSION := $(value VERSION)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
 	serve retrain promote rollback history faults audit studio
@@ -81,7 +89,7 @@ mlflow: setup ## open the MLflow UI on the embedded database, loopback only
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 
 studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion]
-	@$(RUN) colorize studio $(if $(MODEL),--model $(MODEL))
+	@$(RUN) colorize studio $${ARG_MODEL:+--model "$$ARG_MODEL"}
 
 audit: $(UV) ## check the locked versions for known vulnerabilities (needs the internet)
 	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
@@ -89,34 +97,32 @@ audit: $(UV) ## check the locked versions for known vulnerabilities (needs the i
 plots: setup ## write curves, strips and grids to dvc_plots/index.html
 	@$(RUN) dvc plots show
 
-kaggle: setup ## train on the Kaggle set, with params/kaggle.yaml
-	@$(MAKE) --no-print-directory experiment PARAMS=params/kaggle.yaml
+kaggle: setup ## train on the Kaggle set, with params/kaggle.yaml [SET="train.epochs=40"]
+	@$(RUN) python -m pipeline_steps experiment params/kaggle.yaml --set "$$ARG_SET"
+	@$(RUN) python -m pipeline_steps summary
 
-archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml]
-	@test -n "$(PAIRS)" || { echo "PAIRS is missing: make archive PAIRS=pairs.zip" >&2; exit 2; }
-	@$(MAKE) --no-print-directory experiment PARAMS=$(or $(PARAMS),params/archive.yaml) \
-		SET='download.path="$(abspath $(PAIRS))"'
+archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml] [SET=…]
+	@test -n "$$ARG_PAIRS" || { echo "PAIRS is missing: make archive PAIRS=pairs.zip" >&2; exit 2; }
+	@$(RUN) python -m pipeline_steps experiment "$${ARG_PARAMS:-params/archive.yaml}" \
+		--pairs "$$ARG_PAIRS" --set "$$ARG_SET"
+	@$(RUN) python -m pipeline_steps summary
 
 serve: setup ## Prefect on this machine: its UI, and retraining on a schedule
 	@$(RUN) python -m flows.serve
 
 retrain: setup ## retrain once, now: make retrain [SET="train.epochs=30"]
-	@$(RUN) python -m flows.retrain $(SET)
+	@$(RUN) python -m flows.retrain --set "$$ARG_SET"
 
 promote: setup ## make a version champion if it is better: make promote [VERSION=7]
-	@$(RUN) python -m flows.promote $(VERSION)
+	@$(RUN) python -m flows.promote $${ARG_VERSION:+"$$ARG_VERSION"}
 
 rollback: setup ## return to the previous champion: make rollback [VERSION=5]
-	@$(RUN) python -m flows.rollback $(if $(VERSION),--to $(VERSION))
+	@$(RUN) python -m flows.rollback $${ARG_VERSION:+--to "$$ARG_VERSION"}
 
 history: setup ## list every decision about the champion
 	@$(RUN) python -m flows.history
 
-# one option per line, then NULs: a path may contain spaces
-experiment: setup
-	@mkdir -p .work
-	@$(RUN) python -m pipeline_steps overrides $(PARAMS) $(SET) > .work/overrides
-	@$(RUN) python -m pipeline_steps dvc_lock
-	@tr '\n' '\0' < .work/overrides | $(RUN) xargs -0 dvc exp run
-	@$(RUN) python -m pipeline_steps register
+experiment: setup ## train with other params: make experiment PARAMS=params/archive.yaml [SET=…]
+	@test -n "$$ARG_PARAMS" || { echo "PARAMS is missing: make experiment PARAMS=my.yaml" >&2; exit 2; }
+	@$(RUN) python -m pipeline_steps experiment "$$ARG_PARAMS" --set "$$ARG_SET"
 	@$(RUN) python -m pipeline_steps summary
