@@ -21,6 +21,7 @@ export ARG_PARAMS := $(value PARAMS)
 export ARG_SET := $(value SET)
 export ARG_MODEL := $(value MODEL)
 export ARG_VERSION := $(value VERSION)
+export ARG_PORT := $(value PORT)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
@@ -83,13 +84,11 @@ lock: $(UV) ## update requirements.lock to the newest allowed versions
 	$(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header \
 		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
-mlflow: setup ## open the MLflow UI on the embedded database, loopback only
-	@$(RUN) MLFLOW_DISABLE_TELEMETRY=true python -m pipeline_steps embedded_database
-	$(RUN) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server \
-		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+mlflow: setup ## open the MLflow UI on the embedded database, loopback only: make mlflow [PORT=5000]
+	@$(RUN) python -m pipeline_steps mlflow_ui $${ARG_PORT:+--port "$$ARG_PORT"}
 
-studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion]
-	@$(RUN) colorize studio $${ARG_MODEL:+--model "$$ARG_MODEL"}
+studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion] [PORT=8000]
+	@$(RUN) colorize studio $${ARG_MODEL:+--model "$$ARG_MODEL"} $${ARG_PORT:+--port "$$ARG_PORT"}
 
 audit: $(UV) ## check the locked versions for known vulnerabilities (needs the internet)
 	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
@@ -107,8 +106,8 @@ archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=
 		--pairs "$$ARG_PAIRS" --set "$$ARG_SET"
 	@$(RUN) python -m pipeline_steps summary
 
-serve: setup ## Prefect on this machine: its UI, and retraining on a schedule
-	@$(RUN) python -m flows.serve
+serve: setup ## Prefect on this machine: its UI, and retraining on a schedule: make serve [PORT=4200]
+	@$(RUN) python -m flows.serve $${ARG_PORT:+--port "$$ARG_PORT"}
 
 retrain: setup ## retrain once, now: make retrain [SET="train.epochs=30"]
 	@$(RUN) python -m flows.retrain --set "$$ARG_SET"

@@ -18,9 +18,9 @@ COMMANDS = {
     "register": "pipeline_steps.register.command",
     "deliver": "pipeline_steps.commands.deliver",
     "dvc_lock": "pipeline_steps.commands.dvc_lock",
-    "embedded_database": "pipeline_steps.tracking.embedded_database",
     "experiment": "pipeline_steps.commands.experiment",
     "params": "pipeline_steps.params",
+    "mlflow_ui": "pipeline_steps.commands.mlflow_ui",
     "source": "pipeline_steps.download.source_version",
     "summary": "pipeline_steps.commands.summary",
 }
@@ -28,7 +28,7 @@ COMMANDS = {
 USES_MLFLOW = ("train", "evaluate", "register", "deliver")
 
 
-TAKES_ARGUMENTS = ("experiment", "source")
+TAKES_ARGUMENTS = ("experiment", "mlflow_ui", "source")
 
 
 def main() -> None:
