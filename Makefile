@@ -14,6 +14,15 @@ UV := $(BIN)/uv
 SETUP := $(VENV)/.setup-$(TORCH)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# What is given on the command line reaches commands by the environment, unexpanded: a path may hold
+# any character.
+export ARG_PAIRS := $(value PAIRS)
+export ARG_PARAMS := $(value PARAMS)
+export ARG_SET := $(value SET)
+export ARG_MODEL := $(value MODEL)
+export ARG_VERSION := $(value VERSION)
+export ARG_PORT := $(value PORT)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
 	serve retrain promote rollback history faults audit studio
@@ -75,13 +84,11 @@ lock: $(UV) ## update requirements.lock to the newest allowed versions
 	$(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header \
 		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
-mlflow: setup ## open the MLflow UI on the embedded database, loopback only
-	@$(RUN) MLFLOW_DISABLE_TELEMETRY=true python -m pipeline_steps embedded_database
-	$(RUN) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server \
-		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+mlflow: setup ## open the MLflow UI on the embedded database, loopback only: make mlflow [PORT=5000]
+	@$(RUN) python -m pipeline_steps mlflow_ui $${ARG_PORT:+--port "$$ARG_PORT"}
 
-studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion]
-	@$(RUN) colorize studio $(if $(MODEL),--model $(MODEL))
+studio: setup ## the web studio on loopback: make studio [MODEL=models:/sketch-colorizer@champion] [PORT=8000]
+	@$(RUN) colorize studio $${ARG_MODEL:+--model "$$ARG_MODEL"} $${ARG_PORT:+--port "$$ARG_PORT"}
 
 audit: $(UV) ## check the locked versions for known vulnerabilities (needs the internet)
 	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
@@ -89,34 +96,32 @@ audit: $(UV) ## check the locked versions for known vulnerabilities (needs the i
 plots: setup ## write curves, strips and grids to dvc_plots/index.html
 	@$(RUN) dvc plots show
 
-kaggle: setup ## train on the Kaggle set, with params/kaggle.yaml
-	@$(MAKE) --no-print-directory experiment PARAMS=params/kaggle.yaml
+kaggle: setup ## train on the Kaggle set, with params/kaggle.yaml [SET="train.epochs=40"]
+	@$(RUN) python -m pipeline_steps experiment params/kaggle.yaml --set "$$ARG_SET"
+	@$(RUN) python -m pipeline_steps summary
 
-archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml]
-	@test -n "$(PAIRS)" || { echo "PAIRS is missing: make archive PAIRS=pairs.zip" >&2; exit 2; }
-	@$(MAKE) --no-print-directory experiment PARAMS=$(or $(PARAMS),params/archive.yaml) \
-		SET='download.path="$(abspath $(PAIRS))"'
+archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=params/archive.yaml] [SET=…]
+	@test -n "$$ARG_PAIRS" || { echo "PAIRS is missing: make archive PAIRS=pairs.zip" >&2; exit 2; }
+	@$(RUN) python -m pipeline_steps experiment "$${ARG_PARAMS:-params/archive.yaml}" \
+		--pairs "$$ARG_PAIRS" --set "$$ARG_SET"
+	@$(RUN) python -m pipeline_steps summary
 
-serve: setup ## Prefect on this machine: its UI, and retraining on a schedule
-	@$(RUN) python -m flows.serve
+serve: setup ## Prefect on this machine: its UI, and retraining on a schedule: make serve [PORT=4200]
+	@$(RUN) python -m flows.serve $${ARG_PORT:+--port "$$ARG_PORT"}
 
 retrain: setup ## retrain once, now: make retrain [SET="train.epochs=30"]
-	@$(RUN) python -m flows.retrain $(SET)
+	@$(RUN) python -m flows.retrain --set "$$ARG_SET"
 
 promote: setup ## make a version champion if it is better: make promote [VERSION=7]
-	@$(RUN) python -m flows.promote $(VERSION)
+	@$(RUN) python -m flows.promote $${ARG_VERSION:+"$$ARG_VERSION"}
 
 rollback: setup ## return to the previous champion: make rollback [VERSION=5]
-	@$(RUN) python -m flows.rollback $(if $(VERSION),--to $(VERSION))
+	@$(RUN) python -m flows.rollback $${ARG_VERSION:+--to "$$ARG_VERSION"}
 
 history: setup ## list every decision about the champion
 	@$(RUN) python -m flows.history
 
-# one option per line, then NULs: a path may contain spaces
-experiment: setup
-	@mkdir -p .work
-	@$(RUN) python -m pipeline_steps overrides $(PARAMS) $(SET) > .work/overrides
-	@$(RUN) python -m pipeline_steps dvc_lock
-	@tr '\n' '\0' < .work/overrides | $(RUN) xargs -0 dvc exp run
-	@$(RUN) python -m pipeline_steps register
+experiment: setup ## train with other params: make experiment PARAMS=params/archive.yaml [SET=…]
+	@test -n "$$ARG_PARAMS" || { echo "PARAMS is missing: make experiment PARAMS=my.yaml" >&2; exit 2; }
+	@$(RUN) python -m pipeline_steps experiment "$$ARG_PARAMS" --set "$$ARG_SET"
 	@$(RUN) python -m pipeline_steps summary

@@ -6,6 +6,7 @@ only in a process that needs no others of these names.
 
 import sys
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,11 @@ def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) ->
     sys.argv += [] if dropout else ["--no_dropout"]
     try:
         with redirect_stdout(StringIO()):  # it prints both networks
-            from models import create_model  # type: ignore[import-not-found]
-            from options.train_options import TrainOptions  # type: ignore[import-not-found]
-
-            options = TrainOptions().gather_options()
+            models, train_options = map(import_module, ("models", "options.train_options"))
+            options = train_options.TrainOptions().gather_options()
             options.isTrain, options.device = True, device
             options.gpu_ids = [device.index or 0] if device.type == "cuda" else []  # older versions
-            model = create_model(options)
+            model = models.create_model(options)
             model.setup(options)
     finally:
         sys.argv = arguments

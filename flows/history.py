@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import IO
 
@@ -26,13 +27,14 @@ def main() -> None:
     arguments = parser.parse_args()
     name = arguments.model or read_params().tracking.registered_model
     registry = connect_registry(name)
-    entries = settle(registry).entries[-arguments.last if arguments.last else 0 :]
+    standing = settle(registry)
+    entries = standing.all_entries[-arguments.last if arguments.last else 0 :]
     if arguments.csv:
         write_csv(entries, sys.stdout)
     elif not entries:
         print(f"no decision about {name} yet; `python -m flows.promote` makes one")
     else:
-        print(format_table(entries))
+        print(format_table(entries, is_current=standing.is_current))
 
 
 def write_csv(entries: list[Entry], file: IO[str]) -> None:
@@ -46,9 +48,14 @@ def write_csv(entries: list[Entry], file: IO[str]) -> None:
         )
 
 
-def format_table(entries: list[Entry]) -> str:
-    """The main columns, aligned; long reasons are cut (the CSV has them whole)."""
-    table = [COLUMNS, *(_cells(entry) for entry in entries)]
+def format_table(
+    entries: list[Entry], *, is_current: Callable[[Entry], bool] = lambda _: True
+) -> str:
+    """The main columns, aligned; long reasons are cut (the CSV has them whole).
+
+    Entries that aren't ``is_current`` are marked: their numbers are those of a deleted model.
+    """
+    table = [COLUMNS, *(_cells(entry, is_current=is_current(entry)) for entry in entries)]
     widths = [max(len(cells[i]) for cells in table) for i in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
@@ -56,13 +63,15 @@ def format_table(entries: list[Entry]) -> str:
     )
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
+def _cells(entry: Entry, *, is_current: bool) -> tuple[str, ...]:
     values = [getattr(entry, column) for column in COLUMNS]
     texts = ["–" if value is None else str(value) for value in values]
     reason = texts[-1]
     if len(reason) > MAX_REASON_CHARS:
         reason = reason[: MAX_REASON_CHARS - 1] + "…"
     state = "" if entry.state == "done" else f" ({entry.state})"
+    if not is_current:
+        state += " (of a deleted model)"
     return (*texts[:2], texts[2] + state, *texts[3:-1], reason)
 
 

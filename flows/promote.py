@@ -39,7 +39,9 @@ REFUSED = 3
 
 @flow(name="promote", validate_parameters=True)
 @failed_state_on_error
-def promote(version: str = CANDIDATE, ask: bool = False, unjudged: str | None = None) -> State[Any]:
+def promote(
+    version: str | int = CANDIDATE, ask: bool = False, unjudged: str | None = None
+) -> State[Any]:
     """Judge a version (a number or an alias) and promote it if it's better.
 
     ``ask`` waits for a person's yes; ``unjudged`` gives a reason for promoting without judging.

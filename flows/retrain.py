@@ -39,7 +39,7 @@ from flows.ui.approval import show_and_confirm
 from flows.ui.artifacts import show_links, show_metrics, show_picture
 from flows.ui.flow_run import ending_stages, failed_state_on_error, flow_run_url
 from flows.ui.registry_lease import connect_registry
-from pipeline_steps.base.errors import ParamError, PipelineError
+from pipeline_steps.base.errors import PipelineError
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import (
     EVALUATION_METRICS,
@@ -50,7 +50,7 @@ from pipeline_steps.base.paths import (
     TRAIN_WORK,
     WORST_GRID,
 )
-from pipeline_steps.commands.overrides import parse_value
+from pipeline_steps.commands.overrides import parse_assignments, split_words
 from pipeline_steps.register.command import find_registered
 from pipeline_steps.tracking import mlflow_server
 
@@ -222,6 +222,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=30")
+    parser.add_argument("--set", default="", metavar="WORDS", help="more of them, as one argument")
     parser.add_argument("--ref", default="HEAD", help="git ref to run (default: %(default)s)")
     parser.add_argument(
         "--force", action="store_true", help="run every stage, even where nothing changed"
@@ -230,20 +231,13 @@ def main() -> None:
     arguments = parser.parse_args()
     state = retrain(
         ref=arguments.ref,
-        overrides=dict(map(_parse_override, arguments.overrides)),
+        overrides=parse_assignments([*split_words(arguments.set), *arguments.overrides]),
         force=arguments.force,
         promote=arguments.promote,
         return_state=True,
     )
     print(f"retrain: {state.name}: {state.message}", file=sys.stderr)
     sys.exit(0 if state.is_completed() else 1)
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ParamError(f"{text}: must be key=value")
-    return key, parse_value(key, value)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""``python -m flows.rollback [--to VERSION]``: return to the previous champion, or any version.
+"""``python -m flows.rollback [--to VERSION]``: return to the champion before, or an earlier one.
 
-What was champion becomes ``previous``: a second rollback undoes the first. The version's files are
-checked before the alias moves, and an entry of the ledger is written.
+What was champion becomes ``previous``: a second rollback undoes the first. A version that never was
+champion needs ``--force``. The version's files are checked before the alias moves, and an entry of
+the ledger is written.
 """
 
 import argparse
@@ -24,12 +25,16 @@ NO_REASON = "rolled back by hand"
 
 @flow(name="rollback", validate_parameters=True)
 @failed_state_on_error
-def rollback(to: str = PREVIOUS, reason: str = NO_REASON) -> State[Any]:
-    """Make an earlier version (a number or an alias) the champion again."""
+def rollback(to: str | int = PREVIOUS, reason: str = NO_REASON, force: bool = False) -> State[Any]:
+    """Make an earlier version (a number or an alias) the champion again.
+
+    ``force`` allows one that never was champion.
+    """
     registry = connect_registry(read_params().tracking.registered_model)
     entry = set_champion(
         registry,
         to,
+        force=force,
         action="rolled back",
         reason=reason,
         by=who_runs(),
@@ -48,11 +53,17 @@ def main() -> None:
     parser.add_argument(
         "--to", default=PREVIOUS, metavar="VERSION", help="number or alias (default: %(default)s)"
     )
+    parser.add_argument("--force", action="store_true", help="even if it never was champion")
     parser.add_argument("--reason", default=NO_REASON, help="goes into the ledger")
     arguments = parser.parse_args()
     registry = connect_registry(read_params().tracking.registered_model)
     entry = set_champion(
-        registry, arguments.to, action="rolled back", reason=arguments.reason, by=who()
+        registry,
+        arguments.to,
+        force=arguments.force,
+        action="rolled back",
+        reason=arguments.reason,
+        by=who(),
     )
     print(summarize_decision(registry.name, entry))
 

@@ -1,7 +1,8 @@
 """The data trigger: start a retraining when the source of pairs has changed, and only then.
 
 It runs hourly, apart from the weekly schedule, and is cheap (``download/source_version.py``). The
-version seen last is kept in a Prefect variable, so it's known on every machine.
+version seen last is kept in a Prefect variable, so it's known on every machine. Before the first
+one is kept, what the repository or its retrainings have downloaded is taken for seen.
 """
 
 from pathlib import Path
@@ -18,8 +19,13 @@ from prefect.variables import Variable
 
 from flows.errors import ServerError
 from flows.ui.flow_run import failed_state_on_error
-from pipeline_steps.download.source_version import find_source_stamp, find_source_version
-from pipeline_steps.params import read_params
+from pipeline_steps.base.paths import RAW, RETRAIN_WORK
+from pipeline_steps.download.source_version import (
+    find_downloaded_version,
+    find_source_stamp,
+    find_source_version,
+)
+from pipeline_steps.params import DownloadParams, read_params
 
 SEEN = "colorizer_source"
 
@@ -29,8 +35,7 @@ SEEN = "colorizer_source"
 def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[Any]:
     """Compare the source with what was seen last; start the deployment on a change."""
     params = read_params(Path(repository) / "params.yaml").download
-    raw: Any = Variable.get(SEEN)
-    seen: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    seen = read_seen(Path(repository), params)
     stamp = find_source_stamp(params)
     is_handled = not was_cancelled(seen.get("flow_run"))
     if stamp is not None and stamp == seen.get("stamp") and is_handled:
@@ -44,6 +49,16 @@ def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[A
     Variable.set(SEEN, now_seen, overwrite=True)
     get_run_logger().info("the source is now %s", version)
     return Completed(name="Triggered", message=f"the source is now {version}: {deployment} started")
+
+
+def read_seen(repository: Path, params: DownloadParams) -> dict[str, Any]:
+    """``version``, ``stamp`` and ``flow_run`` as seen last; at first the downloaded version."""
+    seen: Any = Variable.get(SEEN)
+    if isinstance(seen, dict):
+        return seen
+    downloads = [repository / RAW, repository / RETRAIN_WORK / "clone" / RAW]
+    versions = [find_downloaded_version(raw, params) for raw in downloads]
+    return {"version": next((each for each in versions if each is not None), None)}
 
 
 def start(deployment: str) -> str:

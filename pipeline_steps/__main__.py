@@ -4,8 +4,11 @@ What needs neither torch nor MLflow is done before they are imported, which take
 handlers are installed, params checked, and the MLflow server is probed.
 """
 
+import argparse
+import ast
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from pipeline_steps.base.errors import run_main
 
@@ -15,13 +18,17 @@ COMMANDS = {
     "register": "pipeline_steps.register.command",
     "deliver": "pipeline_steps.commands.deliver",
     "dvc_lock": "pipeline_steps.commands.dvc_lock",
-    "embedded_database": "pipeline_steps.tracking.embedded_database",
-    "overrides": "pipeline_steps.commands.overrides",
+    "experiment": "pipeline_steps.commands.experiment",
     "params": "pipeline_steps.params",
+    "mlflow_ui": "pipeline_steps.commands.mlflow_ui",
+    "source": "pipeline_steps.download.source_version",
     "summary": "pipeline_steps.commands.summary",
 }
 """Name → module with a ``main``."""
 USES_MLFLOW = ("train", "evaluate", "register", "deliver")
+
+
+TAKES_ARGUMENTS = ("experiment", "mlflow_ui", "source")
 
 
 def main() -> None:
@@ -31,6 +38,8 @@ def main() -> None:
         print(f"usage: python -m pipeline_steps {{{','.join(COMMANDS)}}}", file=sys.stderr)
         sys.exit(2)
     sys.argv[:2] = [f"python -m pipeline_steps {name}"]
+    if name not in TAKES_ARGUMENTS:
+        parse_no_arguments(COMMANDS[name])
     if name in USES_MLFLOW:
         # imported here, after the signal handlers are installed
         from pipeline_steps.params import read_params
@@ -39,6 +48,17 @@ def main() -> None:
         read_params()
         require_reachable()
     import_module(COMMANDS[name]).main()
+
+
+def parse_no_arguments(module: str) -> None:
+    """Print a module's docstring for ``--help``, without importing it; refuse other arguments."""
+    file = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+    source = file.read_text(encoding="utf-8")
+    argparse.ArgumentParser(
+        prog=sys.argv[0],
+        description=ast.get_docstring(ast.parse(source)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
 
 
 if __name__ == "__main__":

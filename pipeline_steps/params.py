@@ -170,6 +170,7 @@ class TrackingParams(Section):
 
     experiment: str
     registered_model: str
+    register_experiments: bool
 
 
 @dataclass(frozen=True, kw_only=True)

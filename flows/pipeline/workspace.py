@@ -132,7 +132,7 @@ def _share_cache(folder: Path, repository: Path) -> None:
 
     try:
         with closing(Repo(str(repository))) as repo:
-            cache = repo.cache.local.path
+            cache = repo.cache.local_cache_dir
     except DvcException as error:
         raise WorkspaceError(f"{repository}: {' '.join(str(error).split())}") from None
     local = repository / ".dvc" / "config.local"

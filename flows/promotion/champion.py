@@ -5,10 +5,12 @@ aliases; the entry is finished. What a killed process left undecided is complete
 the next one, first thing, so that the ledger and the aliases agree.
 """
 
+import dataclasses
 import getpass
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,15 @@ from flows.promotion.checks import find_failures
 from flows.promotion.judgement import Judgement, TestSet, refuse_unscored, score_and_decide
 from flows.promotion.ledger import Action, Entry
 from flows.promotion.registry_lock import Lease, Registry, registry_lock
-from flows.promotion.versions import CHAMPION, PREVIOUS, find_aliases, find_version, open_version
+from flows.promotion.versions import (
+    CHAMPION,
+    PREVIOUS,
+    find_aliases,
+    find_creation_ms,
+    find_version,
+    open_version,
+    version_exists,
+)
 from pipeline_steps.params import PromotionParams
 
 MAX_JUDGEMENTS = 5
@@ -32,9 +42,24 @@ class ChampionMovedError(Exception):
 class Standing:
     """The ledger and the aliases, read one after the other."""
 
-    entries: list[Entry]
-    """Oldest first."""
+    all_entries: list[Entry]
+    """Oldest first, those about an earlier model of the same name too."""
     aliases: dict[str, int]
+    model_created_ms: int | None
+    """When the registered model was made; None if there is none."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The decisions about the model that has the name now, oldest first."""
+        return [entry for entry in self.all_entries if self.is_current(entry)]
+
+    def is_current(self, entry: Entry) -> bool:
+        """Whether an entry's numbers are versions of the model that has the name now."""
+        if self.model_created_ms is None:
+            return False
+        if entry.model_created_ms:
+            return entry.model_created_ms == self.model_created_ms
+        return datetime.fromisoformat(entry.when).timestamp() * 1000 >= self.model_created_ms
 
     @property
     def champion(self) -> int | None:
@@ -50,7 +75,13 @@ class Standing:
     @property
     def intents(self) -> list[Entry]:
         """Entries that are neither carried out nor given up."""
-        return [entry for entry in self.entries if entry.state == "intent"]
+        return [entry for entry in self.all_entries if entry.state == "intent"]
+
+    @property
+    def former_champions(self) -> set[int]:
+        """The versions that were champion, or are."""
+        done = (entry for entry in self.entries if entry.state == "done")
+        return {entry.champion for entry in done if entry.champion is not None}
 
     @property
     def is_settled(self) -> bool:
@@ -68,7 +99,8 @@ class Confirmation(NamedTuple):
 def read_standing(registry: Registry) -> Standing:
     """Read the ledger and the aliases."""
     entries = ledger.read_entries(registry.client, registry.name)
-    return Standing(entries, find_aliases(registry.client, registry.name))
+    aliases = find_aliases(registry.client, registry.name)
+    return Standing(entries, aliases, find_creation_ms(registry.client, registry.name))
 
 
 def settle(registry: Registry) -> Standing:
@@ -195,16 +227,30 @@ def set_champion(
     reason: str,
     by: str,
     flow_run: str = "",
+    force: bool = False,
 ) -> Entry:
     """Make a version the champion on a person's word, if its checksums match and it works.
 
     What was champion becomes ``previous``, so the same command leads back. The champion itself is
-    refused, in the ledger. Raises :class:`PromotionError` if there is no such version, or it
-    doesn't work.
+    refused, in the ledger. Raises :class:`PromotionError` if there is no such version, it doesn't
+    work, or it is to be rolled back to and never was champion, unless with ``force``.
     """
     with registry_lock(registry) as lease:
         standing = _settle(registry, lease)
+        left = _former_champions_left(registry, standing)
+        if wanted == PREVIOUS and PREVIOUS not in standing.aliases and left:
+            raise PromotionError(
+                f"{registry.name} has no alias {PREVIOUS}; of earlier champions it has version"
+                f" {left}: name one with --to"
+            )
         version = find_version(registry.client, registry.name, wanted)
+        if action == "rolled back" and version.number not in standing.former_champions:
+            if not force:
+                raise PromotionError(
+                    f"{registry.name} version {version.number} never was champion (earlier ones:"
+                    f" {left or 'none'}); --force makes it champion all the same"
+                )
+            reason = f"forced, it never was champion: {reason}"
         before = standing.champion
         moves = version.number != before
         if moves:
@@ -228,6 +274,16 @@ def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
+def _former_champions_left(registry: Registry, standing: Standing) -> str:
+    """The versions that were champion and aren't deleted, but for the present one: "1, 4"."""
+    left = [
+        str(number)
+        for number in sorted(standing.former_champions - {standing.champion})
+        if version_exists(registry.client, registry.name, number)
+    ]
+    return ", ".join(left)
+
+
 def _settle(registry: Registry, lease: Lease) -> Standing:
     standing = read_standing(registry)
     for entry in standing.intents:
@@ -236,13 +292,16 @@ def _settle(registry: Registry, lease: Lease) -> Standing:
     if standing.is_settled:
         return standing
     found, recorded = standing.champion, standing.recorded_champion
+    is_left = recorded is not None and version_exists(registry.client, registry.name, recorded)
     moved = Entry(
         action="moved outside",
         version=found,
         champion_before=recorded,
         champion=found,
-        previous=recorded,
-        reason="the alias was moved by other means than promote and rollback",
+        previous=recorded if is_left else standing.aliases.get(PREVIOUS),
+        reason="the alias was moved by other means than promote and rollback"
+        if is_left or recorded is None
+        else f"version {recorded}, the champion, was deleted",
         by="unknown",
     )
     _record(registry, lease, moved)
@@ -254,9 +313,14 @@ def _complete(registry: Registry, lease: Lease, intent: Entry, standing: Standin
     from mlflow.exceptions import MlflowException
 
     client = registry.client
+    if not standing.is_current(intent):
+        lease.require_held()
+        ledger.give_up(client, intent, "the registered model was deleted")
+        return
     # written late, by a process that was suspended for longer than its lease
     is_overtaken = any(
-        entry.state == "done" and entry.sequence >= intent.sequence for entry in standing.entries
+        entry.state == "done" and entry.sequence >= intent.sequence
+        for entry in standing.all_entries
     )
     if is_overtaken or intent.champion_before != standing.recorded_champion:
         lease.require_held()
@@ -279,6 +343,8 @@ def _record(registry: Registry, lease: Lease, entry: Entry, artifacts: Path | No
     that one has completed the entry, or the next one gives it up.
     """
     lease.require_held()
+    created_ms = find_creation_ms(registry.client, registry.name)
+    entry = dataclasses.replace(entry, model_created_ms=created_ms or 0)
     entry = ledger.append_intent(registry.client, registry.name, entry)
     _require_newest_intent(registry, entry)
     _move_aliases(registry, lease, entry)
@@ -287,7 +353,7 @@ def _record(registry: Registry, lease: Lease, entry: Entry, artifacts: Path | No
 
 
 def _require_newest_intent(registry: Registry, entry: Entry) -> None:
-    later = read_standing(registry).entries
+    later = read_standing(registry).all_entries
     newest = later[-1] if later else None
     if newest is None or newest.row_id != entry.row_id or newest.state != "intent":
         raise PromotionError(

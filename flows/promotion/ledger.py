@@ -64,6 +64,9 @@ class Entry:
     """Fingerprint of ``params.yaml``'s promotion section that it was judged by."""
     flow_run: str = ""
     """URL or id of the Prefect flow run."""
+    model_created_ms: int = 0
+    """When the registered model was made, by the server's clock; 0 in rows of earlier releases.
+    Numbers of a model that was deleted since don't mean versions of the one that has its name."""
     row_id: str = ""
     """Id of the MLflow run that stores this entry; named as in the CSV."""
     state: State = "intent"
@@ -123,7 +126,10 @@ def give_up(client: "MlflowClient", entry: Entry, reason: str) -> None:
 
 
 def read_entries(client: "MlflowClient", registered_model: str) -> list[Entry]:
-    """All entries, oldest first, whatever their state."""
+    """All entries, oldest first, whatever their state.
+
+    Raises :class:`~pipeline_steps.base.errors.TrackingError` if the ledger is in MLflow's trash.
+    """
     entries = (_to_entry(run) for run in _runs(client, registered_model))
     return sorted(entries, key=lambda entry: (entry.sequence, entry.when))
 
@@ -132,6 +138,7 @@ def _runs(client: "MlflowClient", registered_model: str) -> Iterator["Run"]:
     experiment = client.get_experiment_by_name(experiment_name(registered_model))
     if experiment is None:
         return
+    runs.require_active(experiment)
     page_token = None
     while True:
         page = client.search_runs(

@@ -65,6 +65,32 @@ def find_aliases(client: "MlflowClient", name: str) -> dict[str, int]:
     return {alias: int(version) for alias, version in aliases.items()}
 
 
+def find_creation_ms(client: "MlflowClient", name: str) -> int | None:
+    """When the registered model was made, in ms since 1970 by the server's clock; None if none.
+
+    A model that was deleted and registered anew has another: its versions are others, though their
+    numbers begin at 1 again.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        created_ms = client.get_registered_model(name).creation_timestamp
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return int(created_ms) if created_ms is not None else None
+
+
+def version_exists(client: "MlflowClient", name: str, number: int) -> bool:
+    """Whether the registered model has this version; deleted ones it has no more."""
+    try:
+        find_version(client, name, number)
+    except PromotionError:
+        return False
+    return True
+
+
 @contextmanager
 def open_version(name: str, number: int) -> Iterator[Colorizer]:
     """Download a version's exported folder, verify every checksum, and load it.

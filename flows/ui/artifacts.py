@@ -25,7 +25,10 @@ EMBEDDED_UI = "http://127.0.0.1:5000"
 def show_metrics(evaluation: dict[str, Any]) -> None:
     """The test metrics: a row for the generator and for each baseline."""
     rows = [
-        {"": method, **{title: evaluation[method][key] for key, title in METRIC_TITLES.items()}}
+        {
+            "method": method,
+            **{title: evaluation[method][key] for key, title in METRIC_TITLES.items()},
+        }
         for method in (GENERATOR, *BASELINES)
     ]
     create_table_artifact(

@@ -1,48 +1,45 @@
-"""``python -m pipeline_steps overrides FILE [key=value …]``: options for ``dvc exp run``.
-
-Prints the params in FILE, and the assignments, as ``--set-param`` options, one per line, after
-checking them against params.yaml.
-"""
+"""Params to change for one run: read from a file and ``key=value`` words, checked, applied."""
 
 import copy
-import sys
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from pipeline_steps.base.errors import ParamError
 from pipeline_steps.params import PARAMS_FILE, check_params, flatten, load_yaml, parse_yaml
 
 
-def main() -> None:
-    """Print the options."""
-    if len(sys.argv) < 2:
-        raise ParamError(
-            "no file given; usage: python -m pipeline_steps overrides FILE [key=value …]"
-        )
-    overrides = read_overrides(Path(sys.argv[1]), sys.argv[2:])
-    for key, value in overrides.items():
-        print(f"--set-param={key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}")
-
-
-def read_overrides(path: Path, assignments: list[str]) -> dict[str, Any]:
-    """Read dotted keys and values from a params file and ``key=value`` words, which override it.
+def read_overrides(path: Path, assignments: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and values of a params file, and of assignments, which override it.
 
     Raises :class:`ParamError` if a key is unknown or a value is refused.
     """
     tree = load_yaml(path)
     if not isinstance(tree, dict):
         raise ParamError(f"{path}: must be sections of keys, as in {PARAMS_FILE}")
-    overrides = flatten(tree)
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise ParamError(f"{assignment}: must be key=value")
-        overrides[key] = parse_value(key, value)
+    overrides = flatten(tree) | dict(assignments)
     apply_overrides(load_yaml(PARAMS_FILE), overrides)
     return overrides
+
+
+def split_words(text: str) -> list[str]:
+    """Split assignments at blanks, as a shell does; raises :class:`ParamError`."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ParamError(f"{text}: can't be split into key=value words ({error})") from None
+
+
+def parse_assignments(words: list[str]) -> dict[str, Any]:
+    """Dotted key → value of ``key=value`` words; raises :class:`ParamError` for another word."""
+    values = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ParamError(f"{word}: must be key=value")
+        values[key] = parse_value(key, value)
+    return values
 
 
 def parse_value(key: str, text: str) -> Any:

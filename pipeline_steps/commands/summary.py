@@ -18,7 +18,7 @@ def main() -> None:
     print(
         f"\n{(dataset['source'] or {}).get('origin', 'unknown source')}: {pairs['train']} train,"
         f" {pairs['val']} val, {pairs['test']} test pairs at {dataset['image_size']} px;"
-        f" best of {training['epochs']} epochs: {training['best_epoch']}\n"
+        f" best epoch: {training['best_epoch']} of {training['epochs']}\n"
     )
     print(format_evaluation(evaluation))
     if (dataset["source"] or {}).get("source") == SAMPLE_SOURCE:

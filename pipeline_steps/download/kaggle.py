@@ -72,7 +72,7 @@ def download_kaggle(
             removed, so the next run downloads it again).
         DiskSpaceError: the disk is too small.
     """
-    dataset = _parse_handle(handle)
+    dataset = parse_handle(handle)
     version = ask_version(handle, retry_delay_s=retry_delay_s, timeout_s=timeout_s)
     files = _VersionFiles(work_folder, dataset, version)
     if known := files.find_verified():
@@ -110,13 +110,14 @@ def write_pairs_zip(
 
 def ask_version(handle: str, *, retry_delay_s: float = 2.0, timeout_s: float = 60.0) -> int:
     """The version that a handle names, or the dataset's current one; raises SourceError."""
-    dataset = _parse_handle(handle)
+    dataset = parse_handle(handle)
     return dataset.version or with_retries(
         lambda: ask_current_version(dataset, timeout_s), retry_delay_s
     )
 
 
-def _parse_handle(handle: str) -> Dataset:
+def parse_handle(handle: str) -> Dataset:
+    """The dataset of ``owner/name[/versions/N]``; raises :class:`SourceError` for another text."""
     match = _HANDLE.fullmatch(handle)
     if match is None:
         raise SourceError(

@@ -4,8 +4,6 @@ MLflow creates its tables by about fifty migrations, each committed on its own. 
 kill or a full disk, they leave a database that can be neither used nor migrated further, and two
 processes at once break each other's migrations. So the database is created under a temporary name,
 by one process at a time, and then renamed.
-
-``python -m pipeline_steps embedded_database`` creates this folder's, for ``mlflow server``.
 """
 
 from pathlib import Path
@@ -15,11 +13,6 @@ from filelock import FileLock
 from colorizer.base.files import atomic_path
 
 FILE = "mlflow.db"
-
-
-def main() -> None:
-    """Create this folder's database, unless it exists."""
-    ensure_database(Path(FILE).resolve())
 
 
 def sqlite_path(uri: str) -> Path | None:

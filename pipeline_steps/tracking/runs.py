@@ -17,7 +17,7 @@ from pipeline_steps.tracking.mlflow_server import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 TRAINING_TAG = "colorizer.training"
 """The training's fingerprint: the same on every server that holds a run of it."""
@@ -44,12 +44,19 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise
-    if experiment.lifecycle_stage != "active":
-        raise TrackingError(
-            f"MLflow experiment {name!r} is deleted on {without_credentials(tracking_uri())};"
-            " restore it (`mlflow experiments restore`) or set another name in tracking.experiment"
-        )
+    require_active(experiment)
     return str(experiment.experiment_id)
+
+
+def require_active(experiment: "Experiment") -> None:
+    """Raise :class:`TrackingError` if an experiment is in MLflow's trash."""
+    if experiment.lifecycle_stage != "active":
+        server = without_credentials(tracking_uri())
+        raise TrackingError(
+            f"MLflow experiment {experiment.name!r} is deleted on {server}; restore it:"
+            f" MLFLOW_TRACKING_URI={server} mlflow experiments restore"
+            f" --experiment-id {experiment.experiment_id}"
+        )
 
 
 def find_run(

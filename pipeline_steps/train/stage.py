@@ -13,6 +13,7 @@ On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps train``.
 import csv
 import io
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +97,12 @@ def train_as_main(params: Params, data: Data, fingerprint: str, processes: Proce
         keep_unfinished_days=params.train.keep_unfinished_days,
     ) as work_folder:
         print(describe_training(params.train, data), flush=True)
+        if params.train.batch_size > len(data.train):
+            print(
+                f"train.batch_size: {params.train.batch_size} is more than the {len(data.train)}"
+                " pairs: an epoch is one step over all of them; set less",
+                file=sys.stderr,
+            )
         log = TrainingLog(client, params, work_folder=work_folder, data=data.sha256)
         state, strips = train_and_log(params.train, data, log, work_folder, fingerprint, processes)
         write_outputs(state, strips, log.training_run)

@@ -1,5 +1,6 @@
 """The flows on a real, temporary Prefect server: approval, the data trigger, retries."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from prefect.states import Completed, Failed
 from prefect.testing.utilities import prefect_test_harness
 from prefect.variables import Variable
 
+from colorizer.base.files import write_json
 from flows import watch
 from flows.errors import StageError, WorkspaceError
 from flows.promote import promote
@@ -188,6 +190,18 @@ def test_the_trigger_starts_a_retraining_only_on_a_change(
     set_archive(b"other")
     assert [watched(), watched()] == ["Triggered", "Unchanged"]
     assert started == ["retrain/retrain"] * 2
+
+
+def test_what_was_downloaded_before_the_first_look_is_no_change(
+    set_archive: Callable[[bytes], None], started: list[str], in_folder: Path
+) -> None:
+    set_archive(b"first")
+    record = {"source": "archive", "sha256": hashlib.sha256(b"first").hexdigest()}
+    write_json(in_folder / "data/raw/source.json", record)
+    assert watched() == "Unchanged"
+    set_archive(b"other")
+    assert watched() == "Triggered"
+    assert started == ["retrain/retrain"]
 
 
 def test_a_change_whose_run_was_cancelled_starts_another_run(

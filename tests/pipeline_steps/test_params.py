@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline_steps.base.errors import ParamError
-from pipeline_steps.commands.overrides import apply_overrides, read_overrides
+from pipeline_steps.commands.overrides import apply_overrides, parse_assignments, read_overrides
 from pipeline_steps.params import check_params, flatten, read_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -198,7 +198,7 @@ def test_an_override_that_is_not_yaml_is_refused(
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(ParamError, match="not a YAML value"):
-        read_overrides(Path("params/kaggle.yaml"), [word])
+        read_overrides(Path("params/kaggle.yaml"), parse_assignments([word]))
 
 
 def test_a_missing_params_file_is_reported_with_where_to_run(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_params_files_override_the_committed_params(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
-    overrides = read_overrides(Path(f"params/{name}.yaml"), ["download.path=x.zip"])
+    overrides = read_overrides(Path(f"params/{name}.yaml"), {"download.path": "x.zip"})
     assert overrides["download.source"] == name
     assert overrides["download.path"] == "x.zip"
 
@@ -219,9 +219,9 @@ def test_params_files_override_the_committed_params(
 def test_an_unknown_override_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(ParamError, match=r"train\.epoch: unknown key"):
-        read_overrides(Path("params/kaggle.yaml"), ["train.epoch=3"])
+        read_overrides(Path("params/kaggle.yaml"), {"train.epoch": 3})
     with pytest.raises(ParamError, match="must be key=value"):
-        read_overrides(Path("params/kaggle.yaml"), ["train.epochs"])
+        parse_assignments(["train.epochs"])
 
 
 @pytest.mark.parametrize("content", ["", "- 1", "3"])
@@ -231,7 +231,7 @@ def test_an_overrides_file_without_keys_is_refused(
     monkeypatch.chdir(REPOSITORY)
     (tmp_path / "tuned.yaml").write_text(content)
     with pytest.raises(ParamError, match=r"tuned\.yaml: must be sections of keys"):
-        read_overrides(tmp_path / "tuned.yaml", [])
+        read_overrides(tmp_path / "tuned.yaml", {})
 
 
 def test_overrides_leave_the_tree_unchanged(tree: Any) -> None:

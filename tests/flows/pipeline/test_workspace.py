@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from flows.errors import WorkspaceError
+from flows.pipeline.stage_subprocess import reproduce_in_subprocess
 from flows.pipeline.workspace import claim_workspace, count_uncommitted, prepare_workspace
 from pipeline_steps.base.errors import ParamError
 
@@ -50,8 +51,25 @@ def test_the_clone_has_the_ref_the_overrides_and_the_shared_cache(
     workspace = prepare_workspace(clone, repository, "main", {"train.epochs": 7})
     assert workspace.commit == git(repository, "rev-parse", "main")
     assert workspace.params.train.epochs == 7
-    assert f"dir = {repository / '.dvc' / 'cache'}" in (clone / ".dvc/config.local").read_text()
+    assert f"dir = {repository / '.dvc' / 'cache'}\n" in (clone / ".dvc/config.local").read_text()
     assert epochs(repository) != 7
+
+
+def test_what_the_repository_has_run_is_restored_in_the_clone(
+    repository: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    (repository / "input").write_text("one")
+    stage = {"cmd": "cp input output && date >> times", "deps": ["input"], "outs": ["output"]}
+    (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": stage}}))
+    assert reproduce_in_subprocess("copy", repository, force=False, on_line=print) == "ran"
+    git(repository, "add", "dvc.yaml", "dvc.lock", "input")
+    git(repository, "commit", "-qm", "run")
+
+    prepare_workspace(clone, repository, "HEAD", {})
+    assert reproduce_in_subprocess("copy", clone, force=False, on_line=print) == "restored"
+    assert (clone / "output").read_text() == "one"
+    assert not (clone / "times").exists()
 
 
 def test_a_truncated_dvc_lock_does_not_fail_later_runs(repository: Path, clone: Path) -> None:

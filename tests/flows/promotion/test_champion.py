@@ -171,8 +171,10 @@ def swap_stored_file(client: "MlflowClient", number: int, file: str) -> None:
     (store / "extra_files" / CHECKSUMS_FILE).write_text(json.dumps(checksums))
 
 
-def roll_back(client: "MlflowClient", to: str | int = "previous") -> Entry:
-    return set_champion(local(client), to, action="rolled back", reason="because", by="tester")
+def roll_back(client: "MlflowClient", to: str | int = "previous", *, force: bool = False) -> Entry:
+    return set_champion(
+        local(client), to, action="rolled back", reason="because", by="tester", force=force
+    )
 
 
 def test_a_rollback_without_a_previous_version_lists_versions_and_aliases(
@@ -209,7 +211,7 @@ def test_a_damaged_challenger_or_rollback_target_is_refused(
     assert entry.action == "refused"
     assert "differs from its checksum" in entry.reason
     with pytest.raises(PromotionError, match="differs from its checksum"):
-        roll_back(client, damaged)
+        roll_back(client, damaged, force=True)
     assert find_aliases(client, NAME)["champion"] == good
 
 

@@ -1,13 +1,19 @@
 """A source's version changes exactly when its content does."""
 
 import dataclasses
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
+from colorizer.base.files import write_json
 from pipeline_steps.base.errors import SourceError
-from pipeline_steps.download.source_version import find_source_stamp, find_source_version
+from pipeline_steps.download.source_version import (
+    find_downloaded_version,
+    find_source_stamp,
+    find_source_version,
+)
 from pipeline_steps.params import DownloadParams, Params
 
 
@@ -47,6 +53,27 @@ def test_the_version_of_the_sample_depends_on_its_params_only(params: Params) ->
     assert find_source_version(dataclasses.replace(params.download, path="x")) == version
     assert find_source_version(dataclasses.replace(params.download, sample_seed=2)) != version
     assert find_source_stamp(params.download) is None
+
+
+def test_the_version_of_a_download_is_that_of_its_source(
+    archive: DownloadParams, params: Params, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    kaggle = dataclasses.replace(params.download, source="kaggle", kaggle_dataset="o/n/versions/3")
+    page = "https://www.kaggle.com/datasets/o/n"
+    records = [
+        (params.download, {"version": str(params.download.sample_seed)}),
+        (archive, {"sha256": hashlib.sha256(b"first").hexdigest()}),
+        (kaggle, {"origin": page, "version": "3"}),
+    ]
+    for source, record in records:
+        assert find_downloaded_version(tmp_path, source) is None
+        write_json(raw / "source.json", {"source": source.source, **record})
+        assert find_downloaded_version(raw, source) == find_source_version(source)
+        for other, _ in records:
+            if other is not source:
+                assert find_downloaded_version(raw, other) is None
+    assert find_downloaded_version(raw, dataclasses.replace(kaggle, kaggle_dataset="o/m")) is None
 
 
 def test_a_missing_archive_is_named(archive: DownloadParams) -> None:
