@@ -287,7 +287,15 @@ SLOW = ("tar.bz2 bomb", "tar.xz bomb")
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone = make_small_clone(tmp_path_factory.mktemp("archives") / "clone")
-    clone.set_params({"prepare": {"max_picture_pixels": 1_000_000, "max_truth_difference": 0}})
+    clone.set_params(
+        {
+            "prepare": {
+                "max_picture_pixels": 1_000_000,
+                "max_truth_difference": 0,
+                "pair_checks": "off",
+            }
+        }
+    )
     return clone
 
 
