@@ -1,7 +1,6 @@
 """Prefect's and MLflow's servers as the project starts them: foreign requests, a restart."""
 
-import re
-import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,17 +40,14 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server of ``make mlflow``, on a free port."""
     folder = tmp_path_factory.mktemp("mlflow")
-    printed = subprocess.run(
-        ["make", "--dry-run", "mlflow"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout
-    command = re.search(r"(MLFLOW_\S+ )*mlflow server .*", printed.replace("\\\n", ""))
-    assert command, printed
+    shutil.copy(REPOSITORY / "params.yaml", folder)
     port = free_port()
-    words = shlex.split(command.group().replace("--port 5000", f"--port {port}"))
-    path = f"PATH={Path(sys.executable).parent}:/usr/bin:/bin"
+    command = [sys.executable, "-m", "pipeline_steps", "mlflow_ui", "--port", str(port)]
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "PYTHONPATH": str(REPOSITORY)}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["env", path, *words], cwd=folder, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
 
     def healthy() -> bool:
