@@ -251,7 +251,9 @@ CASES = {
     "zip, encrypted": Case(encrypted, "encrypted; unpack it"),
     "zip, truncated": Case(truncated, "neither a zip nor a tar, or cut short"),
     "zip, wrong CRC": Case(wrong_crc, None, "damaged in the archive", 19),
-    "zip, nested": Case(zipped(("data/train/inner.zip", b"PK\5\6")), None, "not a picture"),
+    "zip, nested": Case(
+        zipped(("data/train/inner.zip", b"PK\5\6")), None, "an archive inside the archive"
+    ),
     "zip, many members": Case(many_members, None, "not a picture: no valid header"),
     "zip, 1,000:1 bomb": Case(bomb_in_png, None, "too large"),
     "zip, lying sizes": Case(wrong_sizes, None),
