@@ -20,9 +20,10 @@ from typing import NamedTuple, Protocol
 from tqdm import tqdm
 
 from colorizer.base.files import atomic_path, file_sha256
+from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import SourceError
-from pipeline_steps.download.archive_check import DamageError, check_zip, is_damage
+from pipeline_steps.download.archive_check import DamageError, check_zip
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 from pipeline_steps.download.hashing import READ_BYTES, HashingReader, StreamHashes
 
@@ -144,24 +145,23 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
 
     Links, devices, FIFOs and hidden files are skipped.
     """
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and not path.is_symlink() and path.is_file():
-                found.append((path.relative_to(folder).as_posix(), path))
-    yield from sorted(found)
+    found = ((name, path) for name, path in _visible_in(folder) if not path.is_symlink())
+    yield from sorted((name, path) for name, path in found if path.is_file())
 
 
 def links_in(folder: Path) -> list[str]:
     """The relative POSIX names of the links below a folder, sorted; hidden ones are skipped."""
-    found = []
+    return sorted(name for name, path in _visible_in(folder) if path.is_symlink())
+
+
+def _visible_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Relative name and path of what isn't hidden, folders and links to them included."""
     for parent, folders, names in os.walk(folder, followlinks=False):
-        shown = [Path(parent, name) for name in (*folders, *names) if not name.startswith(".")]
-        found += [path.relative_to(folder).as_posix() for path in shown if path.is_symlink()]
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return sorted(found)
+        for name in (*folders, *names):
+            if not name.startswith("."):
+                path = Path(parent, name)
+                yield path.relative_to(folder).as_posix(), path
 
 
 class RepackedTar(NamedTuple):

@@ -4,39 +4,20 @@ A damaged member fails its own checksum where it's read: a zip's in ``prepare``,
 the manifest, a tar's while it's repacked.
 """
 
-import errno
-import lzma
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
+from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.errors import SourceError
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 
 _TAR_SUFFIXES = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
 _ENCRYPTED = 0x1
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-)
 
 
 class DamageError(Exception):
     """A file is not the archive that was sent; the message says how that shows."""
-
-
-def is_damage(error: BaseException) -> bool:
-    """Whether zipfile, tarfile or a decompressor raised this for damage, not for a disk's fault."""
-    if isinstance(error, OSError):
-        # a bare OSError is from gzip or bz2, an EINVAL from zipfile seeking before the start
-        return error.errno in {None, errno.EINVAL}
-    return isinstance(error, _DAMAGE)
 
 
 def check_archive(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> str:

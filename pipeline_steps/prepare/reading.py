@@ -4,10 +4,8 @@ Whatever is wrong with a pair or a picture becomes a :class:`RejectedError`, nev
 """
 
 import hashlib
-import lzma
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,6 +14,7 @@ from PIL import Image
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import Decoded
+from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.prepare.pairing import ListedPair, Member
 
 SketchSide = Literal["left", "right"]
@@ -26,15 +25,6 @@ Decode = Callable[[bytes], Decoded]
 MAX_BYTES_PER_PIXEL = 8
 """Uncompressed, 4 samples of 16 bits: no picture file has a reason to be larger."""
 MAX_HEADER_BYTES = 1024 * 1024
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-)
-"""What zipfile raises for damage; RuntimeError: encrypted, or a compression unknown to Python."""
 
 
 class RejectedError(Exception):
@@ -108,7 +98,9 @@ def _read_member(archive: zipfile.ZipFile, member: Member, max_pixels: int) -> b
         )
     try:
         return archive.read(info)  # checks the member's CRC-32
-    except ZIP_ERRORS as error:
+    except Exception as error:
+        if not is_damage(error):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RejectedError(f"damaged in the archive: {reason}") from None
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from colorizer.base.files import write_json
+from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.paths import DATA_REPORT, PREPARED, RAW
@@ -32,7 +33,7 @@ from pipeline_steps.prepare.manifest import (
 )
 from pipeline_steps.prepare.pair_report import JudgedPair, judged_pairs
 from pipeline_steps.prepare.pairing import Listing
-from pipeline_steps.prepare.reading import ZIP_ERRORS, PairChecks, PairRules, SketchSide
+from pipeline_steps.prepare.reading import PairChecks, PairRules, SketchSide
 from pipeline_steps.prepare.report import SHEET_PAIRS, split_remarks, spread, write_data_report
 from pipeline_steps.prepare.sketch_side import find_sketch_side
 from pipeline_steps.prepare.split_files import write_split
@@ -157,7 +158,9 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `dvc repro download` makes it") from None
-    except ZIP_ERRORS as error:
+    except Exception as error:
+        if not is_damage(error):
+            raise
         raise DataError(f"{path}: damaged ({error}); run `dvc repro -f download`") from None
 
 
