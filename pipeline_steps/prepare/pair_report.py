@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline_steps.pairs.packed import COLOUR, UInt8Array
 from pipeline_steps.prepare.agreement import Agreement, severity
+from pipeline_steps.prepare.markdown import markdown_table
 from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
@@ -166,11 +167,11 @@ def pair_section(judged: Sequence[JudgedPair]) -> list[str]:
         " don't belong together**; `prepare.pair_checks` says how strict this is."
         " Look at the worst rejected pairs and at the worst accepted ones:",
         "![The worst pairs](worst_pairs.png)",
-        _table(("", "pair", *_SHOWN, "verdict"), _worst_rows(judged)),
+        markdown_table(("", "pair", *_SHOWN, "verdict"), _worst_rows(judged)),
         "Each measure's distribution, accepted pairs in blue, rejected ones in red (the height is"
         " the root of their number); every pair's measures are in `manifest.csv`:",
         "![Distributions of the measures](measures.png)",
-        _table(("measure", "5 %", "median", "95 %", "what it is"), _measure_rows(judged)),
+        markdown_table(("measure", "5 %", "median", "95 %", "what it is"), _measure_rows(judged)),
     ]
 
 
@@ -190,8 +191,3 @@ def _measure_rows(judged: Sequence[JudgedPair]) -> Iterator[list[str]]:
         values = [getattr(pair.agreement, measure.name) for pair in judged]
         quantiles = np.quantile(values, (0.05, 0.5, 0.95))
         yield [measure.name, *(f"{value:.3g}" for value in quantiles), measure.meaning]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -9,6 +9,7 @@ worst_pairs.png     the pairs whose halves agree worst
 contact_sheet.png   about 32 pairs, sketch over colour
 """
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pipeline_steps.prepare.manifest import (
     count_turned,
     count_verdicts,
 )
+from pipeline_steps.prepare.markdown import markdown_table
 from pipeline_steps.prepare.pair_report import (
     JudgedPair,
     draw_measures,
@@ -110,10 +112,10 @@ def spread(numbers: Sequence[int], most: int) -> list[int]:
 
 
 def _write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    import pandas as pd
-
-    with atomic_path(path) as partial:
-        pd.DataFrame(table).to_csv(partial, index=False, lineterminator="\n")
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
 
 
 def _markdown(
@@ -209,6 +211,4 @@ def _duplicate_section(rows: Sequence[ManifestRow]) -> list[str]:
 
 
 def _table(lines: Sequence[Mapping[str, Any]]) -> str:
-    header = list(lines[0])
-    rows = [header, ["---"] * len(header), *(list(line.values()) for line in lines)]
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+    return markdown_table(list(lines[0]), [list(line.values()) for line in lines])
