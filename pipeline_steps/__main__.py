@@ -26,8 +26,6 @@ COMMANDS = {
 }
 """Name → module with a ``main``."""
 USES_MLFLOW = ("train", "evaluate", "register", "deliver")
-
-
 TAKES_ARGUMENTS = ("experiment", "mlflow_ui", "source")
 
 
