@@ -18,6 +18,7 @@ from colorizer.pictures.decoding import WHITE
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
 
 MEASURED_SIDE_PX = 128
 """Pictures are judged at the area of this square: faster, and grain and coding noise vanish."""
@@ -55,6 +56,8 @@ MIN_PAINTED_SHARE = 0.1
 
 _BIN_WIDTH = 8
 _NUM_BINS = 256 // _BIN_WIDTH
+_BIN_STEPS = np.array([(_NUM_BINS + 1) ** 2, _NUM_BINS + 1, 1])
+"""From a bin to the next of red, green, blue; an empty one follows the last of each."""
 HUE_BIN_DEGREES = 5
 NUM_HUE_BINS = 360 // HUE_BIN_DEGREES
 
@@ -75,8 +78,10 @@ class Paper(NamedTuple):
     def hue(self) -> float | None:
         """Of its tint (of the inverted tint, if it's dark) in degrees, −180..180; None: neutral."""
         colour = np.array(self.colour, np.uint8)
-        hue, chroma = _hue_and_chroma(WHITE - colour if self.is_dark else colour)
-        return float(hue) if chroma >= TINTED_CHROMA else None
+        if self.is_dark:
+            colour = WHITE - colour
+        _, chroma = _low_and_chroma(colour)
+        return float(_hue(colour)) if chroma >= TINTED_CHROMA else None
 
 
 class Page(NamedTuple):
@@ -139,14 +144,14 @@ def look_at(rgb: Image.Image, alpha: Image.Image | None = None) -> Page:
         small = _brightened(small, light_ink)  # the colours of a night scene are faint
         shown_paper = find_paper(small)._replace(is_dark=True)
     painted = without_lines(on_white(small, shown_paper))
-    is_filled = painted.min(axis=-1) <= WHITE - FILLED_INK
+    low, chroma = _low_and_chroma(painted)
+    is_filled = low <= WHITE - FILLED_INK
     if alpha is not None:  # transparent pixels are paper, also where the rest is dark
         is_filled &= np.asarray(alpha.resize(small.size, Image.Resampling.BOX)) > WHITE // 2
-    hue, chroma = _hue_and_chroma(painted)
     is_painted = chroma >= CLEAR_CHROMA
-    main_hue = _main_hue(hue[is_painted], chroma[is_painted])
-    is_other = is_painted & ~_is_near(hue, main_hue)
-    is_not_paper = chroma >= ONE_HUE_CHROMA
+    hue, painted_chroma = _hue(painted[is_painted]), chroma[is_painted]
+    is_other = ~_is_near(hue, _main_hue(hue, painted_chroma))
+    is_not_paper = painted_chroma >= ONE_HUE_CHROMA
     if shown_paper.hue is not None:
         is_not_paper &= ~_is_near(hue, shown_paper.hue)
     return Page(
@@ -155,8 +160,8 @@ def look_at(rgb: Image.Image, alpha: Image.Image | None = None) -> Page:
         filled_share=float(is_filled.mean()),
         mean_chroma=float(chroma.mean()),
         saturated_share=float((chroma >= SATURATED_CHROMA).mean()),
-        other_hues_share=float(is_other.mean()),
-        painted_share=float(is_not_paper.mean()),
+        other_hues_share=int(is_other.sum()) / chroma.size,
+        painted_share=int(is_not_paper.sum()) / chroma.size,
     )
 
 
@@ -179,23 +184,34 @@ def find_paper(rgb: Image.Image) -> Paper:
 
     Costs time by the pixel: give it a :func:`reduced` picture.
     """
-    pixels = np.asarray(rgb).reshape(-1, 3)
-    bins = (pixels // _BIN_WIDTH).astype(np.int64) @ (_NUM_BINS**2, _NUM_BINS, 1)
-    counts = np.bincount(bins, minlength=_NUM_BINS**3).reshape((_NUM_BINS,) * 3)
-    for axis in range(3):  # a colour at a bin's edge falls into both sides of it
-        along = np.moveaxis(counts, axis, 0)
-        summed = 2 * along
-        summed[1:] += along[:-1]
-        summed[:-1] += along[1:]
-        counts = np.moveaxis(summed, 0, axis)
-    middle_of_bin = np.array(np.unravel_index(counts.argmax(), counts.shape)) * _BIN_WIDTH + 4
-    is_near = (np.abs(pixels - middle_of_bin) <= _BIN_WIDTH * 3 // 2).all(axis=1)
-    colour = np.rint(np.median(pixels[is_near], axis=0)).astype(int)
-    share = (np.abs(pixels - colour) <= PAPER_RANGE).all(axis=1).mean()
-    lighter_share = (pixels > colour + PAPER_RANGE).any(axis=1).mean()
+    # three planes: NumPy is many times slower along an axis of three
+    planes = np.ascontiguousarray(np.asarray(rgb).reshape(-1, 3).T)
+    counts = np.bincount(_BIN_STEPS @ (planes // _BIN_WIDTH), minlength=_BIN_STEPS[0] * _NUM_BINS)
+    for step in _BIN_STEPS:  # a colour at a bin's edge falls into both sides of it
+        summed = 2 * counts
+        summed[step:] += counts[:-step]
+        summed[:-step] += counts[step:]
+        counts = summed
+    middle_of_bin = counts.argmax() // _BIN_STEPS % (_NUM_BINS + 1) * _BIN_WIDTH + _BIN_WIDTH // 2
+    is_near = _are_near(planes, middle_of_bin, _BIN_WIDTH * 3 // 2)
+    colour = np.rint(np.median(planes[:, is_near], axis=1)).astype(np.int64)
+    share = _are_near(planes, colour, PAPER_RANGE).mean()
+    lighter_share = (planes > _levels(colour + PAPER_RANGE)).any(axis=0).mean()
     red, green, blue = colour.tolist()
     is_dark = (299 * red + 587 * green + 114 * blue) // 1000 < DARK_PAPER
     return Paper((red, green, blue), float(share), float(lighter_share), is_dark)
+
+
+def _are_near(planes: UInt8Array, colour: npt.NDArray[np.int64], reach: int) -> BoolArray:
+    """3×N pixels → N: whether each channel differs from the colour's by at most ``reach``."""
+    low, high = _levels(colour - reach), _levels(colour + reach)
+    near: BoolArray = np.all((planes >= low) & (planes <= high), axis=0)
+    return near
+
+
+def _levels(colour: npt.NDArray[np.int64]) -> UInt8Array:
+    """A colour, as 3×1, within 0..255."""
+    return np.clip(colour, 0, WHITE).astype(np.uint8)[:, None]
 
 
 def on_white(rgb: Image.Image, paper: Paper) -> Image.Image:
@@ -203,6 +219,8 @@ def on_white(rgb: Image.Image, paper: Paper) -> Image.Image:
 
     What is lighter than the paper becomes white. Unchanged for white paper.
     """
+    if paper.colour == (WHITE, WHITE, WHITE) and not paper.is_dark:
+        return rgb.copy()
     table: list[int] = []
     for level in paper.colour:
         below = max(1, WHITE - level if paper.is_dark else level)
@@ -232,14 +250,15 @@ def without_lines(on_white_paper: Image.Image) -> UInt8Array:
 
 def _extreme_along(pixels: UInt8Array, axis: int, extreme: np.ufunc) -> UInt8Array:
     """Each pixel's maximum or minimum with its neighbours along an axis; the border is repeated."""
-    reach = MAX_LINE_PX // 2
-    width = [(reach, reach) if each == axis else (0, 0) for each in range(pixels.ndim)]
-    padded = np.swapaxes(np.pad(pixels, width, mode="edge"), 0, axis)
-    length = pixels.shape[axis]
-    result = padded[:length].copy()
-    for start in range(1, 2 * reach + 1):
-        extreme(result, padded[start : start + length], out=result)
-    return np.swapaxes(result, 0, axis)
+    reach, length = MAX_LINE_PX // 2, pixels.shape[axis]
+    result = pixels.take(np.clip(np.arange(-reach, length + reach), 0, length - 1), axis)
+    covered, window = 1, 2 * reach + 1
+    while covered < window:  # each pixel holds the extreme of so many from it onwards
+        step = min(covered, window - covered)
+        before = (slice(None),) * axis
+        result = extreme(result[(*before, slice(-step))], result[(*before, slice(step, None))])
+        covered += step
+    return result
 
 
 def _light_ink(rgb: Image.Image) -> int:
@@ -254,15 +273,21 @@ def _brightened(rgb: Image.Image, level: int) -> Image.Image:
     return rgb.point([min(WHITE, round(gain * value)) for value in range(WHITE + 1)] * 3)
 
 
-def _hue_and_chroma(pixels: UInt8Array) -> tuple[FloatArray, npt.NDArray[np.int16]]:
-    """…×3 RGB → hue in degrees, −180..180, and max − min of RGB, 0..255."""
+def _low_and_chroma(pixels: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    """…×3 RGB → its least channel, and max − min of RGB."""
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    low = np.minimum(np.minimum(red, green), blue)
+    return low, np.maximum(np.maximum(red, green), blue) - low
+
+
+def _hue(pixels: UInt8Array) -> FloatArray:
+    """…×3 RGB → hue in degrees, −180..180."""
     red, green, blue = np.moveaxis(pixels.astype(np.int16), -1, 0)
-    high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     hue: FloatArray = np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue))
-    return hue, high - low
+    return hue
 
 
-def _main_hue(hue: FloatArray, chroma: npt.NDArray[np.int16]) -> float:
+def _main_hue(hue: FloatArray, chroma: UInt8Array) -> float:
     """The hue in degrees around which most of the chroma lies; 0 for no pixels."""
     bins = np.floor((hue + 180) / HUE_BIN_DEGREES).astype(int) % NUM_HUE_BINS
     weights = np.bincount(bins, chroma, minlength=NUM_HUE_BINS)
@@ -275,6 +300,6 @@ def _main_hue(hue: FloatArray, chroma: npt.NDArray[np.int16]) -> float:
     return (middle + offset + 0.5) * HUE_BIN_DEGREES - 180
 
 
-def _is_near(hue: FloatArray, other: float) -> npt.NDArray[np.bool_]:
-    near: npt.NDArray[np.bool_] = np.abs((hue - other + 180) % 360 - 180) <= SAME_HUE_DEGREES
+def _is_near(hue: FloatArray, other: float) -> BoolArray:
+    near: BoolArray = np.abs((hue - other + 180) % 360 - 180) <= SAME_HUE_DEGREES
     return near

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops
 
 from colorizer.pictures.decoding import WHITE
 
@@ -82,4 +82,15 @@ def _resize_lines(picture: Image.Image, width: int, height: int) -> Image.Image:
     sharp = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     mean = picture.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
     # without the bright rims that overshoot gives lines on grey paper
-    return ImageChops.darker(sharp, mean.filter(ImageFilter.MaxFilter(3)))
+    return ImageChops.darker(sharp, Image.fromarray(_lightest_neighbours(np.asarray(mean))))
+
+
+def _lightest_neighbours(levels: UInt8Array) -> UInt8Array:
+    """H×W → each pixel's maximum with its neighbours'; much faster than Pillow's filter."""
+    rows = levels.copy()
+    np.maximum(rows[1:], levels[:-1], out=rows[1:])
+    np.maximum(rows[:-1], levels[1:], out=rows[:-1])
+    lightest = rows.copy()
+    np.maximum(lightest[:, 1:], rows[:, :-1], out=lightest[:, 1:])
+    np.maximum(lightest[:, :-1], rows[:, 1:], out=lightest[:, :-1])
+    return lightest
