@@ -8,6 +8,7 @@ enlarged, reduced, turned and mirrored: if it fits clearly better so, the reason
 Shape legend: M = ``MEASURED_PX``, the side of the square in which pairs are measured.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -56,6 +57,7 @@ MIN_LINE_AREA = 12.0
 MAX_MOVED_PX = 48
 SCALES = (0.8, 0.84, 0.88, 0.92, 0.96, 1.04, 1.08, 1.12, 1.16, 1.2, 1.25)
 MAX_SCALED_AND_MOVED_PX = 20
+MAX_TURNED_AND_MOVED_PX = 8
 
 
 class Fit(NamedTuple):
@@ -313,50 +315,72 @@ def _match_in_place(outlines: Float32Array, lines: Float32Array, reach: int = 1)
     return max(sums) / norm
 
 
-class _Places:
-    """Correlates square pictures with one picture at all places at once (FFT)."""
+class _Trial(NamedTuple):
+    """Lines to be tried at the places within ``reach`` pixels; ``how`` as in :class:`Fit`."""
 
-    def __init__(self, outlines: Float32Array) -> None:
-        centred = outlines - outlines.mean()
-        self._norm = float(np.sqrt((centred**2).sum()))
-        self._spectrum = np.fft.rfft2(centred)
+    lines: Float32Array
+    reach: int
+    how: str = ""
 
-    def best(self, lines: Float32Array, reach: int) -> tuple[float, int, int]:
-        """The greatest correlation within ``reach`` pixels; how far down and right it lies."""
-        centred = lines - lines.mean()
-        norm = self._norm * float(np.sqrt((centred**2).sum()))
+
+class _Best(NamedTuple):
+    """The greatest correlation of a trial, and how many pixels down and right it lies."""
+
+    match: float
+    down: int
+    right: int
+
+
+def _try_places(outlines: Float32Array, trials: Sequence[_Trial]) -> list[_Best]:
+    """Correlate square pictures with one picture at all places at once (FFT)."""
+    centred = outlines - outlines.mean()
+    pictures = np.stack([trial.lines - trial.lines.mean() for trial in trials])
+    norms = np.sqrt((centred**2).sum() * (pictures**2).sum(axis=(1, 2)))
+    spectra = np.fft.rfft2(centred) * np.conj(np.fft.rfft2(pictures))
+    correlations = np.fft.irfft2(spectra, centred.shape)
+    found = []
+    for trial, norm, places in zip(trials, norms.tolist(), correlations, strict=True):
         if norm == 0:
-            return 0.0, 0, 0
-        places = np.fft.irfft2(self._spectrum * np.conj(np.fft.rfft2(centred)), lines.shape)
-        steps = np.arange(-reach, reach + 1)
+            found.append(_Best(0.0, 0, 0))
+            continue
+        steps = np.arange(-trial.reach, trial.reach + 1)
         window = places[np.ix_(steps, steps)]
         down, right = np.unravel_index(int(window.argmax()), window.shape)
-        return float(window.max()) / norm, int(steps[down]), int(steps[right])
+        match = float(window[down, right]) / norm
+        found.append(_Best(match, int(steps[down]), int(steps[right])))
+    return found
 
 
 def _fits_elsewhere(outlines: Float32Array, lines: Float32Array) -> list[Fit]:
     """How well the lines fit if moved; if scaled and moved; if turned or mirrored."""
-    moved, down, right = _Places(outlines).best(lines, MAX_MOVED_PX)
+    (moved,) = _try_places(outlines, [_Trial(lines, MAX_MOVED_PX)])
     fits = []
-    if max(abs(down), abs(right)) > 1:
-        fits.append(Fit(moved, f"moved by {_percent(right)} right and {_percent(down)} down"))
+    if max(abs(moved.down), abs(moved.right)) > 1:
+        how = f"moved by {_percent(moved.right)} right and {_percent(moved.down)} down"
+        fits.append(Fit(moved.match, how))
     half = len(outlines) // 2
-    small_outlines, small_lines = _halved(outlines, half), _halved(lines, half)
-    places = _Places(small_outlines)
-    here, _, _ = places.best(small_lines, 1)
-    start = _match_in_place(outlines, lines) - here
-    for scale in SCALES:
-        match, _, _ = places.best(_scaled(small_lines, scale), MAX_SCALED_AND_MOVED_PX // 2)
-        fits.append(Fit(start + match, f"{'enlarged' if scale > 1 else 'reduced'} to {scale:.0%}"))
-    for how, turned in (
-        ("mirrored", small_lines[:, ::-1]),
-        ("turned by 180°", small_lines[::-1, ::-1]),
-        ("mirrored upside down", small_lines[::-1]),
-        ("turned left by 90°", np.rot90(small_lines)),
-        ("turned right by 90°", np.rot90(small_lines, 3)),
-    ):
-        match, _, _ = places.best(turned, 4)
-        fits.append(Fit(start + match, how))
+    small = _halved(lines, half)
+    trials = [
+        _Trial(small, 1),
+        *(
+            _Trial(
+                _scaled(small, scale),
+                MAX_SCALED_AND_MOVED_PX // 2,
+                f"{'enlarged' if scale > 1 else 'reduced'} to {scale:.0%}",
+            )
+            for scale in SCALES
+        ),
+        _Trial(small[:, ::-1], MAX_TURNED_AND_MOVED_PX // 2, "mirrored"),
+        _Trial(small[::-1, ::-1], MAX_TURNED_AND_MOVED_PX // 2, "turned by 180°"),
+        _Trial(small[::-1], MAX_TURNED_AND_MOVED_PX // 2, "mirrored upside down"),
+        _Trial(np.rot90(small), MAX_TURNED_AND_MOVED_PX // 2, "turned left by 90°"),
+        _Trial(np.rot90(small, 3), MAX_TURNED_AND_MOVED_PX // 2, "turned right by 90°"),
+    ]
+    here, *others = _try_places(_halved(outlines, half), trials)
+    start = _match_in_place(outlines, lines) - here.match
+    fits += [
+        Fit(start + best.match, trial.how) for trial, best in zip(trials[1:], others, strict=True)
+    ]
     return fits
 
 

@@ -1,5 +1,7 @@
 """Why a pair is rejected: shapes that don't fit, a coloured sketch, pictures that show nothing."""
 
+import numpy as np
+
 from colorizer.pictures.paper import look_at
 from colorizer.pictures.sketch import Sketch
 from colorizer.pictures.squares import fit_square
@@ -55,10 +57,13 @@ def check_chroma(pictures: PicturePair, sketch: Sketch) -> None:
 def check_content(pictures: PicturePair, packed: UInt8Array) -> None:
     """Raise :class:`RejectedError` for a blank picture, or for one picture twice."""
     for name, picture in zip(("colour", "sketch"), pictures[:2], strict=True):
-        extrema = picture.getextrema()
-        if all(high - low < MIN_CONTRAST for low, high in extrema):  # type: ignore[misc]
+        # one channel after another: the first shows something in most pictures
+        extrema = (picture.getchannel(channel).getextrema() for channel in picture.getbands())
+        if all(high - low < MIN_CONTRAST for low, high in extrema):  # type: ignore[operator]
             raise RejectedError(f"blank {name} half")
-    # reduced as the colour picture was: sketches are reduced by another filter
-    sketch, _ = fit_square(pictures.sketch.convert("L"), len(packed))
-    if (packed[..., COLOUR] == sketch[..., None]).all():
-        raise RejectedError("both halves are the same picture")
+    red, green, blue = np.moveaxis(packed[..., COLOUR], -1, 0)
+    if (red == green).all() and (green == blue).all():
+        # reduced as the colour picture was: sketches are reduced by another filter
+        sketch, _ = fit_square(pictures.sketch.convert("L"), len(packed))
+        if (red == sketch).all():
+            raise RejectedError("both halves are the same picture")

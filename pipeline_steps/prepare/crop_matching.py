@@ -23,6 +23,8 @@ MAX_COARSE_RATIO = 0.45
 """Squared difference of the best window over the truths' own variation."""
 MAX_ALIGNED_RATIO = 0.16
 """The same for grey, after the first steps of least squares."""
+MAX_LAYOUT_DIFFERENCE = 8.0
+"""Mean absolute difference (0..255) of any channel of the layouts, before the exact alignment."""
 MAX_MEAN_DIFFERENCE = 4.0
 """Mean absolute difference (0..255) of any channel of truths that are the same."""
 CELL_PX = 4
@@ -50,15 +52,21 @@ def shrink_truth(packed: UInt8Array, size: tuple[int, int]) -> UInt8Array:
 
 def all_windows() -> Float32Array:
     """The 81 windows that are tried first, as N×4; the whole picture is the first."""
-    axis = [(low, 1 - low - high) for low in CUTS for high in CUTS]
+    axis = _axis_windows()
     windows = [(left, top, width, height) for top, height in axis for left, width in axis]
     return np.array(windows, np.float32)
 
 
+def _axis_windows() -> list[tuple[float, float]]:
+    """Start and length of the windows of one axis."""
+    return [(low, 1 - low - high) for low in CUTS for high in CUTS]
+
+
 def window_layouts(truths: UInt8Array) -> Float32Array:
     """N×T×T×3 → N×81×(``LAYOUT_PX``²·3): each window's layout, by averaging."""
-    axis = np.concatenate([_averages(low, high) for low in CUTS for high in CUTS])
-    num, num_axis = len(truths), len(CUTS) ** 2
+    starts, lengths = (np.array(each, np.float32) for each in zip(*_axis_windows(), strict=True))
+    axis = _averages(starts, lengths, SHRUNK_PX).reshape(-1, SHRUNK_PX)
+    num, num_axis = len(truths), len(starts)
     small = _shrink(truths, SHRUNK_PX)
     rows = axis @ small.transpose(1, 0, 2, 3).reshape(SHRUNK_PX, -1)
     rows = rows.reshape(-1, num, SHRUNK_PX, 3).transpose(2, 1, 0, 3).reshape(SHRUNK_PX, -1)
@@ -91,10 +99,26 @@ def are_crops(
     ``windows`` (N×4) are where to begin, as :func:`nearby_windows` finds them;
     ``max_difference`` (0..255) is that of any cell of ``CELL_PX``² px.
     """
-    if not len(large):
-        return np.zeros(0, np.bool_)
-    exact, _ = _align(_blurred(_grey(large, TRUTH_PX)), _blurred(_grey(small, TRUTH_PX)), windows)
-    return _agree(large, small, exact, max_difference)
+    agree = layout_differences(large, small, windows) <= MAX_LAYOUT_DIFFERENCE
+    large, small, windows = large[agree], small[agree], windows[agree]
+    if len(large):
+        grey, small_grey = (_blurred(_grey(each, TRUTH_PX)) for each in (large, small))
+        exact = _align(grey, small_grey, windows)
+        agree[agree] = _agree(large, small, exact, max_difference)
+    return agree
+
+
+def layout_differences(large: UInt8Array, small: UInt8Array, windows: Float32Array) -> Float32Array:
+    """Mean difference (0..255) of the windows' layouts and the smaller truths', of N: N.
+
+    Of the channel in which they differ most. It costs a hundredth of an exact alignment.
+    """
+    down, across = (_averages(windows[:, axis], windows[:, axis + 2], TRUTH_PX) for axis in (1, 0))
+    num = len(large)
+    rows = down @ large.reshape(num, TRUTH_PX, -1).astype(np.float32)
+    shown = across[:, None] @ rows.reshape(num, LAYOUT_PX, TRUTH_PX, 3)
+    differences: Float32Array = np.abs(shown - _shrink(small, LAYOUT_PX)).mean(axis=(1, 2)).max(1)
+    return differences
 
 
 def nearby_windows(
@@ -105,8 +129,11 @@ def nearby_windows(
     ``large`` is N×``SHRUNK_PX``² as :func:`shrunk` gives it, ``small`` N×D as :func:`layouts`.
     """
     cells = small.reshape(-1, LAYOUT_PX, LAYOUT_PX, 3).mean(axis=-1)
-    reached, ratios = _align(large.astype(np.float32), cells, windows)
-    return reached, ratios <= MAX_ALIGNED_RATIO
+    grey = large.astype(np.float32)
+    reached = _align(grey, cells, windows)
+    differences = np.square(cells - _view(grey, reached, LAYOUT_PX)[0]).mean(axis=(1, 2))
+    variances = np.minimum(cells.var(axis=(1, 2)), grey.var(axis=(1, 2)))
+    return reached, differences / np.maximum(variances, MIN_VARIANCE) <= MAX_ALIGNED_RATIO
 
 
 def shrunk(truths: UInt8Array) -> UInt8Array:
@@ -115,13 +142,25 @@ def shrunk(truths: UInt8Array) -> UInt8Array:
     return grey
 
 
-def _averages(low: float, high: float) -> Float32Array:
-    """``LAYOUT_PX``×``SHRUNK_PX``: averages over the cells of a window of one axis."""
-    edges = np.linspace(low, 1 - high, LAYOUT_PX + 1) * SHRUNK_PX
-    pixels = np.arange(SHRUNK_PX)
-    ends = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    shares: Float32Array = (np.maximum(ends, 0) / np.diff(edges)[:, None]).astype(np.float32)
-    return shares
+def _overlaps(
+    starts: Float32Array, lengths: Float32Array, num_cells: int, num_pixels: int
+) -> Float32Array:
+    """N windows of one axis → N×cells×pixels: how much of a pixel each cell covers, 0..1."""
+    shares = np.arange(num_cells + 1) / num_cells
+    edges = (starts[:, None] + lengths[:, None] * shares) * num_pixels
+    pixels = np.arange(num_pixels)
+    begins, ends = (
+        np.maximum(edges[:, :-1, None], pixels),
+        np.minimum(edges[:, 1:, None], pixels + 1),
+    )
+    overlaps: Float32Array = np.maximum(ends - begins, 0).astype(np.float32)
+    return overlaps
+
+
+def _averages(starts: Float32Array, lengths: Float32Array, num_pixels: int) -> Float32Array:
+    """N×``LAYOUT_PX``×pixels: averages over the cells of windows of one axis."""
+    overlaps = _overlaps(starts, lengths, LAYOUT_PX, num_pixels)
+    return overlaps / (lengths * np.float32(num_pixels / LAYOUT_PX))[:, None, None]
 
 
 def _shrink(truths: UInt8Array, size: int) -> Float32Array:
@@ -166,10 +205,8 @@ def _blurred(pictures: Float32Array) -> Float32Array:
     return pictures
 
 
-def _align(
-    large: Float32Array, small: Float32Array, windows: Float32Array
-) -> tuple[Float32Array, Float32Array]:
-    """Gauss–Newton: the windows (N×4) reached, and the difference over variation there."""
+def _align(large: Float32Array, small: Float32Array, windows: Float32Array) -> Float32Array:
+    """Gauss–Newton: the windows (N×4) reached."""
     size = small.shape[1]
     centre = ((np.arange(size) + 0.5) / size).astype(np.float32)
     windows = windows.copy()
@@ -187,9 +224,7 @@ def _align(
         windows += np.clip(change, -MAX_STEP, MAX_STEP)
         windows[:, :2] = np.clip(windows[:, :2], 0, MAX_CUT)
         windows[:, 2:] = np.clip(windows[:, 2:], 1 - 2 * MAX_CUT, 1 - windows[:, :2])
-    variances = np.minimum(small.var(axis=(1, 2)), large.var(axis=(1, 2)))
-    differences = np.square(small - _view(large, windows, size)[0]).mean(axis=(1, 2))
-    return windows, differences / np.maximum(variances, MIN_VARIANCE)
+    return windows
 
 
 def _view(
@@ -218,7 +253,10 @@ def _agree(
     large: UInt8Array, small: UInt8Array, windows: Float32Array, max_difference: float
 ) -> BoolArray:
     """Whether the truths agree in every cell of the larger one that its window covers."""
-    rows, columns = _covered(windows[:, 1], windows[:, 3]), _covered(windows[:, 0], windows[:, 2])
+    rows, columns = (
+        _overlaps(windows[:, axis], windows[:, axis + 2], TRUTH_PX, TRUTH_PX).transpose(0, 2, 1)
+        for axis in (1, 0)
+    )
     num, side = small.shape[:2]
     # the smaller truth, as coarse as the larger one shows it: what is finer can't be compared
     shown = (rows @ small.reshape(num, side, -1).astype(np.float32)).reshape(num, side, side, 3)
@@ -233,13 +271,3 @@ def _agree(
     means = cells.sum(axis=(1, 2)) / np.maximum(is_inside.sum(axis=(1, 2)), 1)[:, None]
     agree: BoolArray = (means <= MAX_MEAN_DIFFERENCE).all(axis=1)
     return agree & (cells <= max_difference).all(axis=(1, 2, 3))
-
-
-def _covered(starts: Float32Array, lengths: Float32Array) -> Float32Array:
-    """N×T×T of one axis: the part of each larger pixel that each smaller one covers."""
-    edges = np.arange(TRUTH_PX + 1) / TRUTH_PX
-    own, others = edges, starts[:, None] + lengths[:, None] * edges
-    ends = np.minimum(own[1:, None], others[:, None, 1:])
-    covered = ends - np.maximum(own[:-1, None], others[:, None, :-1])
-    shares: Float32Array = (np.maximum(covered, 0) * TRUTH_PX).astype(np.float32)
-    return shares

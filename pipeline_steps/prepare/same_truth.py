@@ -48,7 +48,7 @@ class _Test(NamedTuple):
     window: int
 
 
-class _Sketches(NamedTuple):
+class _SmallTruths(NamedTuple):
     """All truths, small enough to stay in memory."""
 
     shares: Float32Array
@@ -76,16 +76,16 @@ def same_truth_groups(
     return [[numbers[place] for place in group] for group in groups.members()]
 
 
-def _shrink_all(truths: UInt8Array, where: Int64Array) -> _Sketches:
+def _shrink_all(truths: UInt8Array, where: Int64Array) -> _SmallTruths:
     blocks = (
         truths[where[start : start + _BLOCK_TRUTHS]]
         for start in range(0, len(where), _BLOCK_TRUTHS)
     )
     small = [(colour_shares(each), layouts(each), shrunk(each)) for each in blocks]
-    return _Sketches(*(np.concatenate(each) for each in zip(*small, strict=True)))
+    return _SmallTruths(*(np.concatenate(each) for each in zip(*small, strict=True)))
 
 
-def _worth_testing(truths: UInt8Array, where: Int64Array, small: _Sketches) -> Iterator[_Test]:
+def _worth_testing(truths: UInt8Array, where: Int64Array, small: _SmallTruths) -> Iterator[_Test]:
     """Compare candidates coarsely; yield the tests that may succeed."""
     found = ((number, near) for number, near in candidates(small.shares) if len(near))
     for block in _batches(found, _BLOCK_TRUTHS):
@@ -115,7 +115,7 @@ def _worth_testing(truths: UInt8Array, where: Int64Array, small: _Sketches) -> I
 def _test(
     truths: UInt8Array,
     where: Int64Array,
-    small: _Sketches,
+    small: _SmallTruths,
     tests: Sequence[_Test],
     groups: "_Groups",
     max_difference: float,
