@@ -284,7 +284,6 @@ def colour_folder(arguments: argparse.Namespace) -> int:
         Result,
         Shard,
         choose_shard,
-        identify_files,
         make_rows,
         options_key,
         write_report,
@@ -308,9 +307,9 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     options = make_options(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
-    batch = Batch(colorizer, sources, targets, options, arguments.only)
     inputs = [sources / job.source for job in found.jobs]
-    batch.protected = identify_files([*inputs, *filter(None, [arguments.reference])])
+    protected = [*inputs, *filter(None, [arguments.reference])]
+    batch = Batch(colorizer, sources, targets, options, arguments.only, protected=protected)
     journal, total = Journal(targets, shard, key), len(jobs)
     with tqdm(total=total, unit="picture", disable=arguments.json) as bar:
 
