@@ -65,6 +65,19 @@ def test_a_pipe_gives_the_same_picture_as_a_file(
     assert Image.open(io.BytesIO(piped.stdout)).size == (70, 50)
 
 
+def test_a_sketch_is_read_from_another_commands_pipe(
+    run: Callable[..., Ran], sketch: Path, tmp_path: Path
+) -> None:
+    """Bash's ``<(command)`` is a pipe's name, which no other process can open."""
+    source, writer = os.pipe()
+    with os.fdopen(writer, "wb") as file:
+        file.write(sketch.read_bytes())  # fewer bytes than a pipe holds
+    for name, given in (("file", sketch), ("pipe", f"/dev/fd/{source}")):
+        assert run(given, "-o", tmp_path / f"{name}.png").code == 0
+    os.close(source)
+    assert (tmp_path / "pipe.png").read_bytes() == (tmp_path / "file.png").read_bytes()
+
+
 def test_only_lines_writes_the_cleaned_lines(
     sketch: Path, model_folder: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.colorizer.conftest import Ran
-from tests.colorizer.drawing import draw, save_frames
+from tests.colorizer.drawing import draw, painted, save_frames
 
 Run = Callable[..., Ran]
 
@@ -171,6 +171,16 @@ def test_no_sketch_is_overwritten_by_another_ones_picture(run: Run, folder: Path
     for name in ("s/a.png", "s/s/a.png"):
         draw().save(folder / name)
     before = (folder / "s" / "a.png").read_bytes()
-    done = run(folder / "s", "-o", folder)
+    for shard in ("1/1", "2/2"):  # the second has the other sketch alone
+        done = run(folder / "s", "-o", folder, "--shard", shard)
+        assert (done.code, "is an input, which would be overwritten" in done.err) == (3, True)
+        assert (folder / "s" / "a.png").read_bytes() == before
+
+
+def test_the_reference_is_not_overwritten_by_a_picture(run: Run, folder: Path, out: Path) -> None:
+    out.mkdir()
+    painted().save(out / "a.png")
+    before = (out / "a.png").read_bytes()
+    done = run(folder, "-o", out, "--reference", out / "a.png")
     assert (done.code, "is an input, which would be overwritten" in done.err) == (3, True)
-    assert (folder / "s" / "a.png").read_bytes() == before
+    assert (out / "a.png").read_bytes() == before
