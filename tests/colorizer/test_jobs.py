@@ -66,6 +66,13 @@ def test_no_pages_name_is_anothers_even_where_case_is_ignored_or_a_folders(tmp_p
     assert jobs["twice.tif"].of_page(1, 2).target == "twice.tif-2_01.png"
 
 
+def test_pages_of_names_that_differ_in_case_alone_are_named_apart(tmp_path: Path) -> None:
+    fill(tmp_path, "Doc.tif", "doc.tif", "doc.tif_01.png", "doc.tif-2_01.png")
+    jobs = {job.source: job for job in find_jobs(tmp_path, ".png").jobs}
+    first_pages = [jobs[name].of_page(1, 2).target for name in ("Doc.tif", "doc.tif")]
+    assert first_pages == ["Doc.tif-3_01.png", "doc.tif-4_01.png"]
+
+
 def test_what_is_not_taken_is_named(tmp_path: Path) -> None:
     fill(tmp_path, "a.JFIF", "b.jpe", "c.dib", "e.tif", "k.svg", "s/n.txt", ".thumbs/x.db")
     (tmp_path / "linked").symlink_to("s")
