@@ -92,7 +92,7 @@ def test_damaged_tiffs_are_rejected_and_the_rest_packed_alike_by_any_workers(
 ) -> None:
     archive_path = tmp_path / "tiffs.zip"
     sketches = list(damaged(Kind("TIFF", "group4"), 12, 3)) + originals(Kind("TIFF", "group4"))
-    members = {}
+    members: dict[str, bytes] = {}
     for number, sketch in enumerate(sketches):
         colour = png(np.full((50, 37, 3), (250, number, 0), np.uint8))
         members |= {f"colour/{number}.tif": colour, f"sketch/{number}.tif": sketch}
