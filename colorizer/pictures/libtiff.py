@@ -8,6 +8,7 @@ pattern, it's read again into another one: bytes that differ weren't written.
 
 import ctypes
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -104,9 +105,16 @@ def read_blocks(source: IO[bytes], directory: int) -> Iterator[bytes]:
             decoded = blocks.read(number, first)
             last_row = decoded[-blocks.row_bytes :]
             is_doubtful = last_row.count(first) == len(last_row)
-            if messages or (is_doubtful and decoded != blocks.read(number, second)):
+            if not decoded or messages:
+                raise PictureError(DAMAGED)
+            if is_doubtful and decoded != blocks.read(number, second):
                 raise PictureError(DAMAGED)
             yield decoded
+
+
+def require_written(source: IO[bytes], directory: int) -> None:
+    """Decode each strip or tile of a page, keeping none. Raises as :func:`read_blocks` does."""
+    deque(read_blocks(source, directory), maxlen=0)
 
 
 def read_as_rgba(source: IO[bytes], directory: int, width: int, height: int) -> bytes:

@@ -21,7 +21,13 @@ from typing import NamedTuple
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from colorizer.base.errors import PictureError
-from colorizer.pictures.libtiff import DAMAGED, damage_messages, has_codec, read_blocks
+from colorizer.pictures.libtiff import (
+    DAMAGED,
+    damage_messages,
+    has_codec,
+    read_blocks,
+    require_written,
+)
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -122,27 +128,29 @@ def _compare(picture: ImageFile.ImageFile, reopen: Reopen) -> None:
 
 
 def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
-    tiles = list(picture.tile)
-    if not any(tile.codec_name == "libtiff" for tile in tiles):
-        if not _is_covered(picture, tiles):
-            raise PictureError(DAMAGED)
+    if any(tile.codec_name == "libtiff" for tile in picture.tile):
+        _load_by_libtiff(picture)
+    elif _is_covered(picture):
         picture.load()
-        return
+    else:
+        raise PictureError(DAMAGED)
+
+
+def _load_by_libtiff(picture: TiffImagePlugin.TiffImageFile) -> None:
     if not has_codec(picture.tag_v2.get(_TIFF_COMPRESSION, 1)):
         name = picture.info.get("compression")
         raise PictureError(f"can't be read: a TIFF compressed as {name}; save it as PNG")
     source, directory = picture.fp, picture.tag_v2._offset
     assert source is not None, "an opened picture has its file"
     assert directory is not None, "an opened TIFF has a directory"
+    position = source.tell()
+    if _are_rows(picture):
+        rows = b"".join(read_blocks(source, directory))
+        source.seek(position)
+        _take_rows(picture, rows)
+        return
     if picture.info.get("compression") not in _WHOLE_OR_ERROR:
-        position = source.tell()
-        if _are_rows(picture):
-            rows = b"".join(read_blocks(source, directory))
-            source.seek(position)
-            _take_rows(picture, rows)
-            return
-        for _ in read_blocks(source, directory):
-            pass  # it raises where one isn't written wholly
+        require_written(source, directory)
         source.seek(position)
     with damage_messages() as messages:
         try:
@@ -175,14 +183,14 @@ def _take_rows(picture: TiffImagePlugin.TiffImageFile, rows: bytes) -> None:
     Image.Image.load(picture)  # the palette
 
 
-def _is_covered(picture: ImageFile.ImageFile, tiles: list[ImageFile._Tile]) -> bool:
+def _is_covered(picture: TiffImagePlugin.TiffImageFile) -> bool:
     """Whether uncompressed strips or tiles, which lie on a grid, cover each plane."""
     planes: dict[str, set[Box]] = {}
-    for tile in tiles:
+    for tile in picture.tile:
         raw_mode = tile.args[0] if isinstance(tile.args, tuple) else ""
         planes.setdefault(str(raw_mode), set()).add(tile.extents or (0, 0, *picture.size))
     width, height = picture.size
     areas = [sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) for boxes in planes.values()]
-    is_planar = getattr(picture, "tag_v2", {}).get(_TIFF_PLANAR, 1) == 2
+    is_planar = picture.tag_v2.get(_TIFF_PLANAR, 1) == 2
     num_planes = len(picture.getbands()) if is_planar else 1
     return len(areas) == num_planes and all(area == width * height for area in areas)

@@ -156,10 +156,14 @@ def finish(clone: Clone) -> None:
 
 
 def wait_for_session_end(session: int) -> None:
-    """Wait until all processes of a session have exited; fail after 20 s."""
+    """Wait until all processes of a session have exited, reaped or not; fail after 20 s."""
     deadline_s = time.monotonic() + 20
-    while remaining := [p for p in psutil.process_iter() if _session(p.pid) == session]:
-        assert time.monotonic() < deadline_s, f"still running: {[p.cmdline() for p in remaining]}"
+    while remaining := [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["status", "cmdline"])
+        if _session(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]:
+        assert time.monotonic() < deadline_s, f"still running: {remaining}"
         time.sleep(0.05)
 
 
