@@ -9,7 +9,8 @@ picture, in a server. Proven are, by format:
 - JPEG 2000: decoded twice into two colours;
 - TIFF: every message of libtiff is damage; decompressors that may succeed without writing all are
   run again into memory of two patterns (:mod:`colorizer.pictures.libtiff`); uncompressed strips or
-  tiles must cover the picture;
+  tiles must cover the picture. Where Pillow hides its libtiff (Windows), the former can't be proven
+  and are refused; those that report an error unless they wrote all are read;
 - WEBP, AVIF: their libraries give a whole picture or an error. JPEG: libjpeg writes each pixel,
   whatever is damaged.
 """
@@ -25,6 +26,7 @@ from colorizer.pictures.libtiff import (
     DAMAGED,
     damage_messages,
     has_codec,
+    is_accessible,
     read_blocks,
     require_written,
 )
@@ -137,6 +139,12 @@ def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def _load_by_libtiff(picture: TiffImagePlugin.TiffImageFile) -> None:
+    if picture.info.get("compression") in _WHOLE_OR_ERROR and not is_accessible():
+        try:
+            picture.load()
+        except OSError:
+            raise PictureError(DAMAGED) from None
+        return
     if not has_codec(picture.tag_v2.get(_TIFF_COMPRESSION, 1)):
         name = picture.info.get("compression")
         raise PictureError(f"can't be read: a TIFF compressed as {name}; save it as PNG")
