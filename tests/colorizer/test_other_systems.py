@@ -179,6 +179,35 @@ def test_a_decoder_that_stalls_is_ended(system: str, tmp_path: Path) -> None:
     assert stalled.returncode == (1 if system == "windows" else -14)
 
 
+DECODE = """
+import sys
+from pathlib import Path
+from colorizer.base.errors import PictureError
+from colorizer.pictures.decoder_process import DecoderProcess
+with DecoderProcess(limit_s=0.5) as decoder:
+    try:
+        decoder.open(Path(sys.argv[1]))
+    except PictureError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_picture_that_stalls_its_decoder_is_refused(system: str, tmp_path: Path) -> None:
+    fifo = tmp_path / "never.png"
+    os.mkfifo(fifo)  # opening it blocks, since there is no writer
+    refused = subprocess.run(
+        [sys.executable, "-c", DECODE, str(fifo)],
+        env=environment_like(system),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    expected = "stalls its decoder: more than 0.5 s\n"
+    assert (refused.stdout, refused.stderr) == (expected, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
 def test_no_call_is_missing_there(platform: str) -> None:
