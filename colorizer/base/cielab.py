@@ -38,7 +38,7 @@ def srgb_to_lab(encoded: Array, xp: Any, *, white: Sequence[float] = WHITE_POINT
     return lab
 
 
-def lab_to_srgb(lab: Any, xp: Any, *, white: Sequence[float] = WHITE_POINT_D65) -> Any:
+def lab_to_srgb(lab: Any, xp: Any) -> Any:
     """N×3×H×W CIELAB under D65 → N×3×H×W sRGB: the inverse of :func:`srgb_to_lab`.
 
     Colours outside sRGB give values outside 0..1, which the caller clips. Any floating dtype.
@@ -46,7 +46,7 @@ def lab_to_srgb(lab: Any, xp: Any, *, white: Sequence[float] = WHITE_POINT_D65) 
     y = (lab[:, 0] + 16) / 116
     f = xp.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], 1)
     ratios = xp.where(f > LAB_KNEE, f**3, 3 * LAB_KNEE**2 * (f - 4 / 29))
-    matrix = xp.linalg.inv(_rgb_to_ratios(white, ratios, xp))
+    matrix = xp.linalg.inv(_rgb_to_ratios(WHITE_POINT_D65, ratios, xp))
     linear = xp.einsum("ij,njhw->nihw", matrix, ratios)
     root = xp.clip(linear, 1e-12, None) ** (1 / 2.4)
     return xp.where(linear <= 0.0031308, 12.92 * linear, 1.055 * root - 0.055)

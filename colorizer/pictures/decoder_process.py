@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import DEFAULT_MAX_PIXELS, Decoded, open_with_alpha
@@ -56,7 +56,7 @@ class DecoderProcess:
         self._connection: Connection | None = None
         self._start()
 
-    def __enter__(self) -> "DecoderProcess":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

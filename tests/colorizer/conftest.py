@@ -1,6 +1,7 @@
 """A small exported generator with random weights, and a registry of two tiny models."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +59,9 @@ def colorizer(model_folder: Path) -> Colorizer:
     return Colorizer.load(model_folder)
 
 
-def mark_as_toy(folder: Path) -> Path:
-    """Let a model folder say that it was trained on the drawn sample."""
+def copy_as_toy(model: Path, folder: Path) -> Path:
+    """Copy a model folder to one that says it was trained on the drawn sample."""
+    shutil.copytree(model, folder)
     config = json.loads((folder / CONFIG_FILE).read_text())
     config["data"] = {"source": {"source": "sample", "origin": "drawn by this project"}}
     (folder / CONFIG_FILE).write_text(json.dumps(config))

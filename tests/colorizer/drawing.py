@@ -1,8 +1,10 @@
-"""Line art for tests."""
+"""Line art and other pictures for tests."""
 
 import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 
@@ -34,9 +36,28 @@ def painted(width: int = 60, height: int = 40) -> Image.Image:
     return picture
 
 
-def png(picture: Image.Image) -> bytes:
+def night_scene() -> Image.Image:
+    """A coloured picture that is mostly dark, RGB, 300×200."""
+    picture = Image.new("RGB", (300, 200), (12, 16, 48))
+    brush = ImageDraw.Draw(picture)
+    brush.rectangle((0, 140, 300, 200), fill=(14, 44, 24))
+    brush.ellipse((220, 20, 270, 70), fill=(236, 224, 150))
+    brush.rectangle((40, 80, 120, 170), fill=(60, 34, 30))
+    brush.rectangle((60, 100, 80, 120), fill=(250, 190, 70))
+    return picture
+
+
+def grey_photo(lightest: int = 255) -> Image.Image:
+    """Soft shades of grey from black to ``lightest``, RGB, 300×200."""
+    noise = np.random.default_rng(1).uniform(0, lightest, (12, 18)).astype(np.uint8)
+    return Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC).convert("RGB")
+
+
+def png(picture: Image.Image | np.ndarray[Any, Any]) -> bytes:
+    """A PNG of a picture, or of its H×W or H×W×3 ``uint8``."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

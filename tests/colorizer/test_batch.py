@@ -1,6 +1,7 @@
 """Folders: bad files are reported, runs resume, shards together equal the unsharded run."""
 
 import csv
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -10,14 +11,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 
 from colorizer.base.files import atomic_path
-from colorizer.batch import Shard, choose_shard
+from colorizer.batch import Shard, choose_shard, options_key
 from colorizer.jobs import Job, find_jobs
+from colorizer.runtime import ColorizeOptions
+from tests.colorizer.conftest import Ran
 from tests.colorizer.drawing import draw, painted
 
 NUM_GOOD = 12
@@ -175,6 +179,24 @@ def test_pictures_are_coloured_again_only_with_other_options(
     assert hashes(tmp_path) == plain
 
 
+def test_every_option_and_the_model_are_in_the_key_of_a_picture() -> None:
+    others = [
+        ColorizeOptions(clean=True),
+        ColorizeOptions(opaque=True),
+        ColorizeOptions(seed=1),
+        ColorizeOptions(palette="#ff8800"),
+        ColorizeOptions(reference=Image.new("RGB", (2, 2), "red")),
+        ColorizeOptions(keep_skin=True),
+        ColorizeOptions(line_strength=0.5),
+        ColorizeOptions(coloured="colour"),
+    ]
+    assert len(others) == len(dataclasses.fields(ColorizeOptions))
+    keys = {options_key("model", options, "picture") for options in (ColorizeOptions(), *others)}
+    keys |= {options_key("model", ColorizeOptions(), "lines")}
+    keys |= {options_key("another", ColorizeOptions(), "picture")}
+    assert len(keys) == len(others) + 3
+
+
 @pytest.mark.parametrize("count", [1, 2, 8, 30])
 def test_shards_are_disjoint_and_complete(count: int) -> None:
     jobs = [Job(source=f"{number}", target="", page_stem="") for number in range(20)]
@@ -190,10 +212,10 @@ def test_an_invalid_shard_is_refused(number: int, count: int) -> None:
 
 @pytest.mark.parametrize(
     ("choice", "status", "words"),
-    [("copy", "copied", b"1 copied"), ("skip", "ignored", b"1 left alone")],
+    [("copy", "copied", "1 copied"), ("skip", "ignored", "1 left alone")],
 )
 def test_a_coloured_cover_is_reported_by_name_and_drawings_are_coloured(
-    tmp_path: Path, model_folder: Path, choice: str, status: str, words: bytes
+    run: Callable[..., Ran], tmp_path: Path, choice: str, status: str, words: str
 ) -> None:
     pages, out = tmp_path / "pages", tmp_path / "out"
     pages.mkdir()
@@ -202,11 +224,11 @@ def test_a_coloured_cover_is_reported_by_name_and_drawings_are_coloured(
     ImageOps.colorize(grey, (70, 45, 20), (250, 225, 170)).save(pages / "sepia.png")
     ImageOps.colorize(grey, (90, 140, 230), "white").save(pages / "pencil.png")
     for _ in range(2):  # the second run resumes
-        done = colorize(model_folder, pages, "-o", out, "--coloured", choice, "--workers", 1)
-        assert done.returncode == 0, done.stderr
-        assert words + b" (coloured already" in done.stdout
-        assert b"cover.png: coloured already" in done.stderr
+        done = run(pages, "-o", out, "--coloured", choice, "--workers", 1)
+        assert done.code == 0, done.err
+        assert f"{words} (coloured already" in done.out
+        assert "cover.png: coloured already" in done.err
         rows = {row["source"]: row["status"] for row in read_report(out)}
         assert rows == {"cover.png": status, "pencil.png": "done", "sepia.png": "done"}
-    assert b"0 coloured, 2 skipped" in done.stdout
+    assert "0 coloured, 2 skipped" in done.out
     assert (out / "cover.png").exists() == (choice == "copy")

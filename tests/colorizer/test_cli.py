@@ -1,22 +1,26 @@
 """``colorize``: files, pipes, and its error messages."""
 
+import dataclasses
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from colorizer import cli
 from colorizer.pictures.decoding import Decoded
 from colorizer.pictures.sketch import to_sketch
-from tests.colorizer.conftest import Ran, mark_as_toy
+from colorizer.runtime import ColorizeOptions
+from tests.colorizer.conftest import Ran, copy_as_toy
 from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
 from tests.colorizer.test_batch import Done, colorize
 
@@ -61,6 +65,19 @@ def test_a_pipe_gives_the_same_picture_as_a_file(
     assert Image.open(io.BytesIO(piped.stdout)).size == (70, 50)
 
 
+def test_a_sketch_is_read_from_another_commands_pipe(
+    run: Callable[..., Ran], sketch: Path, tmp_path: Path
+) -> None:
+    """Bash's ``<(command)`` is a pipe's name, which no other process can open."""
+    source, writer = os.pipe()
+    with os.fdopen(writer, "wb") as file:
+        file.write(sketch.read_bytes())  # fewer bytes than a pipe holds
+    for name, given in (("file", sketch), ("pipe", f"/dev/fd/{source}")):
+        assert run(given, "-o", tmp_path / f"{name}.png").code == 0
+    os.close(source)
+    assert (tmp_path / "pipe.png").read_bytes() == (tmp_path / "file.png").read_bytes()
+
+
 def test_only_lines_writes_the_cleaned_lines(
     sketch: Path, model_folder: Path, tmp_path: Path
 ) -> None:
@@ -72,27 +89,46 @@ def test_only_lines_writes_the_cleaned_lines(
 
 
 def test_a_cut_out_reference_gives_its_own_colours(
-    sketch: Path, model_folder: Path, tmp_path: Path
+    run: Callable[..., Ran], sketch: Path, tmp_path: Path
 ) -> None:
     figure = Image.new("RGB", (60, 60), (40, 90, 200))
     figure.paste((200, 60, 60), (0, 0, 30, 60))
     cut_out = Image.new("RGBA", (200, 200), (255, 255, 255, 0))
     cut_out.paste(figure.convert("RGBA"), (70, 70))
-    coloured = []
-    for name, reference in (("opaque", figure), ("cut_out", cut_out)):
-        reference.save(tmp_path / f"{name}.png")
-        out = tmp_path / f"{name}_out.png"
-        done = colorize(
-            model_folder, sketch, "-o", out, "--reference", tmp_path / f"{name}.png", "--keep-skin"
-        )
-        assert done.returncode == 0, done.stderr
-        with Image.open(out) as picture:
-            coloured.append(np.asarray(picture).astype(int))
-    assert np.abs(coloured[0] - coloured[1]).mean() < 2
+    figure.save(tmp_path / "figure.png")
+    cut_out.save(tmp_path / "cut_out.png")
+
+    def coloured(*options: object) -> npt.NDArray[np.int_]:
+        done = run(sketch, "-o", tmp_path / "out.png", *options)
+        assert done.code == 0, done.err
+        with Image.open(tmp_path / "out.png") as picture:
+            return np.asarray(picture).astype(int)
+
+    opaque = coloured("--reference", tmp_path / "figure.png")
+    assert np.abs(coloured("--reference", tmp_path / "cut_out.png") - opaque).mean() < 2
+    assert np.abs(coloured() - opaque).mean() > 10
+
+
+def test_every_option_of_the_look_reaches_the_runtime() -> None:
+    given: dict[str, Any] = {
+        "clean": True,
+        "opaque": True,
+        "seed": 3,
+        "palette": "#ff8800",
+        "reference": Image.new("RGB", (2, 2), "red"),
+        "keep_skin": True,
+        "line_strength": 0.5,
+        "coloured": "colour",
+    }
+    assert list(given) == [field.name for field in dataclasses.fields(ColorizeOptions)]
+    words = "in.png -o out.png --clean --opaque --seed 3 --palette #ff8800 --keep-skin"
+    words += " --line-strength 0.5 --coloured colour"
+    arguments = cli.make_parser().parse_args(words.split())
+    assert cli.make_options(arguments, given["reference"]) == ColorizeOptions(**given)
 
 
 def test_a_reference_without_colours_is_refused_by_name(
-    sketch: Path, model_folder: Path, tmp_path: Path
+    run: Callable[..., Ran], sketch: Path, tmp_path: Path
 ) -> None:
     out, reference = tmp_path / "out.png", tmp_path / "reference.png"
     for data, reason in (
@@ -100,9 +136,9 @@ def test_a_reference_without_colours_is_refused_by_name(
         (b"text", f"{reference}: not a picture"),
     ):
         reference.write_bytes(data)
-        done = colorize(model_folder, sketch, "-o", out, "--reference", reference)
-        assert (done.returncode, out.exists()) == (1, False)
-        assert reason in done.stderr.decode()
+        done = run(sketch, "-o", out, "--reference", reference)
+        assert (done.code, out.exists()) == (1, False)
+        assert reason in done.err
 
 
 def test_colours_that_would_be_transparent_are_noted(
@@ -165,34 +201,33 @@ def test_completion_scripts_are_printed(shell: str) -> None:
 
 
 def test_a_picture_that_is_coloured_already_is_copied_with_a_note(
-    model_folder: Path, tmp_path: Path
+    run: Callable[..., Ran], tmp_path: Path
 ) -> None:
     cover, out = tmp_path / "cover.png", tmp_path / "out.png"
     cover.write_bytes(png(painted(70, 50)))
-    done = colorize(model_folder, cover, "-o", out, "--clean")
-    assert done.returncode == 0, done.stderr
-    assert b"cover.png: coloured already, so it was copied as it is" in done.stderr
+    done = run(cover, "-o", out, "--clean")
+    assert done.code == 0, done.err
+    assert "cover.png: coloured already, so it was copied as it is" in done.err
     with Image.open(out) as picture:
         assert picture.tobytes() == painted(70, 50).tobytes()
-    row = json.loads(colorize(model_folder, cover, "-o", out, "--json").stdout)
+    row = json.loads(run(cover, "-o", out, "--json").out)
     assert (row["status"], row["width"]) == ("copied", 70)
     assert row["reason"].startswith("coloured already")
 
 
 def test_a_picture_that_is_coloured_already_is_left_alone_or_coloured_on_request(
-    model_folder: Path, tmp_path: Path
+    run: Callable[..., Ran], tmp_path: Path
 ) -> None:
     cover, out = tmp_path / "cover.png", tmp_path / "out.png"
     cover.write_bytes(png(painted(70, 50)))
-    left = colorize(model_folder, cover, "-o", out, "--coloured", "skip")
-    assert left.returncode == 0, left.stderr
-    assert b"coloured already, so it was left alone; --coloured colour colours it" in left.stderr
+    left = run(cover, "-o", out, "--coloured", "skip")
+    assert left.code == 0, left.err
+    assert "coloured already, so it was left alone; --coloured colour colours it" in left.err
     assert not out.exists()
-    row = colorize(model_folder, cover, "-o", out, "--coloured", "skip", "--json").stdout
+    row = run(cover, "-o", out, "--coloured", "skip", "--json").out
     assert json.loads(row)["status"] == "ignored"
-    coloured = colorize(model_folder, cover, "-o", out, "--coloured", "colour")
-    assert coloured.returncode == 0, coloured.stderr
-    assert b"coloured already" not in coloured.stderr
+    coloured = run(cover, "-o", out, "--coloured", "colour")
+    assert (coloured.code, coloured.err) == (0, "")
     with Image.open(out) as picture:
         assert picture.tobytes() != painted(70, 50).tobytes()
 
@@ -259,7 +294,7 @@ def test_a_name_of_any_bytes_is_coloured(run: Callable[..., Ran], tmp_path: Path
 def test_a_model_of_the_sample_is_called_a_toy_once(
     run: Callable[..., Ran], sketch: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    toy = mark_as_toy(Path(shutil.copytree(model_folder, tmp_path / "toy")))
+    toy = copy_as_toy(model_folder, tmp_path / "toy")
     for source, output in ((sketch, tmp_path / "o.png"), (sketch.parent, tmp_path / "out")):
         assert run(source, "-o", output, model=toy).err.count("this model is a toy") == 1
     assert "toy" not in run(sketch, "-o", tmp_path / "o.png").err

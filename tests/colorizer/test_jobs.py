@@ -37,8 +37,14 @@ def test_no_two_outputs_share_a_name_even_where_case_and_accents_are_ignored(
 
 
 def test_no_output_lies_where_a_folder_of_outputs_must(tmp_path: Path) -> None:
-    fill(tmp_path, "a.jpg", "a.png/c.png")
-    assert targets(tmp_path) == {"a.jpg": "a.jpg.png", "a.png/c.png": "a.png/c.png"}
+    fill(tmp_path, "a.jpg", "a.png/c.png", "b.gif", "B.png/c.png", "b.gif.png/c.png")
+    assert targets(tmp_path) == {
+        "a.jpg": "a.jpg.png",
+        "a.png/c.png": "a.png/c.png",
+        "b.gif": "b.gif-2.png",
+        "B.png/c.png": "B.png/c.png",
+        "b.gif.png/c.png": "b.gif.png/c.png",
+    }
 
 
 def test_pages_are_named_apart_from_other_sketches(tmp_path: Path) -> None:
@@ -49,6 +55,22 @@ def test_pages_are_named_apart_from_other_sketches(tmp_path: Path) -> None:
     assert jobs["other.tif"].of_page(1, 1).target == "other.png"
     assert jobs["doc.tif"].of_page(1, 2).target == "doc.tif_01.png"
     assert jobs["s/doc.tif"].of_page(1, 2).target == "s/doc_01.png"
+
+
+def test_no_pages_name_is_anothers_even_where_case_is_ignored_or_a_folders(tmp_path: Path) -> None:
+    fill(tmp_path, "Cased.tif", "cased_01.png", "old.tif", "old_02.png/a.png")
+    fill(tmp_path, "twice.tif", "twice_01.png", "twice.tif_01.png")
+    jobs = {job.source: job for job in find_jobs(tmp_path, ".png").jobs}
+    assert jobs["Cased.tif"].of_page(1, 2).target == "Cased.tif_01.png"
+    assert jobs["old.tif"].of_page(2, 2).target == "old.tif_02.png"
+    assert jobs["twice.tif"].of_page(1, 2).target == "twice.tif-2_01.png"
+
+
+def test_pages_of_names_that_differ_in_case_alone_are_named_apart(tmp_path: Path) -> None:
+    fill(tmp_path, "Doc.tif", "doc.tif", "doc.tif_01.png", "doc.tif-2_01.png")
+    jobs = {job.source: job for job in find_jobs(tmp_path, ".png").jobs}
+    first_pages = [jobs[name].of_page(1, 2).target for name in ("Doc.tif", "doc.tif")]
+    assert first_pages == ["Doc.tif-3_01.png", "doc.tif-4_01.png"]
 
 
 def test_what_is_not_taken_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.colorizer.conftest import Ran
-from tests.colorizer.drawing import draw, save_frames
+from tests.colorizer.drawing import draw, painted, save_frames
 
 Run = Callable[..., Ran]
 
@@ -72,13 +73,15 @@ def test_what_is_no_readable_file_is_reported_with_its_reason(
     run: Run, folder: Path, out: Path
 ) -> None:
     os.mkfifo(folder / "pipe.png")
+    os.mknod(folder / "socket.png", stat.S_IFSOCK | 0o600)
     (folder / "empty.png").touch()
     (folder / "dangling.png").symlink_to("nowhere.png")
     (folder / "loop.png").symlink_to("loop.png")
     done = run(folder, "-o", out)
-    assert (done.code, "1 coloured, 0 skipped (done before), 4 failed" in done.out) == (3, True)
+    assert (done.code, "1 coloured, 0 skipped (done before), 5 failed" in done.out) == (3, True)
     assert reasons(out) == {
         "pipe.png": "not a file but a pipe, socket or device",
+        "socket.png": "not a file but a pipe, socket or device",
         "empty.png": "the file is empty",
         "dangling.png": "a link to a file that doesn't exist",
         "loop.png": "can't be read: Too many levels of symbolic links",
@@ -105,11 +108,12 @@ def test_an_obstacle_stops_one_picture_which_is_tried_again(
     assert "2 coloured, 1 skipped (done before), 0 failed" in run(folder, "-o", out).out
 
 
-def test_an_unwritable_output_folder_is_refused_in_one_line(
-    run: Run, folder: Path, tmp_path: Path
-) -> None:
-    done = run(folder, "-o", "/proc/nothing" if os.getuid() else "/proc")
-    assert (done.code, done.err.count("\n"), done.out) == (1, 1, "")
+def test_an_unwritable_output_folder_is_refused_in_one_line(run: Run, folder: Path) -> None:
+    done = run(folder, "-o", "/proc")  # nobody can write there
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: /proc: can't write there (")
+    assert done.err.endswith("); choose another folder for -o\n")
+    assert done.err.count("\n") == 1
 
 
 def test_only_pictures_of_this_command_are_removed_after_a_failure(
@@ -176,6 +180,16 @@ def test_no_sketch_is_overwritten_by_another_ones_picture(run: Run, folder: Path
     for name in ("s/a.png", "s/s/a.png"):
         draw().save(folder / name)
     before = (folder / "s" / "a.png").read_bytes()
-    done = run(folder / "s", "-o", folder)
+    for shard in ("1/1", "2/2"):  # the second has the other sketch alone
+        done = run(folder / "s", "-o", folder, "--shard", shard)
+        assert (done.code, "is an input, which would be overwritten" in done.err) == (3, True)
+        assert (folder / "s" / "a.png").read_bytes() == before
+
+
+def test_the_reference_is_not_overwritten_by_a_picture(run: Run, folder: Path, out: Path) -> None:
+    out.mkdir()
+    painted().save(out / "a.png")
+    before = (out / "a.png").read_bytes()
+    done = run(folder, "-o", out, "--reference", out / "a.png")
     assert (done.code, "is an input, which would be overwritten" in done.err) == (3, True)
-    assert (folder / "s" / "a.png").read_bytes() == before
+    assert (out / "a.png").read_bytes() == before

@@ -1,10 +1,13 @@
 """The reference for all fault tests: a run that isn't disturbed."""
 
+import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 
 from tests.faults.killing import REPRO, hashes, kill_all_started, run_to_end
 from tests.whole.clone import REGISTER, Clone, make_small_clone
@@ -33,8 +36,22 @@ def _no_command_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> ReferenceRun:
-    clone = make_small_clone(tmp_path_factory.mktemp("reference") / "clone")
+def reference(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> ReferenceRun:
+    """One for all of pytest's workers: the first to need it runs it, the others wait."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    folder, results = shared / "reference", shared / "reference.json"
+    with FileLock(shared / "reference.lock"):
+        if not results.exists():
+            durations_s = run_undisturbed(folder)
+            results.write_text(json.dumps([durations_s, hashes(Clone(folder))]))
+    durations_s, hashes_of_files = json.loads(results.read_text())
+    return ReferenceRun(Clone(folder), durations_s, hashes_of_files)
+
+
+def run_undisturbed(folder: Path) -> dict[str, float]:
+    """Run and register the pipeline in a new clone; return the duration of each phase."""
+    clone = make_small_clone(folder)
     clone.set_params(PARAMS)
     clone.commit()
     watched = run_to_end(clone, REPRO)
@@ -45,4 +62,4 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> ReferenceRun:
     }
     registered = run_to_end(clone, REGISTER)
     durations_s["register"] = registered.ended_s - registered.began_s["register"]
-    return ReferenceRun(clone, durations_s, hashes(clone))
+    return durations_s

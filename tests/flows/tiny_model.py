@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
 import onnx
@@ -87,6 +87,11 @@ def make_registry(folder: Path, name: str) -> Path:
         made = make_folder(folder / f"model_{off}", [gain + off for gain in TRUE_GAINS])
         register_folder(client, name, made)
     return folder
+
+
+def no_lease(name: str, timeout_s: float) -> Never:
+    """For a :class:`Registry` of one machine: the lease that must not be asked for."""
+    raise AssertionError("an SQLite registry needs no lease")
 
 
 def write_test_set(prepared: Path, num_pairs: int = 24, *, seed: int = 1) -> Path:

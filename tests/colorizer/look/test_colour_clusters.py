@@ -28,11 +28,12 @@ def test_shades_of_one_hue_are_one_cluster() -> None:
 def test_the_assignment_is_the_best_of_all(num_given: int) -> None:
     rng = np.random.default_rng(num_given)
     for _ in range(20):
-        clusters = Clusters(
-            rng.normal(0, 30, (4, 3)).astype(np.float32), np.full(4, 0.25, np.float32)
+        centres, given = (
+            rng.normal(0, 30, (count, 3)).astype(np.float32) for count in (4, num_given)
         )
-        given = rng.normal(0, 30, (num_given, 3)).astype(np.float32)
-        costs = np.linalg.norm(clusters.centres[:, None] - given, axis=2)
+        clusters = Clusters(centres, np.array([0.7, 0.2, 0.09, 0.01], np.float32))
+        # larger clusters count more
+        costs = np.linalg.norm(centres[:, None] - given, axis=2) * clusters.shares[:, None] ** 0.5
         least = min(
             sum(costs[row, column] for row, column in enumerate(order))
             for order in permutations(range(num_given), 4)

@@ -2,13 +2,14 @@
 
 import io
 import random
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image
+
+from tests.colorizer.pictures.png_chunks import png_of
 
 TIFF_COMPRESSIONS = {
     "raw": ("1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "I;16"),
@@ -47,7 +48,7 @@ class Kind(NamedTuple):
 
 
 KINDS = [
-    *(Kind(format) for format in MODES if format != "AVIF" or features.check("avif")),
+    *map(Kind, MODES),
     *(Kind("TIFF", compression) for compression in TIFF_COMPRESSIONS),
 ]
 
@@ -110,13 +111,7 @@ def _damage_in_png(whole: bytes, rng: random.Random) -> bytes:
     else:
         pixels = _damage(zlib.compress(rows), rng)
     others = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
-    return whole[:8] + b"".join(
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", zlib.crc32(name + content))
-        for name, content in [*others[:-1], (b"IDAT", pixels), others[-1]]
-    )
+    return png_of(*others[:-1], (b"IDAT", pixels), others[-1])
 
 
 def _damage(whole: bytes, rng: random.Random) -> bytes:

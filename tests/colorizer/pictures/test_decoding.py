@@ -18,6 +18,7 @@ from PIL import Image
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import open_picture
+from tests.colorizer.pictures.png_chunks import png_header, png_of
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3, (0,) * 3
 
@@ -36,10 +37,7 @@ def pixels(data: bytes) -> npt.NDArray[np.uint8]:
 
 def png_with_header(width: int, height: int) -> bytes:
     """A PNG with a size in its header and no pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    idat = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-    return b"\x89PNG\r\n\x1a\n" + chunk + idat
+    return png_of(png_header(width, height, colour_type=2), (b"IDAT", b""))
 
 
 # --- formats and modes ---------------------------------------------------------------------------
@@ -129,11 +127,11 @@ def test_transparent_sample_is_white(mode: str, transparent: Any, opaque: Any) -
 
 
 def test_transparent_sample_of_4_bit_grey_is_white() -> None:
-    header = b"IHDR" + struct.pack(">IIBBBBB", 2, 1, 4, 0, 0, 0, 0)
-    chunks = [header, b"tRNS" + struct.pack(">H", 3), b"IDAT" + zlib.compress(b"\0\x36"), b"IEND"]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        for chunk in chunks
+    data = png_of(
+        png_header(2, 1, bits=4),
+        (b"tRNS", struct.pack(">H", 3)),
+        (b"IDAT", zlib.compress(b"\0\x36")),
+        (b"IEND", b""),
     )
     assert pixels(data)[0, :, 0].tolist() == [255, 6 * 17]
 

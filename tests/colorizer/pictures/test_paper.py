@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from colorizer.pictures.paper import find_paper, look_at, on_white
-from tests.colorizer.drawing import draw
+from tests.colorizer.drawing import draw, grey_photo, night_scene
 
 TINTS = [(255, 255, 255), (255, 244, 225), (250, 225, 170), (200, 160, 110), (190, 215, 250)]
 Colour = tuple[int, int, int]
@@ -16,16 +16,6 @@ def on_paper(drawing: Image.Image, paper: Colour, ink_colour: Colour = (0, 0, 0)
     share = np.asarray(drawing.convert("L"))[..., None] / 255
     values = share * np.array(paper) + (1 - share) * np.array(ink_colour)
     return Image.fromarray(np.rint(values).astype(np.uint8))
-
-
-def night_scene() -> Image.Image:
-    picture = Image.new("RGB", (300, 200), (12, 16, 48))
-    brush = ImageDraw.Draw(picture)
-    brush.rectangle((0, 140, 300, 200), fill=(14, 44, 24))
-    brush.ellipse((220, 20, 270, 70), fill=(236, 224, 150))
-    brush.rectangle((40, 80, 120, 170), fill=(60, 34, 30))
-    brush.rectangle((60, 100, 80, 120), fill=(250, 190, 70))
-    return picture
 
 
 @pytest.mark.parametrize("tint", TINTS)
@@ -90,9 +80,7 @@ def test_a_sepia_print_is_not_coloured() -> None:
 
 
 def test_a_dark_grey_photo_is_not_light_on_dark() -> None:
-    noise = np.random.default_rng(1).uniform(0, 150, (12, 18)).astype(np.uint8)
-    photo = Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC).convert("RGB")
-    assert not look_at(photo).is_light_on_dark
+    assert not look_at(grey_photo(lightest=150)).is_light_on_dark
 
 
 def test_other_modes_are_refused() -> None:

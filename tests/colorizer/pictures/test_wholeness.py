@@ -1,4 +1,4 @@
-"""Pictures of which the decoder didn't write every pixel: refused, and nobody else's in them."""
+"""A picture of which the decoder didn't write every pixel is refused; none shows another's."""
 
 import io
 import re
@@ -17,14 +17,15 @@ from PIL import Image
 from colorizer.base.errors import PictureError
 from colorizer.pictures import decoder_process
 from colorizer.pictures.decoder_process import DecoderProcess
-from colorizer.pictures.decoding import Decoded, open_picture
+from colorizer.pictures.decoding import open_picture
 from colorizer.pictures.decoding_limits import wiped_memory
 from tests.colorizer.pictures.damaged import KINDS, Kind, damaged, originals
+from tests.colorizer.pictures.png_chunks import png_header, png_of
 from tests.faults.report import FULL, report
 
 FILES_PER_KIND = 320 if FULL else 60
 PATTERNS = (0x5A, 0xC3)
-MARK = "CLIENT-A'S-PICTURE;"
+MARK = b"CLIENT-A'S-PICTURE;"
 MAX_PIXELS = 1_000_000
 
 
@@ -51,14 +52,8 @@ def zeroed(data: bytes, from_share: float) -> bytes:
 
 def png(width: int, height: int, rows: bytes, *, interlaced: bool = False) -> bytes:
     """A grey PNG of right checksums around ``rows``."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, int(interlaced))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", zlib.crc32(name + content))
-        for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    )
+    header = png_header(width, height, interlaced=interlaced)
+    return png_of(header, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
 
 
 def with_tag(data: bytes, tag: int, value: int) -> bytes:
@@ -131,6 +126,15 @@ def test_a_flat_picture_in_any_grey_is_accepted(grey: int) -> None:
         assert (np.asarray(open_picture(png(width, height, rows))) == grey).all()
 
 
+@pytest.mark.parametrize("level", [0xA5, 0x5A])
+@pytest.mark.parametrize("compression", ["packbits", "jpeg"])
+def test_a_flat_tiff_in_the_grey_that_memory_is_filled_with_is_accepted(
+    compression: str, level: int
+) -> None:
+    data = tiff(Image.new("L", (40, 30), level), compression)
+    assert (np.asarray(open_picture(data)) == level).all()
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_whole_pictures_of_every_kind_are_accepted(kind: Kind) -> None:
     for data in originals(kind):
@@ -139,6 +143,12 @@ def test_whole_pictures_of_every_kind_are_accepted(kind: Kind) -> None:
 
 
 # --- nothing of another's picture ----------------------------------------------------------------
+
+
+def marked(side: int) -> Image.Image:
+    """A square whose bytes are the mark, again and again."""
+    num_bytes = 3 * side**2
+    return Image.frombytes("RGB", (side, side), (MARK * num_bytes)[:num_bytes])
 
 
 def copies_in_memory(pid: int, text: bytes) -> int:
@@ -158,8 +168,7 @@ def test_a_decoder_holds_nothing_of_a_picture_when_the_next_has_come() -> None:
     with DecoderProcess() as decoder:
         assert decoder.pid is not None
         for side in (6, 20, 350):
-            pixels = np.frombuffer((MARK.encode() * side * side)[: side * side * 3], np.uint8)
-            picture = Image.fromarray(pixels.reshape(side, side, 3).copy())
+            picture = marked(side)
             for format, options in (("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
                 file = io.BytesIO()
                 picture.save(file, format, **options)
@@ -167,83 +176,85 @@ def test_a_decoder_holds_nothing_of_a_picture_when_the_next_has_come() -> None:
                 with pytest.raises(PictureError):
                     decoder.open(file.getvalue()[:-50])
                 decoder.open(png(4, 4, bytes(20)))
-                assert copies_in_memory(decoder.pid, MARK.encode()[:12]) == 0, (format, side)
+                assert copies_in_memory(decoder.pid, MARK[:12]) == 0, (format, side)
 
 
-def test_without_wiping_it_would_hold_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_does_not_wipe_holds_much_of_a_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(decoder_process, "wiped_memory", nullcontext)
-    mark = MARK.encode()
     file = io.BytesIO()
-    Image.frombytes("RGB", (350, 350), (mark * 350 * 350)[: 350 * 350 * 3]).save(file, "BMP")
+    marked(350).save(file, "BMP")
     with DecoderProcess() as decoder:
         decoder.open(file.getvalue())
         decoder.open(png(4, 4, bytes(20)))
         assert decoder.pid is not None
-        assert copies_in_memory(decoder.pid, mark[:12]) > 100
+        assert copies_in_memory(decoder.pid, MARK[:12]) > 100
 
 
 # --- two memory patterns -------------------------------------------------------------------------
 
 
+class PatternedDecoder(DecoderProcess):
+    """Its child fills fresh memory with a pattern; so does one that replaces a crashed child."""
+
+    def __init__(self, pattern: int) -> None:
+        self.pattern = pattern
+        super().__init__(max_pixels=MAX_PIXELS)
+
+    def _start(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decoder_process, "wiped_memory", partial(wiped_memory, self.pattern))
+            super()._start()
+
+
+Decoders = tuple[PatternedDecoder, PatternedDecoder]
+
+
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[tuple[DecoderProcess, DecoderProcess]]:
+def decoders() -> Iterator[Decoders]:
     """Two that fill fresh memory differently."""
-    with pytest.MonkeyPatch.context() as patch:
-        started = []
-        for pattern in PATTERNS:
-            patch.setattr(decoder_process, "wiped_memory", partial(wiped_memory, pattern))
-            started.append(DecoderProcess(max_pixels=MAX_PIXELS))
-    with started[0], started[1]:
-        yield started[0], started[1]
+    with PatternedDecoder(PATTERNS[0]) as one, PatternedDecoder(PATTERNS[1]) as other:
+        yield one, other
 
 
-def outcome(decoder: DecoderProcess, data: bytes) -> Decoded | str:
+def pixels_of(decoder: DecoderProcess, data: bytes) -> tuple[bytes, bytes] | None:
+    """Colours and opacity; None for a picture that is refused."""
     try:
-        return decoder.open_with_alpha(data)
-    except PictureError as error:
-        return str(error)
+        rgb, alpha, _ = decoder.open_with_alpha(data)
+    except PictureError:
+        return None
+    return rgb.tobytes(), alpha.tobytes() if alpha else b""
 
 
-def contents(decoded: Decoded) -> Iterator[bytes]:
-    yield decoded.rgb.tobytes()
-    yield decoded.alpha.tobytes() if decoded.alpha else b""
-
-
-def compare_damaged(
-    kind: Kind, count: int, seed: int, decoders: tuple[DecoderProcess, DecoderProcess]
-) -> Counter[str]:
-    """Decode damaged pictures under two memory patterns."""
-    kinds: Counter[str] = Counter()
+def compare_damaged(kind: Kind, count: int, seed: int, decoders: Decoders) -> Counter[str]:
+    """Decode damaged pictures under two memory patterns: refused, equal, or differing."""
+    outcomes: Counter[str] = Counter()
     for data in damaged(kind, count, seed):
-        one, other = (outcome(decoder, data) for decoder in decoders)
-        if isinstance(one, str) and isinstance(other, str):
-            kinds["refused"] += 1
-        elif isinstance(one, str) or isinstance(other, str):
-            kinds["differing"] += 1
-        else:
-            kinds["equal" if list(contents(one)) == list(contents(other)) else "differing"] += 1
-    return kinds
+        one, other = (pixels_of(decoder, data) for decoder in decoders)
+        outcomes["differing" if one != other else "equal" if one else "refused"] += 1
+    return outcomes
 
 
 @pytest.mark.parametrize("compression", ["tiff_ccitt", "group4", "jpeg"])
 def test_damaged_tiffs_are_the_same_in_two_memory_patterns(
-    compression: str, decoders: tuple[DecoderProcess, DecoderProcess]
+    compression: str, decoders: Decoders
 ) -> None:
-    kinds = compare_damaged(Kind("TIFF", compression), 60, 1, decoders)
-    assert kinds["differing"] == 0
-    assert kinds["refused"] > 10
+    outcomes = compare_damaged(Kind("TIFF", compression), 60, 1, decoders)
+    assert outcomes["differing"] == 0
+    assert outcomes["refused"] > 10
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600 if FULL else 600)
 def test_damaged_pictures_of_every_kind_are_the_same_in_two_memory_patterns(
-    decoders: tuple[DecoderProcess, DecoderProcess],
+    decoders: Decoders,
 ) -> None:
     total: Counter[str] = Counter()
     for kind in KINDS:
-        kinds = compare_damaged(kind, FILES_PER_KIND, 2, decoders)
-        report(f"two memory patterns, {kind}: {dict(kinds)}")
-        total += kinds
+        outcomes = compare_damaged(kind, FILES_PER_KIND, 2, decoders)
+        report(f"two memory patterns, {kind}: {dict(outcomes)}")
+        total += outcomes
     report(f"two memory patterns, all {total.total()} files: {dict(total)}")
     assert total["differing"] == 0
     assert total["equal"] > 100

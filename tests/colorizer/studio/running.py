@@ -17,7 +17,7 @@ from colorizer.studio.app import create_app
 from colorizer.studio.limits import Limits
 from colorizer.studio.models import Models
 from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
-from tests.colorizer.conftest import mark_as_toy
+from tests.colorizer.conftest import copy_as_toy
 from tests.whole.prefect_stack import free_port
 
 
@@ -36,7 +36,7 @@ def running_studio(
     model_folder: Path, home: Path, limits: Limits | None = None, *, refresh_s: float = 0.2
 ) -> Iterator[Studio]:
     folder = Path(shutil.copytree(model_folder, home / "served"))
-    toy = mark_as_toy(Path(shutil.copytree(model_folder, home / "toy")))
+    toy = copy_as_toy(model_folder, home / "toy")
     sources = {"folder": str(folder), "other": str(model_folder), "toy": str(toy)}
     models = Models(sources, threads=1, refresh_s=refresh_s)
     models.start()

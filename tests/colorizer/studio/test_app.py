@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 import requests
 from PIL import Image
 
-from colorizer.look.artwork import Part
+from colorizer.look.artwork import Artwork, Part
 from colorizer.model.folder import SAMPLE_NOTE
+from colorizer.pictures.decoding import Decoded
 from colorizer.runtime import ColorizeOptions, Colorizer
 from colorizer.studio.limits import Limits
 from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
@@ -37,6 +39,31 @@ def test_a_picture_equals_that_of_the_runtime(studio: Studio, colorizer: Coloriz
     assert response.headers["Content-Type"] == "image/png"
     picture = np.asarray(Image.open(io.BytesIO(response.content)))
     assert np.array_equal(picture, np.asarray(colorizer(SKETCH, ColorizeOptions(**options))))  # type: ignore[arg-type]
+
+
+def test_every_option_reaches_the_runtime(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ColorizeOptions(
+        clean=True,
+        opaque=True,
+        seed=3,
+        palette="#ff8800",
+        keep_skin=True,
+        line_strength=0.5,
+        coloured="colour",
+    )
+    seen: list[ColorizeOptions | None] = []
+    real = Colorizer.draw_decoded
+
+    def draw_decoded(
+        self: Colorizer, decoded: Decoded, options: ColorizeOptions | None = None
+    ) -> Artwork:
+        seen.append(options)
+        return real(self, decoded, options)
+
+    monkeypatch.setattr(Colorizer, "draw_decoded", draw_decoded)
+    query = {name: value for name, value in asdict(given).items() if value is not None}
+    assert studio.post(SKETCH, **query).status_code == 200
+    assert seen == [given]
 
 
 @pytest.mark.parametrize(
@@ -119,15 +146,6 @@ def test_a_picture_whose_colours_would_be_transparent_gives_a_hint(studio: Studi
     assert "X-Hint" not in studio.post(bare, opaque="true").headers
 
 
-def post_raw(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
-    """Send raw bytes as a request; return the response."""
-    address = ("127.0.0.1", int(studio.url.rsplit(":", 1)[1]))
-    with socket.create_connection(address, timeout=wait_s) as connection:
-        connection.sendall(f"POST /colorize HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
-        connection.sendall(body)
-        return connection.recv(65536)
-
-
 def test_a_file_of_several_pictures_gives_its_first_and_their_number(
     studio: Studio, tmp_path: Path
 ) -> None:
@@ -144,6 +162,15 @@ def test_only_a_model_of_the_sample_is_noted_to_be_a_toy(studio: Studio) -> None
     models = requests.get(f"{studio.url}/model", timeout=10).json()
     notes = {model["name"]: model["note"] for model in models}
     assert notes == {"folder": None, "other": None, "toy": SAMPLE_NOTE}
+
+
+def post_raw(studio: Studio, head: str, body: bytes, wait_s: float = 10) -> bytes:
+    """Send raw bytes as a request; return the response."""
+    address = ("127.0.0.1", int(studio.url.rsplit(":", 1)[1]))
+    with socket.create_connection(address, timeout=wait_s) as connection:
+        connection.sendall(f"POST /colorize HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
+        connection.sendall(body)
+        return connection.recv(65536)
 
 
 def test_a_too_long_body_is_refused_by_its_content_length(studio: Studio) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -36,6 +36,7 @@ from tests.flows.tiny_model import (
     SIZE,
     TRUE_GAINS,
     make_folder,
+    no_lease,
     register_folder,
     write_test_set,
 )
@@ -85,10 +86,6 @@ def promote(
 def local(client: "MlflowClient") -> Registry:
     """The registry; it's on SQLite, so no lease is needed."""
     return Registry(client, NAME, no_lease)
-
-
-def no_lease(name: str, timeout_s: float) -> Never:
-    raise AssertionError("an SQLite registry needs no lease")
 
 
 def test_the_first_good_model_becomes_champion(

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,16 +15,12 @@ from flows.promotion.registry_lock import Registry
 from flows.promotion.versions import find_aliases
 from pipeline_steps.base.errors import TrackingError
 from pipeline_steps.tracking import mlflow_server
-from tests.flows.tiny_model import make_registry, register_folder
+from tests.flows.tiny_model import make_registry, no_lease, register_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 NAME = "sketch-colorizer"
-
-
-def no_lease(name: str, timeout_s: float) -> Never:
-    raise AssertionError("an SQLite registry needs no lease")
 
 
 @pytest.fixture(scope="module")

@@ -2,60 +2,37 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.prepare.listing import list_pairs
 from pipeline_steps.prepare.pairing import Listing
+from tests.colorizer.drawing import png
+from tests.pipeline_steps.download.archive_bytes import zip_of
+from tests.pipeline_steps.prepare.drawn_halves import draw_halves, pair_png
 
-SIDE_PX = 96
 MAX_PIXELS = 1_000_000
 
 
-def draw(number: int) -> tuple[Image.Image, Image.Image]:
-    """A colour picture and its sketch, different for every number."""
-    random = np.random.default_rng(number)
-    pages = [Image.new("RGB", (SIDE_PX, SIDE_PX), "white") for _ in range(2)]
-    for _ in range(3):
-        left, top = (int(each) for each in random.integers(4, 40, 2))
-        box = (left, top, left + 48, top + 48)
-        colour = tuple(int(each) for each in random.permutation([220, 60, 90]))
-        ImageDraw.Draw(pages[0]).rectangle(box, fill=colour, outline="black", width=2)
-        ImageDraw.Draw(pages[1]).rectangle(box, fill="white", outline="black", width=2)
-    return pages[0], pages[1]
-
-
-def encoded(picture: Image.Image, format: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    picture.save(file, format)
-    return file.getvalue()
-
-
-def beside(*pictures: Image.Image) -> Image.Image:
-    return Image.fromarray(np.concatenate([np.asarray(each) for each in pictures], axis=1))
-
-
 def folders(
-    sketches: str, colours: str, numbers: range = range(6), *, suffixes: tuple[str, str] = ("", "")
+    sketches: str,
+    colours: str,
+    numbers: range = range(6),
+    *,
+    suffixes: tuple[str, str] = (".png", ".png"),
 ) -> dict[str, bytes]:
+    """A folder of colour pictures and one of their sketches; ``suffixes`` in this order."""
     members = {}
     for number in numbers:
-        colour, sketch = draw(number)
-        members[f"{colours}/{number}{suffixes[0] or '.png'}"] = encoded(colour)
-        members[f"{sketches}/{number}{suffixes[1] or '.png'}"] = encoded(sketch)
+        colour, sketch = draw_halves(number)
+        members[f"{colours}/{number}{suffixes[0]}"] = png(colour)
+        members[f"{sketches}/{number}{suffixes[1]}"] = png(sketch)
     return members
 
 
-def listed(members: Mapping[str, bytes]) -> Listing:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    with zipfile.ZipFile(file) as archive:
+def listed(members: dict[str, bytes]) -> Listing:
+    with zipfile.ZipFile(io.BytesIO(zip_of(members))) as archive:
         return list_pairs(archive, MAX_PIXELS)
 
 
@@ -100,7 +77,7 @@ def test_the_files_of_a_pair_may_have_other_suffixes() -> None:
 
 def test_folders_of_pictures_side_by_side_are_no_siblings() -> None:
     members = {
-        f"{folder}/{number}.png": encoded(beside(*draw(number + offset)))
+        f"{folder}/{number}.png": pair_png(number + offset)
         for folder, offset in (("a", 0), ("b", 100))
         for number in range(6)
     }
@@ -111,7 +88,7 @@ def test_folders_of_pictures_side_by_side_are_no_siblings() -> None:
 
 def test_siblings_without_sketches_are_refused_with_the_names_to_give() -> None:
     members = {
-        f"{folder}/{number}.png": encoded(draw(number + offset)[0])
+        f"{folder}/{number}.png": png(draw_halves(number + offset)[0])
         for folder, offset in (("a", 0), ("b", 100))
         for number in range(6)
     }

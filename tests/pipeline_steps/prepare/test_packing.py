@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from colorizer.runtime import Colorizer
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import find_pairs
 from pipeline_steps.prepare.reading import PairRules
-from tests.pipeline_steps.download.archive_bytes import flip_byte
+from tests.colorizer.drawing import png
+from tests.pipeline_steps.download.archive_bytes import flip_byte, zip_of
 
 RULES = PairRules(image_size=32, sketch_side="right", max_picture_pixels=1_000_000)
 
@@ -28,12 +28,6 @@ class CountingFile(io.BytesIO):
         return content
 
 
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 def halves(width: int = 64, height: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """A noisy colour picture and a sketch of one line, H×W×3 each."""
     colour = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
@@ -44,11 +38,8 @@ def halves(width: int = 64, height: int = 64) -> tuple[np.ndarray, np.ndarray]:
 
 
 def archive_of(**pictures: np.ndarray) -> CountingFile:
-    file = CountingFile()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, pixels in pictures.items():
-            archive.writestr(f"{name.replace('__', '/')}.png", png(pixels))
-    return file
+    members = {f"{name.replace('__', '/')}.png": png(pixels) for name, pixels in pictures.items()}
+    return CountingFile(zip_of(members))
 
 
 def pack_only_pair(file: CountingFile, rules: PairRules = RULES) -> PairFacts:

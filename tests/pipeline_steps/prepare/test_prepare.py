@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +15,23 @@ from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import read_pairs
 from pipeline_steps.prepare.stage import prepare
 from tests.colorizer.base.test_cielab import PUBLISHED
-
-SIZE = 64
-
-
-def draw_halves(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A colour picture and its sketch, 64×64: four blocks, different for every seed."""
-    random = np.random.default_rng(seed)
-    colour = np.full((SIZE, SIZE, 3), 255, np.uint8)
-    sketch = np.full((SIZE, SIZE, 3), 255, np.uint8)
-    for _ in range(4):
-        left, top = random.integers(4, 40, 2)
-        width, height = random.integers(8, 24, 2)
-        area = slice(top, top + height), slice(left, left + width)
-        colour[area] = random.integers(0, 256, 3)
-        colour[area][..., random.integers(3)] = 255
-        sketch[area] = 255
-        for edge in (0, -1):
-            sketch[area][edge] = sketch[area][:, edge] = 0
-    return colour, sketch
+from tests.colorizer.drawing import png
+from tests.pipeline_steps.download.archive_bytes import zip_of
+from tests.pipeline_steps.prepare.drawn_halves import SIDE_PX, beside, draw_halves, pair_png
 
 
-def pair_png(seed: int, *, sketch_left: bool = False) -> bytes:
-    halves = list(draw_halves(seed))
-    return png(np.concatenate(halves[::-1] if sketch_left else halves, axis=1))
-
-
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def write_raw(folder: Path, members: Mapping[str, bytes]) -> Path:
+def write_raw(folder: Path, members: dict[str, bytes]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / "pairs.zip", "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    (folder / "pairs.zip").write_bytes(zip_of(members))
     return folder
+
+
+def saved_again(picture: bytes) -> bytes:
+    """As a JPEG."""
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as opened:
+        opened.save(file, "JPEG", quality=92, subsampling=0)
+    return file.getvalue()
 
 
 def split_members(root: str = "data/", num_train: int = 12, num_val: int = 4) -> dict[str, bytes]:
@@ -121,7 +99,7 @@ def test_the_archives_val_is_the_test_set_and_val_is_split_from_train(
 def test_packed_pairs_are_the_pictures_in_the_order_of_their_ids(
     prepared: Prepared, tmp_path: Path
 ) -> None:
-    prepared.run(write_raw(tmp_path / "raw", split_members()), image_size=SIZE)
+    prepared.run(write_raw(tmp_path / "raw", split_members()), image_size=SIDE_PX)
     pixels = read_pairs(prepared.folder / "test.npy").pixels
     for row in range(4):
         colour, sketch = draw_halves(1000 + row)
@@ -141,7 +119,7 @@ def test_the_sketch_half_is_found_by_its_lack_of_colour(
     prepared: Prepared, tmp_path: Path, sketch_left: bool
 ) -> None:
     members = {f"train/{k}.png": pair_png(k, sketch_left=sketch_left) for k in range(12)}
-    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIDE_PX)
     assert prepared.dataset()["sketch_side"] == ("left" if sketch_left else "right")
     colour = read_pairs(prepared.folder / "train.npy").pixels[..., :3].astype(int)
     assert (colour.max(axis=-1) - colour.min(axis=-1)).mean() > 20
@@ -155,8 +133,8 @@ def test_the_sketch_half_is_found_on_paper_of_any_tint(
     for k in range(12):
         colour, sketch = draw_halves(k)
         paper = (sketch * np.array(tint) / 255).astype(np.uint8)
-        members[f"train/{k}.png"] = png(np.concatenate([colour, paper], axis=1))
-    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+        members[f"train/{k}.png"] = beside(colour, paper)
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIDE_PX)
     assert prepared.dataset()["sketch_side"] == "right"
     assert prepared.counts()["verdicts"]["rejected"] == 0
     sketches = read_pairs(prepared.folder / "train.npy").pixels[..., 3]
@@ -169,9 +147,9 @@ def test_light_on_dark_is_turned_around_in_a_mixed_set_and_counted(
     members, mixed = {}, {}
     for k in range(12):
         colour, sketch = draw_halves(k)
-        members[f"train/{k}.png"] = png(np.concatenate([colour, sketch], axis=1))
+        members[f"train/{k}.png"] = beside(colour, sketch)
         turned = 255 - sketch if k % 3 == 0 else sketch
-        mixed[f"train/{k}.png"] = png(np.concatenate([colour, turned], axis=1))
+        mixed[f"train/{k}.png"] = beside(colour, turned)
     expected = Prepared(tmp_path / "expected").run(write_raw(tmp_path / "raw", members))
     prepared.run(write_raw(tmp_path / "mixed", mixed))
     assert prepared.counts()["sketches_turned_around"] == 4
@@ -198,7 +176,7 @@ def test_two_parallel_folders_are_joined_by_name(prepared: Prepared, tmp_path: P
         members[f"set/Colour/{k}.png"] = png(colour)
         members[f"set/sketch/{k}.png"] = png(sketch)
     members["set/sketch/alone.png"] = png(draw_halves(99)[1])
-    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIDE_PX)
     assert sum(prepared.dataset()["pairs"].values()) == 10
     assert prepared.reason("set/sketch/alone.png") == "no colour picture of this name"
     pair = read_pairs(prepared.folder / "train.npy").pixels[0]
@@ -251,10 +229,7 @@ def test_a_copy_of_a_test_picture_saved_again_is_removed_from_train(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     members = split_members()
-    with Image.open(io.BytesIO(members["data/val/001.png"])) as picture:
-        file = io.BytesIO()
-        picture.convert("RGB").save(file, "JPEG", quality=92, subsampling=0)
-    members["data/train/saved_again.jpg"] = file.getvalue()
+    members["data/train/saved_again.jpg"] = saved_again(members["data/val/001.png"])
     prepared.run(write_raw(tmp_path / "raw", members))
     assert len(prepared.ids("test")) == 4
     assert prepared.reason("data/train/saved_again.jpg") == "same truth: as 'test/001' in test"
@@ -265,7 +240,7 @@ def test_another_colouring_of_the_same_lines_is_another_picture(
 ) -> None:
     colour, sketch = draw_halves(1001)
     members = split_members()
-    members["data/train/recoloured.png"] = png(np.concatenate([colour[..., ::-1], sketch], axis=1))
+    members["data/train/recoloured.png"] = beside(colour[..., ::-1], sketch)
     prepared.run(write_raw(tmp_path / "raw", members))
     assert prepared.reason("data/train/recoloured.png") == ""
 
@@ -320,16 +295,16 @@ HUE = {"green": 130, "blue": 300, "yellow": 100}
 
 def coloured_pair(first: str, second: str, *, first_share: float, line: int) -> bytes:
     """Two flat colours: halves, or a quarter as a square whose place makes each another picture."""
-    colour, sketch = Image.new("RGB", (SIZE, SIZE)), Image.new("RGB", (SIZE, SIZE), "white")
-    colour.paste(RGB[second], (0, 0, SIZE, SIZE))
+    size = (SIDE_PX, SIDE_PX)
+    colour, sketch = Image.new("RGB", size, RGB[second]), Image.new("RGB", size, "white")
     if first_share == 0.75:
-        colour.paste(RGB[first], (0, 0, SIZE, SIZE))
+        colour.paste(RGB[first], (0, 0, *size))
         left, top = 8 * (line % 2), 8 * (line // 2)
-        colour.paste(RGB[second], (left, top, left + SIZE // 2, top + SIZE // 2))
+        colour.paste(RGB[second], (left, top, left + SIDE_PX // 2, top + SIDE_PX // 2))
     else:
-        colour.paste(RGB[first], (0, 0, int(first_share * SIZE), SIZE))
+        colour.paste(RGB[first], (0, 0, int(first_share * SIDE_PX), SIDE_PX))
     sketch.paste("black", (4, 4 + 8 * line, 60, 8 + 8 * line))
-    return png(np.concatenate([np.asarray(colour), np.asarray(sketch)], axis=1))
+    return beside(np.asarray(colour), np.asarray(sketch))
 
 
 @pytest.fixture
@@ -341,7 +316,7 @@ def coloured(prepared: Prepared, tmp_path: Path) -> Prepared:
     members["val/1.png"] = coloured_pair("yellow", "white", first_share=0.5, line=0)
     members["val/2.png"] = coloured_pair("red", "grey", first_share=0.5, line=3)
     raw = write_raw(tmp_path / "raw", members)
-    return prepared.run(raw, image_size=SIZE, pair_checks="off")
+    return prepared.run(raw, image_size=SIDE_PX, pair_checks="off")
 
 
 def test_colours_csv_contains_cielab_means_and_deviations(coloured: Prepared) -> None:
@@ -382,10 +357,7 @@ def test_counts_json_counts_pairs_verdicts_and_duplicates(
     members = split_members(num_train=10, num_val=4)
     members["data/train/copy.png"] = members["data/val/002.png"]
     members["data/train/again.png"] = members["data/val/002.png"]
-    with Image.open(io.BytesIO(members["data/val/001.png"])) as picture:
-        file = io.BytesIO()
-        picture.convert("RGB").save(file, "JPEG", quality=92, subsampling=0)
-    members["data/train/saved_again.jpg"] = file.getvalue()
+    members["data/train/saved_again.jpg"] = saved_again(members["data/val/001.png"])
     members["data/train/text.png"] = b"no picture"
     members |= {"readme.txt": b"pairs", "data/colorgram/000.json": b"{}"}
     prepared.run(write_raw(tmp_path / "raw", members))
@@ -460,14 +432,14 @@ def members_with_wrong_pairs(num_pairs: int, num_wrong: int) -> dict[str, bytes]
         colour, sketch = draw_halves(k)
         if k < num_wrong:
             sketch = draw_halves(500 + k)[1]
-        members[f"train/{k:02}.png"] = png(np.concatenate([colour, sketch], axis=1))
+        members[f"train/{k:02}.png"] = beside(colour, sketch)
     return members
 
 
 def test_pairs_whose_halves_dont_belong_together_are_rejected_by_name_and_shown(
     prepared: Prepared, tmp_path: Path
 ) -> None:
-    prepared.run(write_raw(tmp_path / "raw", members_with_wrong_pairs(14, 4)), image_size=SIZE)
+    prepared.run(write_raw(tmp_path / "raw", members_with_wrong_pairs(14, 4)), image_size=SIDE_PX)
     table = prepared.manifest.set_index("member")
     rejected = table[table["verdict"] == "rejected"]
     assert list(rejected.index) == [f"train/{k:02}.png" for k in range(4)]
@@ -530,8 +502,8 @@ def test_one_truth_with_two_sketches_mirrored_or_cropped_leaves_train(
     }
     members = split_members()
     for name, halves in copies.items():
-        members[f"data/train/{name}.png"] = png(np.concatenate(halves, axis=1))
-    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE, pair_checks="off")
+        members[f"data/train/{name}.png"] = beside(*halves)
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIDE_PX, pair_checks="off")
     assert len(prepared.ids("test")) == 4
     for name in copies:
         assert prepared.reason(f"data/train/{name}.png") == "same truth: as 'test/001' in test"
@@ -543,10 +515,10 @@ def test_copies_share_a_split_where_the_archive_has_none(
     members = {}
     for number in range(12):
         colour, sketch = draw_halves(number)
-        members[f"{number:02}.png"] = png(np.concatenate([colour, sketch], axis=1))
+        members[f"{number:02}.png"] = beside(colour, sketch)
         mirrored = [half[:, ::-1] for half in (colour, sketch)]
-        members[f"{number:02}_mirrored.png"] = png(np.concatenate(mirrored, axis=1))
-    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIZE)
+        members[f"{number:02}_mirrored.png"] = beside(*mirrored)
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIDE_PX)
     splits = prepared.manifest.set_index("id")["split"]
     assert len(splits) == 24
     assert set(splits) == {"train", "val", "test"}

@@ -63,11 +63,15 @@ def cropped(
     )
 
 
+def truth_of(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """As it is compared: TRUTH_PX×TRUTH_PX×3."""
+    return np.asarray(picture.resize((TRUTH_PX, TRUTH_PX), Image.Resampling.BOX))
+
+
 def groups_of(
     pictures: list[Image.Image], max_difference: float = MAX_DIFFERENCE
 ) -> list[list[int]]:
-    size = (TRUTH_PX, TRUTH_PX)
-    truths = np.stack([np.asarray(each.resize(size, Image.Resampling.BOX)) for each in pictures])
+    truths = np.stack([truth_of(picture) for picture in pictures])
     return same_truth_groups(truths, range(len(pictures)), max_difference)
 
 
@@ -91,9 +95,13 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    return [draw_picture(seed) for seed in range(24)]
+
+
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_shares_its_truth(kind: str) -> None:
-    pictures = [draw_picture(seed) for seed in range(24)]
+def test_a_copy_shares_its_truth(pictures: list[Image.Image], kind: str) -> None:
     copies = [COPIES[kind](picture) for picture in pictures]
     assert groups_of_many([*pictures, *copies]) == [[k, k + 24] for k in range(24)]
 
@@ -122,8 +130,6 @@ def test_without_a_difference_allowed_nothing_is_grouped() -> None:
 
 def test_pairs_keep_their_numbers() -> None:
     pictures = [draw_picture(seed) for seed in (1, 2, 1)]
-    size = (TRUTH_PX, TRUTH_PX)
-    truths: npt.NDArray[np.uint8] = np.zeros((9, *size, 3), np.uint8)
-    for number, picture in zip((2, 5, 8), pictures, strict=True):
-        truths[number] = np.asarray(picture.resize(size, Image.Resampling.BOX))
+    truths = np.zeros((9, TRUTH_PX, TRUTH_PX, 3), np.uint8)
+    truths[[2, 5, 8]] = [truth_of(picture) for picture in pictures]
     assert same_truth_groups(truths, [2, 5, 8], MAX_DIFFERENCE) == [[2, 8], [5]]

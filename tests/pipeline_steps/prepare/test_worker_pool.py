@@ -1,6 +1,5 @@
 """The worker processes: what they write, and what happens when one is killed."""
 
-import io
 import multiprocessing
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from colorizer.pictures.decoding_limits import FILL_BYTE
 from pipeline_steps.pairs.packed import UInt8Array
@@ -25,20 +23,21 @@ from pipeline_steps.prepare.worker_pool import (
     UnsplitPairs,
     pack_pairs_in_pool,
 )
+from tests.colorizer.drawing import png
 from tests.colorizer.pictures.damaged import Kind, damaged, originals
+from tests.pipeline_steps.download.archive_bytes import zip_of
 
 RULES = PairRules(image_size=32, sketch_side="right", max_picture_pixels=10_000)
 
 
 def write_archive(path: Path, num_pairs: int) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(num_pairs):
-            pixels = np.full((32, 64, 3), 255, np.uint8)
-            pixels[8:24, 8:24] = (250, number, 0)
-            pixels[8, 40:56] = 0
-            file = io.BytesIO()
-            Image.fromarray(pixels).save(file, "PNG")
-            archive.writestr(f"{number:03}.png", file.getvalue())
+    members = {}
+    for number in range(num_pairs):
+        pixels = np.full((32, 64, 3), 255, np.uint8)
+        pixels[8:24, 8:24] = (250, number, 0)
+        pixels[8, 40:56] = 0
+        members[f"{number:03}.png"] = png(pixels)
+    path.write_bytes(zip_of(members))
 
 
 def test_pairs_are_read_by_their_numbers(tmp_path: Path) -> None:
@@ -93,12 +92,12 @@ def test_damaged_tiffs_are_rejected_and_the_rest_packed_alike_by_any_workers(
 ) -> None:
     archive_path = tmp_path / "tiffs.zip"
     sketches = list(damaged(Kind("TIFF", "group4"), 12, 3)) + originals(Kind("TIFF", "group4"))
-    with zipfile.ZipFile(archive_path, "w") as archive:
-        for number, sketch in enumerate(sketches):
-            colour = np.full((50, 37, 3), (250, number, 0), np.uint8)
-            for folder, data in (("colour", _png(colour)), ("sketch", sketch)):
-                archive.writestr(f"{folder}/{number}.tif", data)
-        listing = find_pairs(archive.namelist())
+    members: dict[str, bytes] = {}
+    for number, sketch in enumerate(sketches):
+        colour = png(np.full((50, 37, 3), (250, number, 0), np.uint8))
+        members |= {f"colour/{number}.tif": colour, f"sketch/{number}.tif": sketch}
+    archive_path.write_bytes(zip_of(members))
+    listing = find_pairs(list(members))
     rules = replace(RULES, sketch_side=None)
     runs = []
     for workers in (1, 2):
@@ -106,12 +105,6 @@ def test_damaged_tiffs_are_rejected_and_the_rest_packed_alike_by_any_workers(
         runs.append((unsplit.pairs_path.read_bytes(), [fact.reason for fact in unsplit.facts]))
     assert runs[0] == runs[1]
     assert sum("damaged or incomplete" in reason for reason in runs[0][1]) > 3
-
-
-def _png(pixels: UInt8Array) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def pack_or_crash(
