@@ -14,6 +14,13 @@ UV := $(BIN)/uv
 SETUP := $(VENV)/.setup-$(TORCH)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# as pipeline_steps/base/operating_system.py says it, but before anything is installed
+ifneq ($(shell uname -s),Linux)
+ifneq ($(filter-out help,$(MAKECMDGOALS)),)
+$(error Image-Colorizer's pipeline needs Linux: it uses Linux's signals, process groups and memory limits (on Windows: WSL 2); colorizer itself runs here: pip install '.[serve]', then colorize --help)
+endif
+endif
+
 # What is given on the command line reaches commands by the environment, unexpanded: a path may hold
 # any character.
 export ARG_PAIRS := $(value PAIRS)

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colorizer.base.cores import count_cores
 from colorizer.base.errors import (
     AlreadyColouredError,
     ColorizerError,
@@ -116,7 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--workers",
         type=int,
-        default=len(os.sched_getaffinity(0)),
+        default=count_cores(),
         help="threads (default: one per core)",
     )
     many.add_argument(
@@ -319,7 +320,7 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     suffix = ".ora" if arguments.layers else f".{arguments.format}"
     found = find_jobs(sources, suffix, targets)
     jobs, ignored = choose_shard(found.jobs, shard), choose_shard(found.ignored, shard)
-    threads = max(1, len(os.sched_getaffinity(0)) // arguments.workers)
+    threads = max(1, count_cores() // arguments.workers)
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
     tell_of_model(colorizer.model)
     reference = None

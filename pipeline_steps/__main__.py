@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline_steps.base.errors import run_main
+from pipeline_steps.base.operating_system import require_linux
 
 STAGES = ("download", "prepare", "train", "evaluate", "export")
 COMMANDS = {
@@ -60,4 +61,5 @@ def parse_no_arguments(module: str) -> None:
 
 
 if __name__ == "__main__":
+    require_linux()
     run_main(main)

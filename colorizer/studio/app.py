@@ -1,6 +1,7 @@
 """The HTTP API and the page: ``POST /colorize``, ``GET /health``, ``GET /model``, ``GET /``."""
 
 import asyncio
+import mimetypes
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -65,6 +66,9 @@ class ColouredFile(NamedTuple):
 def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
     """The application. It starts and closes the decoders; the caller closes ``models``."""
     limits = limits or Limits()
+    # browsers take no others, and Windows' registry, which Python reads, may name others
+    mimetypes.add_type("text/javascript", ".js")
+    mimetypes.add_type("text/css", ".css")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from colorizer.base.cores import count_cores
 from colorizer.studio.limits import Limits
 from colorizer.studio.same_site import LOOPBACK_NAMES
 
@@ -27,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         help="another host name that the server is reached by (repeatable)",
     )
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=count_cores())
     parser.add_argument("--max-waiting", type=int, default=DEFAULTS.max_waiting)
     parser.add_argument("--max-body-bytes", type=int, default=DEFAULTS.max_body_bytes)
     parser.add_argument("--max-pixels", type=int, default=DEFAULTS.max_pixels)
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.workers < 1 or options.max_waiting < 0:
         parser.error("--workers must be ≥ 1, --max-waiting ≥ 0")
-    threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
+    threads = max(1, count_cores() // options.workers)
     models = Models(choose_sources(options.model), threads=threads)
     models.start()
     for name in models.names:
