@@ -81,6 +81,7 @@ def test_a_bundle_is_registered_with_its_record_and_origin(
     assert [folder.name[:9] for folder in TRAIN_WORK.iterdir()] == ["imported-"]
 
 
+@pytest.mark.slow
 def test_an_exported_folder_and_a_zip_of_it_need_no_record(
     elsewhere: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_an_exported_folder_and_a_zip_of_it_need_no_record(
     assert read_versions() == [1]
 
 
+@pytest.mark.slow
 def test_a_commit_in_the_bundle_is_the_versions_commit(
     elsewhere: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
