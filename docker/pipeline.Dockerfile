@@ -8,9 +8,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home colorizer \
     && install --directory --owner=colorizer /app
-USER colorizer
+USER 1000
 WORKDIR /app
-COPY --chown=colorizer . .
+COPY --chown=1000 . .
 ARG TORCH=auto
 ENV TORCH=${TORCH} UV_LINK_MODE=copy
 RUN --mount=type=cache,target=/home/colorizer/.cache/uv,uid=1000 make setup

@@ -7,7 +7,7 @@ COPY colorizer colorizer
 RUN pip install --no-cache-dir --constraint requirements.lock '.[serve]'
 WORKDIR /work
 RUN useradd --uid 1000 --create-home colorizer
-USER colorizer
+USER 1000
 # the exported folder is mounted here: -v "$PWD/models/colorizer:/model:ro"
 ENV COLORIZER_MODEL=/model
 EXPOSE 8000

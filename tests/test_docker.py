@@ -89,7 +89,7 @@ def test_the_images_hold_all_sources_and_nothing_that_is_made_or_secret() -> Non
 def test_an_image_runs_as_an_ordinary_user_and_its_python_is_supported() -> None:
     for name in DOCKERFILES:
         instructions = dict(read_instructions(name))
-        assert instructions["USER"] == "colorizer"
+        assert instructions["USER"] == "1000"
         version = re.match(r"python:3\.(\d+)-", instructions["FROM"])
         assert version
         assert 11 <= int(version[1]) <= 13
