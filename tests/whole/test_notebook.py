@@ -1,12 +1,10 @@
 """The notebook for Kaggle's GPU, cell by cell, at a small size; its model is registered at home."""
 
-import io
 import json
 import os
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -61,55 +59,68 @@ def kaggle_home(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    """A small set of the Kaggle set's layout."""
-    path = tmp_path / "pairs.zip"
-    write_sample(path, train_pairs=24, test_pairs=6, seed=1)
-    return path
+def home(tmp_path: Path) -> Clone:
+    return make_small_clone(tmp_path / "home")
+
+
+def run_cells(home: Clone, tmp_path: Path, *, until: str) -> None:
+    """Run the cells up to one with this tag; as papermill, set parameters after their cell."""
+    namespace: dict[str, Any] = {}
+    for cell in read_cells():
+        exec("".join(cell["source"]), namespace)
+        tags = cell["metadata"].get("tags", ())
+        if "parameters" in tags:
+            namespace |= {
+                "REPOSITORY": str(home.folder),
+                "SETTINGS": " ".join(f"{key}={value}" for key, value in SETTINGS.items()),
+                "INPUT": str(tmp_path / "input"),
+                "CLONE": str(tmp_path / "clone"),
+                "OUTPUT": str(tmp_path / "working"),
+            }
+        elif "clone" in tags:
+            link_environment(tmp_path / "clone" / ".venv")
+        if until in tags:
+            return
 
 
 def test_the_notebook_holds_no_outputs() -> None:
     assert {(cell["execution_count"], len(cell["outputs"])) for cell in read_cells()} == {(None, 0)}
 
 
-@pytest.mark.parametrize("is_mounted", [True, False], ids=["mounted", "downloaded"])
-def test_the_notebooks_cells_train_a_model_that_is_registered_at_home(
-    tmp_path: Path,
-    pairs: Path,
-    kaggle_home: None,
-    capsys: pytest.CaptureFixture[str],
-    is_mounted: bool,
+def test_a_mounted_set_is_trained_on_without_a_download(
+    tmp_path: Path, home: Clone, kaggle_home: None
 ) -> None:
-    home = make_small_clone(tmp_path / "home")
-    inputs, output = tmp_path / "input", tmp_path / "working"
-    inputs.mkdir()
-    if is_mounted:
-        with zipfile.ZipFile(pairs) as archive:
-            archive.extractall(inputs / "anime-sketch-colorization-pair")
-    namespace: dict[str, Any] = {}
-    with nullcontext() if is_mounted else exclusive_port():
-        with nullcontext() if is_mounted else KaggleServer(pairs.read_bytes()) as server:
-            for cell in read_cells():
-                exec("".join(cell["source"]), namespace)
-                tags = cell["metadata"].get("tags", ())
-                if "parameters" in tags:  # as papermill does
-                    namespace |= {
-                        "REPOSITORY": str(home.folder),
-                        "SETTINGS": " ".join(f"{key}={value}" for key, value in SETTINGS.items()),
-                        "INPUT": str(inputs),
-                        "CLONE": str(tmp_path / "clone"),
-                        "OUTPUT": str(output),
-                    }
-                elif "clone" in tags:
-                    link_environment(tmp_path / "clone" / ".venv")
-        if server:
-            assert len(server.storage_calls) == 1
+    """With a make that writes its arguments instead."""
+    mounted = tmp_path / "input" / "datasets" / "anime-sketch-colorization-pair"
+    mounted.mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    make = tmp_path / "bin" / "make"
+    make.write_text(f"#!/bin/sh\nfor each; do echo \"$each\"; done >> '{tmp_path}/arguments'\n")
+    make.chmod(0o755)
+    os.environ["PATH"] = f"{make.parent}{os.pathsep}{os.environ['PATH']}"
+    run_cells(home, tmp_path, until="train")
+    *_, target, pairs, params, settings = (tmp_path / "arguments").read_text().splitlines()
+    assert (target, pairs) == ("archive", f"PAIRS={mounted}")
+    assert params == "PARAMS=params/kaggle.yaml"
+    assert settings.startswith("SET=prepare.image_size=32 ")
+
+
+def test_the_notebooks_cells_train_a_model_that_is_registered_at_home(
+    tmp_path: Path, home: Clone, kaggle_home: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "pairs.zip"
+    write_sample(pairs, train_pairs=24, test_pairs=6, seed=1)
+    with exclusive_port(), KaggleServer(pairs.read_bytes()) as server:
+        run_cells(home, tmp_path, until="the last one")
+    assert len(server.storage_calls) == 1
     assert "beats" in capsys.readouterr().out  # the summary
+    output = tmp_path / "working"
     assert {path.name for path in output.iterdir()} == {"checkpoints", "colorizer.zip"}
     assert any((output / "checkpoints").glob("*/finished"))
 
+    link_environment(home.folder / ".venv")
     told, registered = home.run(
-        "make", "register", f"FROM={output / 'colorizer.zip'}", f"VENV={link(home)}"
+        "make", "register", f"FROM={output / 'colorizer.zip'}"
     ).stdout.splitlines()
     commit = home.run("git", "rev-parse", "HEAD").stdout.strip()
     assert f"32 px, best epoch 1 of 1, code {commit[:12]}" in told
@@ -118,10 +129,5 @@ def test_the_notebooks_cells_train_a_model_that_is_registered_at_home(
     assert version["tags"]["git_commit"] == commit
     assert version["tags"]["colorizer.imported_from"].startswith("colorizer.zip: training ")
     with zipfile.ZipFile(output / "colorizer.zip") as archive:
-        config = json.load(io.BytesIO(archive.read("colorizer/config.json")))
+        config = json.loads(archive.read("colorizer/config.json"))
     assert float(version["tags"]["generator.l1"]) == config["evaluation"]["generator"]["l1"]
-
-
-def link(home: Clone) -> str:
-    link_environment(home.folder / ".venv")
-    return ".venv"
