@@ -29,10 +29,12 @@ export ARG_SET := $(value SET)
 export ARG_MODEL := $(value MODEL)
 export ARG_VERSION := $(value VERSION)
 export ARG_PORT := $(value PORT)
+export ARG_FROM := $(value FROM)
+export ARG_TO := $(value TO)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
-	serve retrain promote rollback history faults audit studio
+	register bundle serve retrain promote rollback history faults audit studio
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -112,6 +114,12 @@ archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=
 	@$(RUN) python -m pipeline_steps experiment "$${ARG_PARAMS:-params/archive.yaml}" \
 		--pairs "$$ARG_PAIRS" --set "$$ARG_SET"
 	@$(RUN) python -m pipeline_steps summary
+
+register: setup ## make the current model, or one trained elsewhere, the candidate: make register [FROM=colorizer.zip]
+	@$(RUN) python -m pipeline_steps register $${ARG_FROM:+--from "$$ARG_FROM"}
+
+bundle: setup ## zip the current model and its training's record, to register it elsewhere: make bundle [TO=colorizer.zip]
+	@$(RUN) python -m pipeline_steps bundle $${ARG_TO:+"$$ARG_TO"}
 
 serve: setup ## Prefect on this machine: its UI, and retraining on a schedule: make serve [PORT=4200]
 	@$(RUN) python -m flows.serve $${ARG_PORT:+--port "$$ARG_PORT"}

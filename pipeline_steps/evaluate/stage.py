@@ -1,7 +1,7 @@
 """Stage 4: the best generator on the test pairs, compared with the baselines.
 
 Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
-Writes metrics/evaluation.json, reports/evaluate/{per_picture.csv,random.png,best.png,worst.png}
+Writes metrics/{evaluation,test}.json, reports/evaluate/{per_picture.csv,{random,best,worst}.png}
 
 The baselines are the sketch itself, white paper and the mean training picture: published SSIM and
 PSNR of colorizers are about what copying the sketch scores.
@@ -24,6 +24,7 @@ from pipeline_steps.base.paths import (
     PER_PICTURE,
     RANDOM_GRID,
     RUN_FILE,
+    TEST_METRICS,
     TEST_PAIRS,
     TRAIN_MEAN,
     TRAIN_WORK,
@@ -74,6 +75,7 @@ def main() -> None:
     for path, indices in choose_pairs(table, params).items():
         draw_grid(path, generator, test_pairs, indices)
     write_json(EVALUATION_METRICS, evaluation)
+    write_json(TEST_METRICS, evaluation[GENERATOR])  # what changes with the model: DVC's metrics
     with mlflow_server.plain_errors():
         log_to_training_run(client, params, evaluation)
     print(format_evaluation(evaluation))

@@ -47,7 +47,11 @@ def add_status(journal: RunJournal, status: str, *, send: Send = "always") -> No
 
 
 def add_evaluation(
-    journal: RunJournal, evaluation: Mapping[str, Any], report: Path, *, send: Send = "changed"
+    journal: RunJournal,
+    evaluation: Mapping[str, Any],
+    report: Path | None,
+    *,
+    send: Send = "changed",
 ) -> None:
     """Append the test metrics (``test_l1``, ``copy_sketch_l1``, …) and the report's files.
 
@@ -61,7 +65,7 @@ def add_evaluation(
     content = {"values": values, "step": 0, "time_ms": runs.now_ms()}
     journal.add_revision(EVALUATION, "metrics", content, send=send)
     send_files: Send = "missing" if send == "missing" else "always"
-    for file in sorted(path for path in report.iterdir() if path.is_file()):
+    for file in sorted(path for path in report.iterdir() if path.is_file()) if report else ():
         journal.add_file_revision(f"{EVALUATION} {file.name}", file, EVALUATION, send=send_files)
 
 

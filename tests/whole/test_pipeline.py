@@ -104,7 +104,11 @@ def test_python_bytecode_invalidates_no_stage(registered: Clone) -> None:
 
 
 def test_dvc_shows_metrics_params_plots_and_the_graph(registered: Clone) -> None:
-    assert "metrics/evaluation.json" in registered.dvc("metrics", "show")
+    metrics = json.loads(registered.dvc("metrics", "show", "--json"))[""]["data"]
+    # constants of the data, as counts and the baselines' scores, would be columns that never change
+    assert set(metrics) == {"metrics/training.json", "metrics/test.json"}
+    evaluation = registered.json("metrics/evaluation.json")
+    assert metrics["metrics/test.json"]["data"] == evaluation["generator"]
     assert "evaluate" in registered.dvc("dag")
     page = registered.dvc("plots", "show").strip().splitlines()[-1]
     html = Path(page.removeprefix("file://")).read_text()
@@ -185,6 +189,20 @@ def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(
         assert state in fresh.run(*REGISTER).stdout
     (version,) = fresh.versions()
     assert version["tags"]["generator.l1"] == registered.versions()[0]["tags"]["generator.l1"]
+
+
+def test_a_tagged_version_is_fetched_as_a_dvc_artifact(registered: Clone, tmp_path: Path) -> None:
+    clone = registered.copy_to(tmp_path / "tagged")
+    registered.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
+    registered.dvc("push", "models/colorizer")
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    clone.dvc("remote", "add", "-d", "shelf", str(tmp_path / "shelf"))
+    clone.commit()
+    clone.run("git", *identity, "tag", "-a", "sketch-colorizer@v1.0.0", "-m", "first")
+    elsewhere = Clone(tmp_path)
+    elsewhere.dvc("artifacts", "get", str(clone.folder), "sketch-colorizer", "--rev", "v1.0.0")
+    fetched = Clone(tmp_path / "colorizer")
+    assert fetched.sha256("generator.onnx") == registered.sha256("models/colorizer/generator.onnx")
 
 
 def test_an_experiment_runs_with_a_changed_param_and_is_compared(

@@ -61,10 +61,12 @@ def write_archive(path: Path) -> Path:
 
 def test_an_experiment_runs_with_any_path_and_keeps_comments(repository: Path) -> None:
     odd = write_archive(repository.parent / ODD)
-    done = experiment(repository, "--pairs", str(odd), "--set", "train.epochs=3")
+    words = "train.epochs=3 download.source=kaggle"  # as in params/kaggle.yaml
+    done = experiment(repository, "--pairs", str(odd), "--set", words)
     assert done.returncode == 0, done.stderr
     params = read_params(repository / "copy")
-    assert (params.download.path, params.train.epochs) == (str(odd), 3)
+    assert (params.download.source, params.download.path) == ("archive", str(odd))
+    assert params.train.epochs == 3
     assert "# λ" in (repository / "params.yaml").read_text()
     assert "not registered" in done.stdout
 
