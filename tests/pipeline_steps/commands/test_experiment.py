@@ -114,6 +114,8 @@ def test_a_failed_experiment_leaves_params_and_lock_as_they_were(repository: Pat
         ("promote", ["flows.promote", ODD]),
         ("rollback", ["flows.rollback", "--to", ODD]),
         ("studio", ["studio", "--model", ODD]),
+        ("register", ["register", "--from", ODD]),
+        ("bundle", ["bundle", ODD]),
     ],
 )
 def test_make_passes_any_characters_on(tmp_path: Path, target: str, expected: list[str]) -> None:
@@ -126,7 +128,8 @@ def test_make_passes_any_characters_on(tmp_path: Path, target: str, expected: li
         )
         (commands / name).chmod(0o755)
     (tmp_path / ".setup-auto").touch()
-    names = ("PAIRS", "SET", "VERSION", "MODEL", *(["PARAMS"] if target == "experiment" else []))
+    names = ["PAIRS", "SET", "VERSION", "MODEL", "FROM", "TO"]
+    names += ["PARAMS"] if target == "experiment" else []
     given = [f"{name}={ODD}" for name in names]
     subprocess.run(
         ["make", target, f"VENV={os.path.relpath(tmp_path, REPOSITORY)}", *given],
