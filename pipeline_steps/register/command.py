@@ -12,6 +12,7 @@ time need no lock: the server numbers the versions, and the lowest is kept.
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256
 from colorizer.base.pixels import to_model_range
 from colorizer.model.folder import (
+    CARD_FILE,
     CHECKED_FILES,
     CHECKSUMS_FILE,
     CONFIG_FILE,
@@ -43,6 +45,7 @@ from pipeline_steps.base.paths import (
     TRAIN_WORK,
 )
 from pipeline_steps.params import Params, flatten, read_params
+from pipeline_steps.scores.table import best_baseline
 from pipeline_steps.tracking import mlflow_server, run_entries
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.journal import RunJournal
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE = "candidate"
+MAX_DESCRIPTION_CHARS = 5000
+_PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 _ORT_WARNING, _ORT_ERROR = 2, 3
 
 
@@ -73,6 +78,7 @@ def main() -> None:
             is_known = version is not None
             if version is None:
                 version = register(client, params, model)
+            describe(client, version, model)
             client.set_registered_model_alias(name, CANDIDATE, str(version.version))
     state = "had this model already as" if is_known else "is now"
     print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}")
@@ -121,8 +127,13 @@ def add_outputs(journal: RunJournal, model: ModelFolder) -> None:
     )
     journal.add_file("strips", STRIPS, send="missing")
     if not journal.revisions(run_entries.EVALUATION):
+        evaluation = model.config["evaluation"]
         run_entries.add_evaluation(
-            journal, model.config["evaluation"], EVALUATION_REPORT, send="missing"
+            journal,
+            evaluation,
+            EVALUATION_REPORT,
+            baseline=best_baseline(evaluation),
+            send="missing",
         )
 
 
@@ -142,6 +153,19 @@ def create_version(
         client.delete_model_version(name, str(made.version))
         return first
     return made
+
+
+def describe(client: "MlflowClient", version: "ModelVersion", model: ModelFolder) -> None:
+    """Make the model's card the version's description, unless somebody wrote one.
+
+    Without its pictures, which MLflow's pages can't show, and as long as MLflow accepts.
+    """
+    if version.description:
+        return
+    card = _PICTURE.sub("", (model.folder / CARD_FILE).read_text(encoding="utf-8"))
+    client.update_model_version(
+        version.name, str(version.version), description=card[:MAX_DESCRIPTION_CHARS]
+    )
 
 
 def read_history(path: Path) -> Iterator[dict[str, float]]:
