@@ -39,7 +39,7 @@ from pipeline_steps.params import Params, read_params
 from pipeline_steps.scores.baselines import draw_baselines
 from pipeline_steps.scores.definitions import GENERATOR
 from pipeline_steps.scores.metrics import score
-from pipeline_steps.scores.table import format_evaluation
+from pipeline_steps.scores.table import best_baseline, format_evaluation
 from pipeline_steps.tracking import mlflow_server, run_entries
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.run_file import read_run_file
@@ -163,6 +163,8 @@ def draw_grid(path: Path, generator: Generator, pairs: PackedPairs, indices: Ten
 def log_to_training_run(client: "MlflowClient", params: Params, evaluation: dict[str, Any]) -> None:
     """Add means and reports to the training's journal, and bring its run up to that."""
     journal = run_entries.open_journal(TRAIN_WORK, read_run_file(RUN_FILE))
-    run_entries.add_evaluation(journal, evaluation, EVALUATION_REPORT)
+    run_entries.add_evaluation(
+        journal, evaluation, EVALUATION_REPORT, baseline=best_baseline(evaluation)
+    )
     delivery = bring_up_to_date(client, params.tracking.experiment, journal)
     print_rejected("evaluate", delivery)

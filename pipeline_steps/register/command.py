@@ -14,6 +14,7 @@ time need no lock: the server numbers the versions, and the lowest is kept.
 import argparse
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ import numpy as np
 from colorizer.base.files import file_sha256
 from colorizer.base.pixels import to_model_range
 from colorizer.model.folder import (
+    CARD_FILE,
     CHECKED_FILES,
     CHECKSUMS_FILE,
     CONFIG_FILE,
@@ -44,6 +46,7 @@ from pipeline_steps.base.paths import (
 )
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.register.bundle import Bundle, open_bundle, open_exported
+from pipeline_steps.scores.table import best_baseline
 from pipeline_steps.tracking import mlflow_server, run_entries, runs
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.journal import RunJournal
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE = "candidate"
+MAX_DESCRIPTION_CHARS = 5000
+_PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 _ORT_WARNING, _ORT_ERROR = 2, 3
 
 
@@ -88,6 +93,7 @@ def register_once(params: Params, model: ModelFolder, bundle: Bundle | None = No
             is_known = version is not None
             if version is None:
                 version = register(client, params, model, bundle)
+            describe(client, version, model)
             client.set_registered_model_alias(name, CANDIDATE, str(version.version))
     state = "had this model already as" if is_known else "is now"
     print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}")
@@ -171,7 +177,14 @@ def add_outputs(
     if strips:
         journal.add_file("strips", strips, send="missing")
     if not journal.revisions(run_entries.EVALUATION):
-        run_entries.add_evaluation(journal, model.config["evaluation"], report, send="missing")
+        evaluation = model.config["evaluation"]
+        run_entries.add_evaluation(
+            journal,
+            evaluation,
+            report,
+            baseline=best_baseline(evaluation),
+            send="missing",
+        )
 
 
 def create_version(
@@ -190,6 +203,19 @@ def create_version(
         client.delete_model_version(name, str(made.version))
         return first
     return made
+
+
+def describe(client: "MlflowClient", version: "ModelVersion", model: ModelFolder) -> None:
+    """Make the model's card the version's description, unless somebody wrote one.
+
+    Without its pictures, which MLflow's pages can't show, and as long as MLflow accepts.
+    """
+    if version.description:
+        return
+    card = _PICTURE.sub("", (model.folder / CARD_FILE).read_text(encoding="utf-8"))
+    client.update_model_version(
+        version.name, str(version.version), description=card[:MAX_DESCRIPTION_CHARS]
+    )
 
 
 def read_history(path: Path) -> Iterator[dict[str, float]]:

@@ -131,7 +131,7 @@ run = client.get_run(version.run_id)
 print(json.dumps(dict(
     version_tags=version.tags, params=run.data.params, metrics=run.data.metrics,
     tags=run.data.tags, datasets=[i.dataset.name for i in run.inputs.dataset_inputs],
-    epochs=len(client.get_metric_history(version.run_id, "val_l1")),
+    epochs=len(client.get_metric_history(version.run_id, "val/l1")),
     artifacts=[a.path for a in client.list_artifacts(version.run_id)],
 )))
 """
@@ -143,7 +143,7 @@ print(json.dumps(dict(
     assert found["version_tags"]["data_fingerprint"] == dataset["fingerprint"]
     assert found["params"]["train.epochs"] == "2"
     evaluation = registered.json("metrics/evaluation.json")
-    assert found["metrics"]["test_l1"] == evaluation["generator"]["l1"]
+    assert found["metrics"]["test/l1"] == evaluation["generator"]["l1"]
     assert float(found["version_tags"]["generator.l1"]) == evaluation["generator"]["l1"]
     assert sorted(found["datasets"]) == ["train", "val"]
     assert found["epochs"] == 2
