@@ -144,12 +144,12 @@ def add_routes(app: FastAPI) -> None:
     async def colorize(
         request: Request,
         model: Annotated[
-            str | None, Query(description="champion, candidate, …; default: the first of /model")
+            str | None, Query(description="champion, candidate, …; default: the first at /model")
         ] = None,
         clean: Annotated[bool, Query(description="make line art of a photo or scan first")] = False,
         opaque: Annotated[bool, Query(description="composite the sketch on white")] = False,
         seed: Annotated[
-            int | None, Query(ge=0, lt=2**63, description="a variation for each number")
+            int | None, Query(ge=0, lt=2**63, description="a slight variation for each number")
         ] = None,
         palette: Annotated[
             str | None,

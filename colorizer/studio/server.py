@@ -1,13 +1,19 @@
 """``colorize studio``: serve the page and the API until stopped."""
 
 import argparse
+import errno
 import os
+import socket
 import sys
+from contextlib import suppress
 
+from colorizer.base.errors import ColorizerError
 from colorizer.studio.limits import Limits
 from colorizer.studio.same_site import LOOPBACK_NAMES
 
 DEFAULTS = Limits()
+MAX_PORT = 65_535
+BACKLOG = 2048
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -20,7 +26,12 @@ def make_parser() -> argparse.ArgumentParser:
         " previous (default: $COLORIZER_MODEL, or models/colorizer)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="port to bind (default: 8000)")
+    parser.add_argument(
+        "--port",
+        type=parse_port,
+        default=8000,
+        help="port to bind (default: 8000); 0: any that is free",
+    )
     parser.add_argument(
         "--name",
         action="append",
@@ -34,8 +45,33 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse_port(text: str) -> int:
+    """``"8000"`` → 8000. Raises :class:`argparse.ArgumentTypeError` unless it is 0 to 65535."""
+    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be 0 to {MAX_PORT}, got {text}")
+    return int(text)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises :class:`ColorizerError` if it is taken, or not allowed.
+
+    Connections wait in it until the server accepts them.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} is in use by another program; choose another by --port"
+        elif isinstance(error, PermissionError):
+            reason = f"port {port} needs administrator's rights; choose one above 1023 by --port"
+        else:
+            reason = f"--host {host} can't be bound ({error.strerror})"
+        raise ColorizerError(reason) from None
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped. Returns the exit code: 1 if a library is missing."""
+    """Serve until stopped. Returns the exit code: 1 if it can't: a library or the port."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
@@ -53,6 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.workers < 1 or options.max_waiting < 0:
         parser.error("--workers must be ≥ 1, --max-waiting ≥ 0")
+    try:
+        listening = bind(options.host, options.port)
+    except ColorizerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
     models = Models(choose_sources(options.model), threads=threads)
     models.start()
@@ -70,9 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     names = [*LOOPBACK_NAMES, options.host, *options.name]
     app = close_to_other_sites(create_app(models, limits), names)
-    print(f"studio: http://{options.host}:{options.port}", flush=True)
-    uvicorn.run(
-        app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=30
-    )
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=30)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"studio: http://{host}:{listening.getsockname()[1]}", flush=True)
+    with listening, suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
     models.close()
     return 0
