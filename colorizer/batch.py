@@ -69,6 +69,11 @@ class Result:
     """Of the picture's file, in hexadecimal."""
     seconds: float = 0.0
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture was written."""
+        return self.status in ("done", "copied")
+
 
 Entry = TypeVar("Entry")
 
@@ -112,7 +117,7 @@ class Journal:
             result.target
             for path in self.path.parent.glob(JOURNALS)
             for _, result in _read_entries(path)
-            if result.status in ("done", "copied")
+            if result.has_picture
         }
 
     def _check(self, entry: dict[str, Any], sources: Path, targets: Path) -> Result | None:
@@ -125,8 +130,7 @@ class Journal:
                 return None
         except (KeyError, OSError):
             return None
-        has_picture = result.status in ("done", "copied")
-        is_valid = not has_picture or (targets / result.target).is_file()
+        is_valid = not result.has_picture or (targets / result.target).is_file()
         return result if is_valid else None
 
     def add(self, result: Result, stamp: list[int] | None) -> None:
@@ -162,8 +166,7 @@ def check_file(path: Path) -> list[int]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
             raise ColorizerError("not a file but a pipe, socket or device")
-        with path.open("rb"):
-            pass
+        path.open("rb").close()
     except FileNotFoundError:
         is_link = path.is_symlink()
         reason = "a link to a file that doesn't exist" if is_link else "no longer there"
@@ -227,14 +230,16 @@ class Batch:
         targets: Path,
         options: ColorizeOptions,
         part: Part = "picture",
+        *,
+        protected: Iterable[Path] = (),
     ) -> None:
+        """``protected``: files that are never replaced, by whatever name."""
         self.colorizer = colorizer
         self.sources = sources
         self.targets = targets
         self.options = options
         self.part = part
-        self.protected: frozenset[tuple[int, int]] = frozenset()
-        """Device and inode of files that are never replaced."""
+        self._protected = _identify_files(protected)
         self._written: set[str] = set()
 
     def run(
@@ -296,7 +301,8 @@ class Batch:
             decoded = self.colorizer.decode(source, decoder=decoder, page=job.page - 1)
             if decoded.pages.num_pages > MAX_PAGES:
                 raise PictureError(f"more than {MAX_PAGES} pages: split the file")
-            if job.page == 1:
+            # where an earlier run counted the pages, all are jobs already
+            if job.page == 1 and job.pages != decoded.pages.num_pages:
                 job, *more = _all_pages(job, decoded.pages.num_pages)
             artwork = self.colorizer.draw_decoded(decoded, self.options)
             target = self.targets / job.target
@@ -330,7 +336,7 @@ class Batch:
     def _write(self, target: Path, data: bytes) -> None:
         """Write a picture. Raises :class:`ColorizerError` also where it would replace a sketch."""
         try:
-            if target.exists() and file_identity(target) in self.protected:
+            if target.exists() and _file_identity(target) in self._protected:
                 raise ColorizerError(
                     f"{target} is an input, which would be overwritten; choose another folder"
                     " for -o"
@@ -346,18 +352,18 @@ class Batch:
                 (self.targets / job.target).unlink()
 
 
-def file_identity(path: Path) -> tuple[int, int]:
+def _file_identity(path: Path) -> tuple[int, int]:
     """Device and inode: equal for all names of a file. Raises :class:`OSError`."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
-def identify_files(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+def _identify_files(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
     """The identities of those files that exist."""
     found = set()
     for path in paths:
         with suppress(OSError):
-            found.add(file_identity(path))
+            found.add(_file_identity(path))
     return frozenset(found)
 
 

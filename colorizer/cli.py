@@ -122,7 +122,11 @@ def make_parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="only part I of N"
     )
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the results as JSON: a line for each page, or a list for a folder",
+    )
     try:
         import shtab
     except ModuleNotFoundError:
@@ -172,28 +176,44 @@ def colour_one(arguments: argparse.Namespace) -> int:
         options = make_options(arguments, reference)
         source = choose_source(arguments.input)
         decoded = colorizer.decode(source)
-        num_pages = decoded.pages.num_pages
         tell_of_pages(decoded, is_piped=output is None)
-        if output is None or num_pages == 1:
-            try:
-                write_coloured(colorizer.draw_decoded(decoded, options), output, arguments)
-            except AlreadyColouredError as error:
-                tell_of_colours(arguments.input, str(error))
-            return 0
-        if num_pages > MAX_PAGES:
+        pages = 1 if output is None else decoded.pages.num_pages
+        if pages > MAX_PAGES:
             raise ColorizerError(f"{arguments.input}: more than {MAX_PAGES} pages; split the file")
+        prints_rows = arguments.json and output is not None
         failed = 0
-        for page in range(1, num_pages + 1):
+        for page in range(1, pages + 1):
             try:
                 decoded = decoded if page == 1 else colorizer.decode(source, page=page - 1)
                 artwork = colorizer.draw_decoded(decoded, options)
-                write_coloured(artwork, output, arguments, page, num_pages)
+                write_coloured(artwork, output, arguments, page, pages)
             except AlreadyColouredError as error:
-                tell_of_colours(f"page {page}", str(error))
+                tell_of_colours(arguments, page, pages, str(error))
+                if prints_rows:
+                    print_row(page, pages, "ignored", reason=str(error))
             except ColorizerError as error:
+                if pages == 1:
+                    raise
                 failed += 1
                 print(f"page {page}: {printable(str(error))}", file=sys.stderr)
+                if prints_rows:
+                    print_row(page, pages, "failed", reason=str(error))
     return EXIT_SOME_FAILED if failed else 0
+
+
+def print_row(
+    page: int,
+    pages: int,
+    status: str,
+    *,
+    target: str = "",
+    reason: str = "",
+    size: tuple[int, int] = (0, 0),
+) -> None:
+    """Print a page's JSON line, whose keys mean what they do in a folder's report."""
+    row = {"target": target, "status": status, "page": page, "pages": pages}
+    row |= {"reason": printable(reason), "width": size[0], "height": size[1]}
+    print(json.dumps(row))
 
 
 def choose_source(name: str) -> Path | bytes:
@@ -214,8 +234,9 @@ def refuse_overwriting_inputs(arguments: argparse.Namespace, output: Path | None
                 refuse_overwriting(Path(given), output)
 
 
-def tell_of_colours(name: str, what: str) -> None:
-    """Print that a picture isn't coloured, and how it would be."""
+def tell_of_colours(arguments: argparse.Namespace, page: int, pages: int, what: str) -> None:
+    """Print that a page isn't coloured, and how it would be."""
+    name = arguments.input if pages == 1 else f"page {page}"
     print(f"note: {printable(name)}: {what}; --coloured colour colours it", file=sys.stderr)
 
 
@@ -242,17 +263,17 @@ def write_coloured(
     artwork: "Artwork",
     output: Path | None,
     arguments: argparse.Namespace,
-    page: int = 1,
-    pages: int = 1,
+    page: int,
+    pages: int,
 ) -> None:
     """Write a picture to its file (None: standard output), and print its name and size."""
     from colorizer.base.files import write_bytes
     from colorizer.jobs import name_page
 
     data = artwork.encode(output.suffix.lower() if output else ".png", arguments.only)
-    if artwork.is_copy:
-        name = arguments.input if pages == 1 else f"page {page}"
-        tell_of_colours(name, "coloured already, so it was copied as it is")
+    reason = "coloured already, so it was copied as it is" if artwork.is_copy else ""
+    if reason:
+        tell_of_colours(arguments, page, pages, reason)
     if artwork.hides_its_colours:
         print(
             "note: the sketch's paper is transparent, and so are the colours on it; --opaque"
@@ -269,7 +290,8 @@ def write_coloured(
     width, height = artwork.colour.size
     name = printable(output)
     if arguments.json:
-        print(json.dumps({"target": name, "width": width, "height": height}))
+        status = "copied" if artwork.is_copy else "done"
+        print_row(page, pages, status, target=name, reason=reason, size=(width, height))
     else:
         print(f"{name}: {width}×{height}")
 
@@ -284,7 +306,6 @@ def colour_folder(arguments: argparse.Namespace) -> int:
         Result,
         Shard,
         choose_shard,
-        identify_files,
         make_rows,
         options_key,
         write_report,
@@ -308,9 +329,9 @@ def colour_folder(arguments: argparse.Namespace) -> int:
     options = make_options(arguments, reference)
     targets.mkdir(parents=True, exist_ok=True)
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
-    batch = Batch(colorizer, sources, targets, options, arguments.only)
     inputs = [sources / job.source for job in found.jobs]
-    batch.protected = identify_files([*inputs, *filter(None, [arguments.reference])])
+    protected = [*inputs, *filter(None, [arguments.reference])]
+    batch = Batch(colorizer, sources, targets, options, arguments.only, protected=protected)
     journal, total = Journal(targets, shard, key), len(jobs)
     with tqdm(total=total, unit="picture", disable=arguments.json) as bar:
 

@@ -31,7 +31,7 @@ class Job:
 
     source: str
     target: str
-    page_stem: str = ""
+    page_stem: str
     """The target of page 2 of 3 is this, then ``_02`` and the suffix."""
     page: int = 1
     """Counted from 1."""
@@ -42,9 +42,8 @@ class Job:
         """The job for a page of this file, which has ``pages`` of them."""
         if pages == 1:
             return self
-        stem = self.page_stem or str(PurePosixPath(self.target).with_suffix(""))
-        target = name_page(stem, page, pages) + PurePosixPath(self.target).suffix
-        return replace(self, page=page, pages=pages, target=target, page_stem=stem)
+        target = name_page(self.page_stem, page, pages) + PurePosixPath(self.target).suffix
+        return replace(self, page=page, pages=pages, target=target)
 
 
 class Ignored(NamedTuple):

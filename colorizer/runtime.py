@@ -147,14 +147,16 @@ class Colorizer:
         Raises what :meth:`__call__` raises.
         """
         from colorizer.look.artwork import Artwork
+        from colorizer.pictures.paper import look_at
         from colorizer.pictures.sketch import to_sketch
 
         options = options or ColorizeOptions()
-        sketch = to_sketch(decoded, clean=options.clean, opaque=options.opaque)
-        if sketch.is_coloured and options.coloured == "skip":
+        page = look_at(decoded.rgb, decoded.alpha)
+        if page.is_coloured and options.coloured == "skip":
             raise AlreadyColouredError("coloured already, so it was left alone")
-        if sketch.is_coloured and options.coloured == "copy":
-            return Artwork.copy_of(decoded.rgb, sketch.alpha)
+        if page.is_coloured and options.coloured == "copy":
+            return Artwork.copy_of(decoded.rgb, None if options.opaque else decoded.alpha)
+        sketch = to_sketch(decoded, page, clean=options.clean, opaque=options.opaque)
         return self.draw_sketch(sketch, options)
 
     def draw_sketch(self, sketch: "Sketch", options: ColorizeOptions) -> "Artwork":

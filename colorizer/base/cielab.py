@@ -30,9 +30,7 @@ def srgb_to_lab(encoded: Array, xp: Any, *, white: Sequence[float] = WHITE_POINT
     """
     clipped = xp.clip(encoded, 0.0, 1.0)
     linear = xp.where(clipped <= 0.04045, clipped / 12.92, ((clipped + 0.055) / 1.055) ** 2.4)
-    rows = [[value / level for value in row] for row, level in zip(RGB_TO_XYZ, white, strict=True)]
-    matrix = xp.asarray(rows, dtype=linear.dtype, device=linear.device)
-    ratios = xp.einsum("ij,njhw->nihw", matrix, linear)
+    ratios = xp.einsum("ij,njhw->nihw", _rgb_to_ratios(white, linear, xp), linear)
     root = xp.clip(ratios, 1e-12, None) ** (1 / 3)
     f = xp.where(ratios > LAB_KNEE**3, root, ratios / (3 * LAB_KNEE**2) + 4 / 29)
     x, y, z = f[:, 0], f[:, 1], f[:, 2]
@@ -48,8 +46,13 @@ def lab_to_srgb(lab: Any, xp: Any, *, white: Sequence[float] = WHITE_POINT_D65) 
     y = (lab[:, 0] + 16) / 116
     f = xp.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], 1)
     ratios = xp.where(f > LAB_KNEE, f**3, 3 * LAB_KNEE**2 * (f - 4 / 29))
-    rows = [[value / level for value in row] for row, level in zip(RGB_TO_XYZ, white, strict=True)]
-    matrix = xp.linalg.inv(xp.asarray(rows, dtype=ratios.dtype, device=ratios.device))
+    matrix = xp.linalg.inv(_rgb_to_ratios(white, ratios, xp))
     linear = xp.einsum("ij,njhw->nihw", matrix, ratios)
     root = xp.clip(linear, 1e-12, None) ** (1 / 2.4)
     return xp.where(linear <= 0.0031308, 12.92 * linear, 1.055 * root - 0.055)
+
+
+def _rgb_to_ratios(white: Sequence[float], like: Any, xp: Any) -> Any:
+    """Linear sRGB → X, Y, Z relative to the white: 3×3, of the dtype and device of ``like``."""
+    rows = [[value / level for value in row] for row, level in zip(RGB_TO_XYZ, white, strict=True)]
+    return xp.asarray(rows, dtype=like.dtype, device=like.device)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageChops
 
 from colorizer.look.colour_table import measure_colours, to_lab
-from colorizer.look.upscaling import spread_colours
+from colorizer.look.upscaling import diffuse, spread_colours
+from colorizer.pictures.squares import reduced_size
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -61,8 +62,7 @@ def find_areas(picture: Image.Image, lines: Image.Image, *, skin: bool) -> Areas
 
     Areas end at dark lines; where these are open, at about a tenth of the picture's side.
     """
-    scale = min(1.0, REDUCED_SIDE_PX / max(picture.size))
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    size = reduced_size(picture.size, REDUCED_SIDE_PX)
     pixels = np.asarray(picture.resize(size, Image.Resampling.BOX))
     flat = to_lab(pixels.reshape(-1, 3))
     lab = flat.reshape(*pixels.shape)
@@ -70,7 +70,8 @@ def find_areas(picture: Image.Image, lines: Image.Image, *, skin: bool) -> Areas
     paper: Float32Array = levels / np.float32(255)
     is_coloured = faintness(flat).reshape(pixels.shape[:2])
     is_skin = is_coloured * skin_share(flat).reshape(is_coloured.shape) * skin
-    average = _average(np.stack([is_coloured, is_skin]), np.square(np.square(paper)))
+    average = np.stack([is_coloured, is_skin])
+    diffuse(average, np.square(np.square(paper)), NUM_SPREADS)
     skin_of_coloured = average[1] / np.maximum(average[0], 1e-3)
     return Areas(
         lab, smooth_step(average[0], *COLOURED_SHARES), smooth_step(skin_of_coloured, *SKIN_SHARES)
@@ -133,18 +134,3 @@ def _between(values: Float32Array, low: float, high: float, soft: float) -> Floa
     rise = np.clip((values - low) / (2 * soft) + 0.5, 0, 1)
     fall = np.clip((high - values) / (2 * soft) + 0.5, 0, 1)
     return np.asarray(rise * fall, np.float32)
-
-
-def _average(planes: Float32Array, paper: Float32Array) -> Float32Array:
-    """Diffuse P×h×w along the paper (h×w in 0..1), not through ink."""
-    planes = planes.copy()
-    across = np.minimum(paper[:, 1:], paper[:, :-1]) * np.float32(0.24)
-    down = np.minimum(paper[1:], paper[:-1]) * np.float32(0.24)
-    for _ in range(NUM_SPREADS):
-        flow_x = np.diff(planes, axis=2) * across
-        flow_y = np.diff(planes, axis=1) * down
-        planes[..., :-1] += flow_x
-        planes[..., 1:] -= flow_x
-        planes[:, :-1] += flow_y
-        planes[:, 1:] -= flow_y
-    return planes

@@ -14,11 +14,13 @@ Float32Array = npt.NDArray[np.float32]
 LIGHTNESS_WEIGHT = 0.35
 """Shading must not split a region that differs from others by its hue."""
 BIN_SIDE = 5.0
+"""Points in one cube of this side are together from the start: that bounds the work."""
 MIN_DISTANCE = 10.0
 """Clusters nearer to each other are one colour with its shades."""
 SOFTNESS = 2.0
 """The width of the transition between two clusters."""
 NUM_ROUNDS = 10
+"""Of k-means."""
 
 
 class Clusters(NamedTuple):
@@ -85,9 +87,9 @@ def _binned(points: Float32Array, weights: Float32Array) -> tuple[Float32Array, 
     used = weights > 0
     points, weights = points[used], weights[used]
     cubes = np.floor(points / BIN_SIDE).astype(np.int64)
-    _, cube_of = np.unique(cubes, axis=0, return_inverse=True)
-    sizes = np.bincount(cube_of.ravel(), weights)
-    sums = [np.bincount(cube_of.ravel(), weights * values) for values in points.T]
+    cube_of = np.unique(cubes, axis=0, return_inverse=True)[1].ravel()
+    sizes = np.bincount(cube_of, weights)
+    sums = [np.bincount(cube_of, weights * values) for values in points.T]
     return (np.stack(sums, 1) / sizes[:, None]).astype(np.float32), sizes.astype(np.float32)
 
 

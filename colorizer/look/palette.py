@@ -19,6 +19,7 @@ from colorizer.look.colour_clusters import find_clusters, lightness_of, match, t
 from colorizer.look.colour_table import Change, change_colours, to_lab, to_rgb
 from colorizer.look.shades import make_shades
 from colorizer.pictures.decoding import WHITE
+from colorizer.pictures.squares import reduced_size
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -57,10 +58,11 @@ def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:
         raise ValueError(f"count must be 1 to {MAX_COLOURS}, got {count}")
     pixels = _opaque_pixels(picture)
     weights = faintness(pixels)
-    if weights.sum() <= MIN_SHARE * len(weights):
+    if _is_neutral(weights):
         return []
-    clusters = find_clusters(to_hue_space(pixels), weights, count)
-    nearest = clusters.nearest(to_hue_space(pixels))
+    points = to_hue_space(pixels)
+    clusters = find_clusters(points, weights, count)
+    nearest = clusters.nearest(points)
     groups = [weights * (nearest == number) for number in range(len(clusters.shares))]
     means = np.array([np.average(pixels, 0, group) for group in groups], np.float32)
     levels = to_rgb(means).round().clip(0, 255).astype(int).tolist()
@@ -81,10 +83,11 @@ def recolour_with(
     """
     lines = lines or Image.new("L", colour.size, WHITE)
     areas = find_areas(colour, lines, skin=keep_skin)
-    given = to_lab(np.array(list(dict.fromkeys(palette))))
-    if areas.weights.sum() <= MIN_SHARE * areas.weights.size:
+    weights = areas.weights
+    if _is_neutral(weights):
         return colour.copy()
-    clusters = find_clusters(to_hue_space(areas.lab.reshape(-1, 3)), areas.weights, len(given))
+    given = to_lab(np.array(list(dict.fromkeys(palette))))
+    clusters = find_clusters(to_hue_space(areas.lab.reshape(-1, 3)), weights, len(given))
     matched = match(clusters, to_hue_space(given))
     shades = [
         make_shades(given[number], lightness_of(centre))
@@ -140,17 +143,20 @@ def _chroma_statistics(
     pixels: Float32Array, weights: Float32Array
 ) -> tuple[Float32Array, Float32Array]:
     """Mean and standard deviation of a and b of the coloured pixels, or of all if none is."""
-    if weights.sum() <= MIN_SHARE * len(weights):
+    if _is_neutral(weights):
         weights = np.ones_like(weights)
     mean = np.average(pixels[:, 1:], 0, weights)
     spread = np.sqrt(np.average((pixels[:, 1:] - mean) ** 2, 0, weights))
     return mean.astype(np.float32), spread.astype(np.float32)
 
 
+def _is_neutral(weights: Float32Array) -> bool:
+    return bool(weights.sum() <= MIN_SHARE * len(weights))
+
+
 def _opaque_pixels(picture: Image.Image) -> Float32Array:
     """N×3 CIELAB: a reduced picture's pixels, without those that are transparent."""
-    scale = min(1.0, SAMPLE_SIDE_PX / max(picture.size))
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    size = reduced_size(picture.size, SAMPLE_SIDE_PX)
     sample = picture.convert("RGB").resize(size, Image.Resampling.BOX)
     pixels = to_lab(np.asarray(sample).reshape(-1, 3))
     if picture.mode != "RGBA":

@@ -14,7 +14,9 @@ MAX_DIFFERENCE = 26.0
 CHROMA_LOSS = 0.15
 """The share of its chroma that these two lose."""
 NUM_SHADES = 801
+"""One for each eighth of L*, finer than a level of 255."""
 NUM_HALVINGS = 8
+"""Bisection finds the last shade inside sRGB to 1/256 of its way."""
 ROUNDING = 0.5
 """In levels of 255."""
 
@@ -27,8 +29,9 @@ class Shades(NamedTuple):
 
     def at(self, lightness: Float32Array) -> Float32Array:
         """N lightnesses of the original → N×3."""
-        steps = (lightness * ((len(self.lab) - 1) / 100)).round().astype(np.intp)
-        return np.asarray(self.lab[steps.clip(0, len(self.lab) - 1)], np.float32)
+        last = len(self.lab) - 1
+        steps = (lightness * (last / 100)).round().astype(np.intp)
+        return np.asarray(self.lab[steps.clip(0, last)], np.float32)
 
 
 def make_shades(colour: Float32Array, middle: float) -> Shades:

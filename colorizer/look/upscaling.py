@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from colorizer.pictures.sketch import stretch_levels
+
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -31,16 +33,22 @@ FIRST_SPREADS = 24
 DARKEST_PAPER = 128
 INK_LEVEL, PAPER_LEVEL = 0.70, 0.92
 """Relative to the paper's grey: ink from here down, paper from here up."""
+MIN_PASSABLE = 128
+"""0..255: from here a pixel counts as paper where it must be one or the other, below as ink."""
 INK_CONDUCTANCE = 1e-4
 """Above 0, so that pixels of ink have a colour too: that of the paper beside them."""
 BESIDE_INK_WEIGHT = 0.02
 """Of a generator's pixel beside ink: it mixes colours, but less than one that contains ink."""
 MIXED_WEIGHT = 1e-4
 """Of the generator's colours at ink, which mix the regions on both sides."""
+NO_WEIGHT = np.float32(1e-20)
+"""With less, no colour has arrived, and dividing by it would give noise."""
 KNOWN_WEIGHT = 0.01
 """Paper with less takes the colour of the nearest with more, if ink doesn't separate them."""
 NUM_FILLS, NUM_INK_FILLS = 6, 2
 """Pixels that colours travel at sizes beyond that: along the paper, then into the ink."""
+DIFFUSION_RATE = np.float32(0.24)
+"""Of a difference that passes in a step: with a quarter or more, values would oscillate."""
 BAND_ROWS = 256
 
 
@@ -76,8 +84,7 @@ def _on_white(lines: Image.Image) -> Image.Image:
 
 def _passable(lines: Image.Image) -> UInt8Array:
     """H×W: 255 on paper, 0 on ink."""
-    share = (np.arange(256) / 255 - INK_LEVEL) / (PAPER_LEVEL - INK_LEVEL)
-    return np.asarray(lines.point((share.clip(0, 1) * 255).round().astype(int).tolist()))
+    return np.asarray(stretch_levels(lines, INK_LEVEL, PAPER_LEVEL))
 
 
 def _share(passable: UInt8Array) -> Float32Array:
@@ -163,10 +170,10 @@ def _flow(
     """Diffuse values by their weights along the paper; ``otherwise`` where there are none."""
     weights = trusted * np.maximum(paper, np.float32(INK_CONDUCTANCE**2))
     painted = np.concatenate([values * weights, weights[None]])
-    _spread(painted, np.maximum(paper, np.float32(INK_CONDUCTANCE)), num_steps)
+    diffuse(painted, np.maximum(paper, np.float32(INK_CONDUCTANCE)), num_steps)
     weight = painted[-1]
-    found = painted[:-1] / np.maximum(weight, np.float32(1e-30))
-    np.copyto(found, otherwise, where=weight < 1e-20)
+    found = painted[:-1] / np.maximum(weight, NO_WEIGHT)
+    np.copyto(found, otherwise, where=weight < NO_WEIGHT)
     is_known = weight >= KNOWN_WEIGHT
     _fill(np.moveaxis(found, 0, -1), is_known, paper >= 0.5, max(paper.shape))
     np.copyto(weight, np.float32(KNOWN_WEIGHT), where=is_known & (weight < KNOWN_WEIGHT))
@@ -203,10 +210,10 @@ def _fill_beside_ink(
     part: UInt8Array, whole: UInt8Array, beside: BoolArray, coarse: UInt8Array, fine: UInt8Array
 ) -> None:
     """Replace the interpolated colours of H×W×3 near ink, in place."""
-    is_known = _repeated(coarse >= 128, part.shape[:2])
+    is_known = _repeated(coarse >= MIN_PASSABLE, part.shape[:2])
     y, x = np.nonzero(beside & is_known)
     part[y, x] = whole[y // 2, x // 2]
-    is_paper = fine >= 128
+    is_paper = fine >= MIN_PASSABLE
     _fill(part, is_known, is_paper, NUM_FILLS)
     _fill(part, is_known, ~is_paper, NUM_INK_FILLS)
 
@@ -251,7 +258,7 @@ def _fill(
 
 def _near_ink(passable: UInt8Array, shape: tuple[int, ...]) -> BoolArray:
     """Which pixels of a level of twice the size, H×W, an interpolation mixes with ink."""
-    ink = np.pad(passable < 128, 1, mode="edge")
+    ink = np.pad(passable < MIN_PASSABLE, 1, mode="edge")
     rows = np.empty((2 * passable.shape[0], ink.shape[1]), np.bool_)
     rows[::2], rows[1::2] = ink[:-2] | ink[1:-1], ink[1:-1] | ink[2:]
     near = np.empty((rows.shape[0], 2 * passable.shape[1]), np.bool_)
@@ -278,10 +285,14 @@ def _least_nearby(values: Float32Array) -> Float32Array:
     return np.minimum(np.minimum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
-def _spread(planes: Float32Array, conductance: Float32Array, num_steps: int) -> None:
-    """Diffuse every plane of C×H×W float32, in place."""
-    across = np.minimum(conductance[:, 1:], conductance[:, :-1]) * np.float32(0.24)
-    down = np.minimum(conductance[1:], conductance[:-1]) * np.float32(0.24)
+def diffuse(planes: Float32Array, conductance: Float32Array, num_steps: int) -> None:
+    """Diffuse every plane of C×H×W, in place.
+
+    ``conductance``: H×W in 0..1, 1 on paper; a value passes between two pixels as far as the
+    lesser of theirs lets it.
+    """
+    across = np.minimum(conductance[:, 1:], conductance[:, :-1]) * DIFFUSION_RATE
+    down = np.minimum(conductance[1:], conductance[:-1]) * DIFFUSION_RATE
     # reused in each step: allocating costs more than the arithmetic
     flow_x, flow_y = np.empty_like(across), np.empty_like(down)
     for plane in planes:

@@ -17,9 +17,15 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from colorizer.base.errors import PictureError
-from colorizer.pictures.pages import Pages, count_pages, seek_page
+from colorizer.pictures.pages import (
+    Pages,
+    TiffPage,
+    count_frames,
+    find_tiff_pages,
+    with_first_page,
+)
 from colorizer.pictures.png_checksums import check_png
-from colorizer.pictures.unusual_tiff import UnusualTiff, guess_white_level, is_tiff
+from colorizer.pictures.unusual_tiff import UnusualTiff, guess_white_level
 from colorizer.pictures.wholeness import load_wholly
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -104,19 +110,7 @@ def open_with_alpha(
         warnings.simplefilter("ignore")
         try:
             with _opened(file) as source:
-                start = source.tell()
-                opened = _open_any(source, start)
-                if isinstance(opened, UnusualTiff):
-                    _check_size(opened.size, max_pixels)
-                    return _to_rgb(opened.decode(), "")
-                with opened as picture:
-                    seek_page(picture, page)
-                    _check_size(picture.size, max_pixels)
-                    _check_checksums(source, start)
-                    raw_mode = _raw_mode(picture)
-                    load_wholly(picture, lambda: _open_page(source, start, picture.tell()))
-                    decoded = _to_rgb(picture, raw_mode)
-                    return decoded._replace(pages=count_pages(picture, source, start))
+                return _decode(source, max_pixels, page)
         except PictureError:
             raise
         # a hostile file can make Pillow raise nearly anything
@@ -133,23 +127,46 @@ def _opened(file: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
         yield io.BytesIO(file) if isinstance(file, bytes) else file
 
 
-def _open_page(source: BinaryIO, start: int, frame: int = 0) -> ImageFile.ImageFile:
-    source.seek(start)
-    picture = Image.open(source, formats=FORMATS)
-    picture.seek(frame)
-    return picture
-
-
-def _open_any(source: BinaryIO, start: int, page: int = 0) -> ImageFile.ImageFile | UnusualTiff:
+def _decode(source: BinaryIO, max_pixels: int, page: int) -> Decoded:
+    tiff_pages = find_tiff_pages(source)
+    num_pages = max(1, len(tiff_pages))
+    if page >= num_pages:
+        raise PictureError(f"has no page {page + 1}, only {num_pages}")
+    frame = tiff_pages[page].frame if tiff_pages else 0
     try:
-        return _open_page(source, start, page)
+        picture = _open(source, frame)
     except Image.DecompressionBombError:
         raise
     except Exception:
-        source.seek(start)
-        if is_tiff(source.read(4)):
-            return UnusualTiff(source, page)
-        raise
+        if not tiff_pages:
+            raise
+        decoded = _decode_unusual(source, max_pixels, tiff_pages[page])
+        return decoded._replace(pages=Pages(num_pages))
+    with picture:
+        _check_size(picture.size, max_pixels)
+        _check_checksums(source)
+        raw_mode = _raw_mode(picture)
+        load_wholly(picture, lambda: _open(source, frame))
+        decoded = _to_rgb(picture, raw_mode)
+        num_frames = 1 if tiff_pages else count_frames(picture, source)
+    return decoded._replace(pages=Pages(num_pages, num_frames))
+
+
+def _open(source: BinaryIO, frame: int) -> ImageFile.ImageFile:
+    picture = Image.open(source, formats=FORMATS)
+    picture.seek(frame)
+    if picture.mode not in ("P", "PA"):
+        picture.palette = None  # Pillow keeps that of a TIFF's first page
+    return picture
+
+
+def _decode_unusual(source: BinaryIO, max_pixels: int, page: TiffPage) -> Decoded:
+    """Decode a page of a TIFF that Pillow doesn't open."""
+    if page.frame > 0:  # perhaps only because it opens none of a TIFF whose first one is unusual
+        return _decode(with_first_page(source, page), max_pixels, 0)
+    unusual = UnusualTiff(source, page.directory)
+    _check_size(unusual.size, max_pixels)
+    return _to_rgb(unusual.decode(), "")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -160,9 +177,9 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise PictureError(f"too large: {width}×{height} px, at most {max_pixels} px are accepted")
 
 
-def _check_checksums(source: BinaryIO, start: int) -> None:
+def _check_checksums(source: BinaryIO) -> None:
     position = source.tell()
-    source.seek(start)
+    source.seek(0)
     check_png(source)
     source.seek(position)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops
+from PIL import Image
 
 from colorizer.pictures.decoding import WHITE
 
@@ -30,6 +30,7 @@ MIN_LIGHT_INK = 112
 MIN_DARK_PAPER_SHARE = 0.5
 """Of the picture; a dark picture with less of one level is no drawing on dark paper."""
 MIN_LIGHT_PAPER_SHARE = 0.25
+"""Of the picture; one with less of one light level is a photo or painting."""
 MAX_LIGHTER_SHARE = 0.1
 """Of the picture; with more that is lighter than its most frequent colour, this isn't its paper."""
 PAPER_RANGE = 24
@@ -188,7 +189,8 @@ def find_paper(rgb: Image.Image) -> Paper:
         summed[1:] += along[:-1]
         summed[:-1] += along[1:]
         counts = np.moveaxis(summed, 0, axis)
-    middle_of_bin = np.array(np.unravel_index(counts.argmax(), counts.shape)) * _BIN_WIDTH + 4
+    middle_of_bin = np.array(np.unravel_index(counts.argmax(), counts.shape)) * _BIN_WIDTH
+    middle_of_bin += _BIN_WIDTH // 2
     is_near = (np.abs(pixels - middle_of_bin) <= _BIN_WIDTH * 3 // 2).all(axis=1)
     colour = np.rint(np.median(pixels[is_near], axis=0)).astype(int)
     share = (np.abs(pixels - colour) <= PAPER_RANGE).all(axis=1).mean()
@@ -209,16 +211,6 @@ def on_white(rgb: Image.Image, paper: Paper) -> Image.Image:
         values = range(WHITE, -1, -1) if paper.is_dark else range(WHITE + 1)
         table += [min(WHITE, round(WHITE * value / below)) for value in values]
     return rgb.point(table)
-
-
-def ink(rgb: Image.Image, paper: Paper | None = None) -> UInt8Array:
-    """How far each pixel is from paper of any tint: H×W, 0 on paper, 255 black (or the reverse).
-
-    A coloured ink counts by the channel that it darkens most. ``paper`` is found if it isn't given.
-    """
-    paper = paper or find_paper(reduced(rgb))
-    red, green, blue = on_white(rgb, paper).split()
-    return np.asarray(ImageChops.invert(ImageChops.darker(ImageChops.darker(red, green), blue)))
 
 
 def without_lines(on_white_paper: Image.Image) -> UInt8Array:
@@ -267,12 +259,12 @@ def _main_hue(hue: FloatArray, chroma: npt.NDArray[np.int16]) -> float:
     bins = np.floor((hue + 180) / HUE_BIN_DEGREES).astype(int) % NUM_HUE_BINS
     weights = np.bincount(bins, chroma, minlength=NUM_HUE_BINS)
     reach = SAME_HUE_DEGREES // HUE_BIN_DEGREES
-    around = np.sum([np.roll(weights, step) for step in range(-reach, reach + 1)], axis=0)
-    middle = int(np.argmax(around))  # of the best window: what it holds may lie at its edge
     offsets = np.arange(-reach, reach + 1)
+    around = np.sum([np.roll(weights, offset) for offset in offsets], axis=0)
+    middle = int(np.argmax(around))  # of the best window: what it holds may lie at its edge
     inside = weights[(middle + offsets) % NUM_HUE_BINS]
-    offset = float(inside @ offsets / max(1.0, inside.sum()))
-    return (middle + offset + 0.5) * HUE_BIN_DEGREES - 180
+    shift = float(inside @ offsets / max(1.0, inside.sum()))
+    return (middle + shift + 0.5) * HUE_BIN_DEGREES - 180
 
 
 def _is_near(hue: FloatArray, other: float) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFilter
 
 from colorizer.pictures.decoding import WHITE, Decoded
-from colorizer.pictures.paper import look_at, on_white
+from colorizer.pictures.paper import Page, look_at, on_white
+from colorizer.pictures.squares import reduced_size
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -48,12 +49,15 @@ class Sketch(NamedTuple):
         return self.lines.size
 
 
-def to_sketch(decoded: Decoded, *, clean: bool = False, opaque: bool = False) -> Sketch:
+def to_sketch(
+    decoded: Decoded, page: Page | None = None, *, clean: bool = False, opaque: bool = False
+) -> Sketch:
     """Turn light on dark around; with ``clean``, turn a photo or scan into line art.
 
+    ``page``: what :func:`~colorizer.pictures.paper.look_at` says of the picture, if that is known.
     ``opaque`` drops the alpha: the decoded RGB is composited on white already.
     """
-    page = look_at(decoded.rgb, decoded.alpha)
+    page = page or look_at(decoded.rgb, decoded.alpha)
     lines = dark_on_white = decoded.rgb
     if page.is_light_on_dark or page.is_on_light_paper:
         dark_on_white = on_white(decoded.rgb, page.paper)
@@ -96,9 +100,13 @@ def clean_lines(grey: Image.Image) -> Image.Image:
     if grey.mode != "L":
         raise ValueError(f"need a picture of mode L, got {grey.mode}")
     ratio = _divide(grey.filter(ImageFilter.MedianFilter(3)), _paper(grey))
-    level = np.arange(256) / 255
-    stretched = (level - INK_LEVEL) / (PAPER_LEVEL - INK_LEVEL)
-    return ratio.point([round(255 * min(1.0, max(0.0, float(value)))) for value in stretched])
+    return stretch_levels(ratio, INK_LEVEL, PAPER_LEVEL)
+
+
+def stretch_levels(grey: Image.Image, ink: float, paper: float) -> Image.Image:
+    """Mode L: levels from ``ink`` (0..1) down become black, from ``paper`` up white."""
+    shares = (np.arange(WHITE + 1) / WHITE - ink) / (paper - ink)
+    return grey.point((shares.clip(0, 1) * WHITE).round().astype(int).tolist())
 
 
 def give_hues(cleaned: Image.Image, lines: Image.Image) -> Image.Image:
@@ -125,9 +133,7 @@ def give_hues(cleaned: Image.Image, lines: Image.Image) -> Image.Image:
 
 
 def _paper(grey: Image.Image) -> Image.Image:
-    scale = min(1.0, BACKGROUND_SIDE_PX / max(grey.size))
-    width, height = (max(1, round(side * scale)) for side in grey.size)
-    small = grey.resize((width, height), Image.Resampling.BOX)
+    small = grey.resize(reduced_size(grey.size, BACKGROUND_SIDE_PX), Image.Resampling.BOX)
     closed = small.filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.MinFilter(7))
     smooth = closed.filter(ImageFilter.GaussianBlur(5))
     return smooth.resize(grey.size, Image.Resampling.BILINEAR)

@@ -67,6 +67,13 @@ def place_in_square(picture_size: tuple[int, int], size: int) -> Placement:
     return Placement((size - width) // 2, (size - height) // 2, width, height)
 
 
+def reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """A picture's width and height with a longer side of ``side`` px at most, aspect kept."""
+    scale = min(1.0, side / max(size))
+    width, height = size
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
     if (width, height) == picture.size:
         return picture

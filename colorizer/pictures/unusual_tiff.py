@@ -4,19 +4,18 @@ Decoded are grey, RGB and CMYK of 8, 16 or 32 bits, unsigned or floating point, 
 alpha, and what libtiff turns into RGB by itself: SGI's LogL and LogLuv.
 """
 
-from typing import IO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.libtiff import DAMAGED, has_codec, read_as_rgba, read_blocks
+from colorizer.pictures.pages import read_tiff_directory
 
 UInt8Array = npt.NDArray[np.uint8]
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 WHITE = 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
@@ -33,6 +32,8 @@ _CODECS = {
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _FORMAT_NAMES = {_UNSIGNED: "", _SIGNED: "signed ", _FLOAT: "floating-point "}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
+_MAX_SAMPLES = 64
+"""Of a pixel; a hostile number would fill the memory."""
 _NO_TAGS = "broken: a TIFF whose tags make no sense or are cut off; export it again, best as PNG"
 
 
@@ -69,21 +70,16 @@ class _Layout(NamedTuple):
         )
 
 
-def is_tiff(head: bytes) -> bool:
-    """Whether a file's first 4 bytes are a TIFF's."""
-    return head in MAGIC
-
-
 class UnusualTiff:
-    """A page of a TIFF that Pillow opens in no mode.
+    """A page of a TIFF that Pillow opens in no mode; ``directory`` is its place in the file.
 
     Raises :class:`PictureError` for tags that make no sense.
     """
 
-    def __init__(self, source: IO[bytes], page: int = 0) -> None:
+    def __init__(self, source: BinaryIO, directory: int) -> None:
         self._source = source
         try:
-            self._layout = _read_layout(source, page)
+            self._layout = _read_layout(source, directory)
         # a hostile file can make Pillow raise nearly anything
         except Exception:
             raise PictureError(_NO_TAGS) from None
@@ -124,29 +120,21 @@ def _is_plain(layout: _Layout) -> bool:
     )
 
 
-def _read_layout(source: IO[bytes], page: int) -> _Layout:
-    source.seek(0)
-    head = source.read(8)
-    is_big = 43 in head[2:4]
-    tags = ImageFileDirectory_v2(head + source.read(8) if is_big else head)
-    offset = tags.next
-    for number in range(page + 1):
-        if number:
-            tags.reset()
-        source.seek(offset)
-        tags.load(source)
-        offset, directory = tags.next, offset
+def _read_layout(source: BinaryIO, directory: int) -> _Layout:
+    tags = read_tiff_directory(source, directory)
     if _STRIP_OFFSETS not in tags and _TILE_OFFSETS not in tags:
         raise ValueError("no place of pixels")
     width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
     num_samples = int(tags.get(_NUM_SAMPLES, 1))
     bits = tuple(int(number) for number in cast("tuple[int, ...]", tags.get(_BITS, (1,))))
     formats = cast("tuple[int, ...]", tags.get(_SAMPLE_FORMAT, (_UNSIGNED,)))
+    if len(bits) == 1 and num_samples <= _MAX_SAMPLES:
+        bits *= num_samples
     is_tiled = _TILE_WIDTH in tags
     return _Layout(
         width=width,
         height=height,
-        bits=bits * num_samples if len(bits) == 1 and num_samples <= 64 else bits,
+        bits=bits,
         sample_format=formats[0] if len(set(formats)) == 1 else 0,
         photometric=int(tags.get(_PHOTOMETRIC, 0)),
         compression=int(tags.get(_COMPRESSION, 1)),
@@ -160,7 +148,7 @@ def _read_layout(source: IO[bytes], page: int) -> _Layout:
     )
 
 
-def _read_samples(source: IO[bytes], layout: _Layout) -> npt.NDArray[np.generic]:
+def _read_samples(source: BinaryIO, layout: _Layout) -> npt.NDArray[np.generic]:
     """H×W×N samples, as the file has them in this machine's byte order."""
     kind = "f" if layout.sample_format == _FLOAT else "u"
     dtype = np.dtype(f"{kind}{layout.bits[0] // 8}")

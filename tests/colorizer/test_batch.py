@@ -177,7 +177,7 @@ def test_pictures_are_coloured_again_only_with_other_options(
 
 @pytest.mark.parametrize("count", [1, 2, 8, 30])
 def test_shards_are_disjoint_and_complete(count: int) -> None:
-    jobs = [Job(source=f"{number}", target="") for number in range(20)]
+    jobs = [Job(source=f"{number}", target="", page_stem="") for number in range(20)]
     parts = [choose_shard(jobs, Shard(number=i, count=count)) for i in range(1, count + 1)]
     assert sorted(job.source for part in parts for job in part) == sorted(j.source for j in jobs)
 

@@ -174,6 +174,9 @@ def test_a_picture_that_is_coloured_already_is_copied_with_a_note(
     assert b"cover.png: coloured already, so it was copied as it is" in done.stderr
     with Image.open(out) as picture:
         assert picture.tobytes() == painted(70, 50).tobytes()
+    row = json.loads(colorize(model_folder, cover, "-o", out, "--json").stdout)
+    assert (row["status"], row["width"]) == ("copied", 70)
+    assert row["reason"].startswith("coloured already")
 
 
 def test_a_picture_that_is_coloured_already_is_left_alone_or_coloured_on_request(
@@ -185,6 +188,8 @@ def test_a_picture_that_is_coloured_already_is_left_alone_or_coloured_on_request
     assert left.returncode == 0, left.stderr
     assert b"coloured already, so it was left alone; --coloured colour colours it" in left.stderr
     assert not out.exists()
+    row = colorize(model_folder, cover, "-o", out, "--coloured", "skip", "--json").stdout
+    assert json.loads(row)["status"] == "ignored"
     coloured = colorize(model_folder, cover, "-o", out, "--coloured", "colour")
     assert coloured.returncode == 0, coloured.stderr
     assert b"coloured already" not in coloured.stderr
@@ -227,6 +232,21 @@ def test_every_page_of_a_tiff_gets_a_file(
     assert run(tmp_path / "out_01.png", "-o", tmp_path / "out.png").code == 3
     with Image.open(tmp_path / "out_01.png") as kept:
         assert kept.format == "TIFF"
+
+
+def test_json_has_a_line_for_each_page_coloured_or_not(
+    run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    pages = [draw(60, 40), painted(70, 50), draw(80, 40)]
+    pages[0].save(tmp_path / "doc.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "out_03.png").hardlink_to(tmp_path / "doc.tif")  # which is never replaced
+    done = run(tmp_path / "doc.tif", "-o", tmp_path / "out.png", "--coloured", "skip", "--json")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [(row["page"], row["pages"]) for row in rows] == [(1, 3), (2, 3), (3, 3)]
+    assert [row["status"] for row in rows] == ["done", "ignored", "failed"]
+    assert [bool(row["reason"]) for row in rows] == [False, True, True]
+    assert (rows[0]["target"], rows[0]["width"]) == (str(tmp_path / "out_01.png"), 60)
+    assert done.code == 3
 
 
 def test_a_name_of_any_bytes_is_coloured(run: Callable[..., Ran], tmp_path: Path) -> None:

@@ -145,6 +145,15 @@ def test_every_page_of_a_tiff_is_coloured_and_a_missing_one_again(
     assert [(out / os.fsdecode(page)).read_bytes() for page in pages] == whole
 
 
+def test_a_missing_first_page_alone_is_coloured_again(run: Run, folder: Path, out: Path) -> None:
+    save_frames(folder / "doc.tif")
+    run(folder, "-o", out)
+    (out / "doc_01.png").unlink()
+    before = (out / ".colorize.jsonl").read_text().splitlines()
+    assert "1 coloured, 3 skipped" in run(folder, "-o", out).out
+    assert len((out / ".colorize.jsonl").read_text().splitlines()) == len(before) + 1
+
+
 def test_what_is_not_taken_is_counted_and_named(run: Run, folder: Path, out: Path) -> None:
     draw().save(folder / "b.jfif", "JPEG")
     (folder / "c.svg").write_text("<svg/>")

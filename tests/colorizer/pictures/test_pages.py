@@ -85,6 +85,26 @@ def test_a_page_that_cannot_be_decoded_is_counted_and_refused() -> None:
     assert open_with_alpha(bytes(data), page=2).rgb.size == (22, 10)
 
 
+def test_a_page_is_decoded_without_the_palette_of_the_one_before() -> None:
+    buffer = io.BytesIO()
+    red, blue = Image.new("RGB", (20, 10), "red"), Image.new("RGB", (20, 10), "blue")
+    red.quantize(4).save(buffer, "TIFF", save_all=True, append_images=[blue])
+    for page, colour in enumerate(((255, 0, 0), (0, 0, 255))):
+        assert open_with_alpha(buffer.getvalue(), page=page).rgb.getpixel((0, 0)) == colour
+
+
+@pytest.mark.parametrize("is_big", [False, True])
+def test_pages_behind_a_first_one_that_is_refused_are_decoded(is_big: bool) -> None:
+    data = bytearray(tiff(big_tiff=is_big))
+    compression = data.index(struct.pack("<HH", 259, 3))
+    struct.pack_into("<H", data, compression + (12 if is_big else 8), 65000)
+    with pytest.raises(PictureError):
+        open_with_alpha(bytes(data))
+    for page in (1, 2):
+        decoded = open_with_alpha(bytes(data), page=page)
+        assert (decoded.rgb.size, decoded.pages) == ((20 + page, 10), Pages(num_pages=3))
+
+
 @pytest.mark.parametrize("pointer", [7, 8, 10**6, 2**32 - 1])
 def test_a_last_pointer_into_nowhere_is_no_page(pointer: int) -> None:
     data = bytearray(tiff((0,)))

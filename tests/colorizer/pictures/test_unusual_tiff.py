@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import open_picture, open_with_alpha
+from colorizer.pictures.pages import Pages
 
 GREY, RGB, CMYK, LAB, LOG_L = 1, 2, 5, 8, 32844
 SIGNED, FLOAT = 2, 3
@@ -59,6 +61,24 @@ def tiff(
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + len(data))
     count = struct.pack(f"{order}H", len(tags))
     return head + data + count + entries + bytes(4) + values
+
+
+def joined(*files: bytes) -> bytes:
+    """A TIFF of the pages of several."""
+    buffer = io.BytesIO()
+    with AppendingTiffWriter(buffer, True) as writer:
+        for file in files:
+            writer.write(file)
+            writer.newFrame()
+    return buffer.getvalue()
+
+
+def palette_page() -> tuple[bytes, Image.Image]:
+    """A page that Pillow alone decodes."""
+    picture = Image.fromarray(PIXELS[..., 0]).quantize(16)
+    buffer = io.BytesIO()
+    picture.save(buffer, "TIFF", compression="tiff_lzw")
+    return buffer.getvalue(), picture.convert("RGB")
 
 
 def check(data: bytes, expected: npt.NDArray[np.uint8]) -> None:
@@ -134,3 +154,16 @@ def test_what_is_refused_is_told_in_one_line(data: bytes, reason: str) -> None:
 def test_its_size_is_checked_before_its_samples_are_read() -> None:
     with pytest.raises(PictureError, match="too large: 30×20 px"):
         open_picture(tiff(PIXELS[..., :3].astype(np.uint32), RGB), max_pixels=599)
+
+
+@pytest.mark.parametrize("unusual", [(0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2)])
+def test_each_page_is_decoded_wherever_unusual_ones_are(unusual: tuple[int, ...]) -> None:
+    deep = tiff(PIXELS[..., :3].astype(np.uint32) * 0x01010101, RGB), PIXELS[..., :3]
+    pages = [deep if number in unusual else palette_page() for number in range(3)]
+    data = joined(*(page for page, _ in pages))
+    for number, (_, expected) in enumerate(pages):
+        decoded = open_with_alpha(data, page=number)
+        assert decoded.pages == Pages(num_pages=3)
+        assert np.array_equal(np.asarray(decoded.rgb), np.asarray(expected))
+    with pytest.raises(PictureError, match="has no page 4, only 3"):
+        open_with_alpha(data, page=3)
