@@ -7,6 +7,7 @@ import socket
 import sys
 from contextlib import suppress
 
+from colorizer.base.arguments import whole_number
 from colorizer.base.errors import ColorizerError
 from colorizer.studio.limits import Limits
 from colorizer.studio.same_site import LOOPBACK_NAMES
@@ -28,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument(
         "--port",
-        type=parse_port,
+        type=whole_number(0, MAX_PORT),
         default=8000,
         help="port to bind (default: 8000); 0: any that is free",
     )
@@ -38,18 +39,22 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         help="another host name that the server is reached by (repeatable)",
     )
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--max-waiting", type=int, default=DEFAULTS.max_waiting)
-    parser.add_argument("--max-body-bytes", type=int, default=DEFAULTS.max_body_bytes)
-    parser.add_argument("--max-pixels", type=int, default=DEFAULTS.max_pixels)
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1),
+        default=cores,
+        help="pictures at once (default: one per core)",
+    )
+    for name, least, default, what in (
+        ("--max-waiting", 0, DEFAULTS.max_waiting, "requests that wait; one more gets status 429"),
+        ("--max-body-bytes", 1, DEFAULTS.max_body_bytes, "of a picture's file"),
+        ("--max-pixels", 1, DEFAULTS.max_pixels, "of a picture"),
+    ):
+        parser.add_argument(
+            name, type=whole_number(least), default=default, help=f"{what} (default: {default})"
+        )
     return parser
-
-
-def parse_port(text: str) -> int:
-    """``"8000"`` → 8000. Raises :class:`argparse.ArgumentTypeError` unless it is 0 to 65535."""
-    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_PORT:
-        raise argparse.ArgumentTypeError(f"must be 0 to {MAX_PORT}, got {text}")
-    return int(text)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -72,8 +77,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped. Returns the exit code: 1 if it can't: a library or the port."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         import uvicorn
 
@@ -87,8 +91,6 @@ def main(arguments: list[str] | None = None) -> int:
     from colorizer.studio.models import Models, choose_sources
     from colorizer.studio.same_site import close_to_other_sites
 
-    if options.workers < 1 or options.max_waiting < 0:
-        parser.error("--workers must be ≥ 1, --max-waiting ≥ 0")
     try:
         listening = bind(options.host, options.port)
     except ColorizerError as error:
