@@ -95,13 +95,14 @@ def find_jobs(sources: Path, suffix: str, output: Path | None = None) -> Found:
 def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
     """The jobs for several files and folders; their sources are paths as given.
 
-    Files are taken whatever their ending. What is in a folder keeps its place below the folder's
-    name. Raises what :func:`find_jobs` raises, :class:`PictureError` for a file that doesn't exist
-    and :class:`ColorizerError` if the output folder holds one of the files.
+    Files are taken whatever their ending; those that share a name go below their folders' names, as
+    does what is in a folder. Raises what :func:`find_jobs` raises, :class:`PictureError` for a file
+    that doesn't exist and :class:`ColorizerError` if the output folder holds one of the files.
     """
     names: dict[str, str] = {}
     ignored = []
-    for path in inputs:
+    counts = Counter(_key(path.stem) for path in dict.fromkeys(inputs))
+    for path in dict.fromkeys(inputs):
         if path.is_dir():
             found = find_jobs(path, suffix, output)
             below = Path(os.path.realpath(path)).name
@@ -113,7 +114,8 @@ def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
         elif os.path.realpath(path.parent) == os.path.realpath(output):
             raise ColorizerError(f"{output}: holds an input, {path}; choose another folder for -o")
         else:
-            names.setdefault(str(path), path.name)
+            below = Path(os.path.realpath(path.parent)).name if counts[_key(path.stem)] > 1 else ""
+            names.setdefault(str(path), (PurePosixPath(below) / path.name).as_posix())
     in_order = sorted(names.items(), key=lambda item: item[::-1])
     jobs = _name_targets([name for _, name in in_order], suffix)
     renamed = [replace(job, source=source) for job, (source, _) in zip(jobs, in_order, strict=True)]

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BeforeValidator
 
 from colorizer.base.errors import ColorizerError, PictureError
+from colorizer.base.names import british
 from colorizer.look.artwork import Part
 from colorizer.look.palette import MAX_COLOURS, find_main_colours
 from colorizer.pictures.decoder_process import DecoderProcess
@@ -28,7 +30,12 @@ from colorizer.studio.models import Models, Served
 Result = TypeVar("Result")
 
 STATIC = Path(__file__).with_name("static")
-MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "ora": "image/openraster"}
+MEDIA_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "ora": "image/openraster",
+}
 RETRY_AFTER_S = 2
 # the page loads everything from this server
 SECURITY_HEADERS = {
@@ -164,12 +171,19 @@ def add_routes(app: FastAPI) -> None:
             float, Query(ge=0, le=MAX_LINE_STRENGTH, description="0: no lines, 2: twice as dark")
         ] = 1.0,
         coloured: Annotated[
-            Literal["copy", "colour"], Query(description="a picture that is coloured already")
+            Literal["copy", "colour"],
+            BeforeValidator(british),
+            Query(description="a picture that is coloured already"),
         ] = "copy",
-        layer: Annotated[Part, Query(description="the colours or lines alone")] = "picture",
+        layer: Annotated[
+            Part, BeforeValidator(british), Query(description="the colours or lines alone")
+        ] = "picture",
         kind: Annotated[
-            Literal["png", "webp", "ora"],
-            Query(alias="format", description="ora: OpenRaster with colours and lines as layers"),
+            Literal["png", "jpg", "webp", "ora"],
+            Query(
+                alias="format",
+                description="jpg: on white; ora: OpenRaster with colours and lines as layers",
+            ),
         ] = "png",
     ) -> Response:
         """Colour the sketch in the body. The picture keeps its size and transparency.
@@ -178,15 +192,18 @@ def add_routes(app: FastAPI) -> None:
         """
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
-        options = ColorizeOptions(
-            clean=clean,
-            opaque=opaque,
-            seed=seed,
-            palette=palette,
-            keep_skin=keep_skin,
-            line_strength=line_strength,
-            coloured=coloured,
-        )
+        try:
+            options = ColorizeOptions(
+                clean=clean,
+                opaque=opaque,
+                seed=seed,
+                palette=palette,
+                keep_skin=keep_skin,
+                line_strength=line_strength,
+                coloured=coloured,
+            )
+        except PictureError as error:
+            raise HTTPException(400, str(error)) from None
         with advice(request, body):
             file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
         # header values are Latin-1
