@@ -196,7 +196,7 @@ def test_a_tagged_version_is_fetched_as_a_dvc_artifact(registered: Clone, tmp_pa
     registered.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
     registered.dvc("push", "models/colorizer")
     identity = ("-c", "user.name=t", "-c", "user.email=t@t")
-    clone.dvc("remote", "add", "-d", "shelf", str(tmp_path / "shelf"))
+    clone.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
     clone.commit()
     clone.run("git", *identity, "tag", "-a", "sketch-colorizer@v1.0.0", "-m", "first")
     elsewhere = Clone(tmp_path)
