@@ -6,6 +6,7 @@ but it rejects a request for another host name (DNS rebinding) or from another o
 """
 
 import argparse
+import os
 import socket
 from collections.abc import Iterable
 
@@ -42,12 +43,14 @@ def main() -> None:
 
 def serve(host: str, port: int, names: Iterable[str]) -> None:
     """Run Prefect's server in this process, for requests by one of these names."""
+    page = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if host in LOOPBACK_NAMES:
+        # Prefect's pages would ask port 4200; it reads its settings when it's first imported
+        os.environ.setdefault("PREFECT_UI_API_URL", f"{page}/api")
     with bind(host, port) as listening:
         # Prefect's server takes seconds to import
         import uvicorn
         from prefect.server.api.server import create_app
-
-        page = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -259,7 +259,7 @@ def test_the_heartbeats_of_a_short_run_are_received_before_its_end() -> None:
 
 
 def test_a_failed_task_is_logged_without_the_traceback_of_no_exception(
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     @task
     @failed_state_on_error
@@ -272,9 +272,8 @@ def test_a_failed_task_is_logged_without_the_traceback_of_no_exception(
         refused.submit().result()
 
     body(return_state=True)
-    logged = "".join(capfd.readouterr())
-    assert "train.epochs: must be ≥ 1, got -1" in logged
-    assert "NoneType: None" not in logged
+    assert "train.epochs: must be ≥ 1, got -1" in caplog.text
+    assert "NoneType: None" not in caplog.text
 
 
 def test_a_state_that_a_flow_returns_is_kept() -> None:
