@@ -233,31 +233,6 @@ def test_a_run_is_named_after_what_it_does() -> None:
     assert {"promote 2", "rollback to previous"} <= names
 
 
-def test_the_heartbeats_of_a_short_run_are_received_before_its_end() -> None:
-    """Else the server would wait for another heartbeat, and mark the ended run as crashed."""
-
-    @flow
-    @failed_state_on_error
-    def short() -> State[Any]:
-        time.sleep(0.2)  # for the thread that makes the first heartbeat
-        return Completed(message="fine")
-
-    state: State[Any] = short(return_state=True)
-    run_id = state.state_details.flow_run_id
-    with get_client(sync_client=True) as client:
-        found: list[dict[str, Any]] = []
-        deadline_s = time.monotonic() + 60
-        names: list[str] = []
-        while "prefect.flow-run.Completed" not in names and time.monotonic() < deadline_s:
-            wanted = {"resource": {"id": [f"prefect.flow-run.{run_id}"]}, "order": "ASC"}
-            response = client.request("POST", "/events/filter", json={"filter": wanted})
-            found = sorted(response.json()["events"], key=lambda event: event["received"])
-            names = [event["event"] for event in found]
-            time.sleep(0.5)
-    assert "prefect.flow-run.heartbeat" in names
-    assert names[-1] == "prefect.flow-run.Completed", names
-
-
 def test_a_failed_task_is_logged_without_the_traceback_of_no_exception(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

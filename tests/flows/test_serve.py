@@ -11,12 +11,13 @@ import yaml
 from prefect import runtime
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner import Runner
 
 from flows import retrain
-from flows.ui import deployments
+from flows.ui import deployments, flow_run
 from flows.ui.deployments import to_deployment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -83,6 +84,21 @@ def test_a_retraining_is_named_after_its_ref_and_overrides(
     monkeypatch.setattr(runtime.flow_run, "parameters", given, raising=False)
     assert retrain.name_run() == "retrain main, forced, train.epochs=30"
     assert retrain.retrain.flow_run_name is retrain.name_run
+
+
+def test_a_flow_waits_for_its_heartbeats_and_a_task_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that came after the end would have the server mark the ended run as crashed."""
+    waited: list[None] = []
+    monkeypatch.setattr(flow_run, "send_heartbeats", lambda: waited.append(None))
+    body = flow_run.failed_state_on_error(lambda: None)
+    monkeypatch.setattr(FlowRunContext, "get", lambda: object())
+    body()
+    assert len(waited) == 1
+    monkeypatch.setattr(TaskRunContext, "get", lambda: object())
+    body()
+    assert len(waited) == 1
 
 
 def test_sigterm_stops_serving_as_sigint_does(
