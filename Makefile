@@ -14,6 +14,13 @@ UV := $(BIN)/uv
 SETUP := $(VENV)/.setup-$(TORCH)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# as pipeline_steps/base/operating_system.py says it, but before anything is installed
+ifneq ($(shell uname -s),Linux)
+ifneq ($(filter-out help,$(MAKECMDGOALS)),)
+$(error Image-Colorizer's pipeline needs Linux: it uses Linux's signals, process groups and memory limits (on Windows: WSL 2); colorizer itself runs here: pip install '.[serve]', then colorize --help)
+endif
+endif
+
 # What is given on the command line reaches commands by the environment, unexpanded: a path may hold
 # any character.
 export ARG_PAIRS := $(value PAIRS)
@@ -22,10 +29,12 @@ export ARG_SET := $(value SET)
 export ARG_MODEL := $(value MODEL)
 export ARG_VERSION := $(value VERSION)
 export ARG_PORT := $(value PORT)
+export ARG_FROM := $(value FROM)
+export ARG_TO := $(value TO)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
-	serve retrain promote rollback history faults audit studio
+	register bundle serve retrain promote rollback history faults audit studio
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -105,6 +114,12 @@ archive: setup ## train on your own pairs: make archive PAIRS=pairs.zip [PARAMS=
 	@$(RUN) python -m pipeline_steps experiment "$${ARG_PARAMS:-params/archive.yaml}" \
 		--pairs "$$ARG_PAIRS" --set "$$ARG_SET"
 	@$(RUN) python -m pipeline_steps summary
+
+register: setup ## make the current model, or one trained elsewhere, the candidate: make register [FROM=colorizer.zip]
+	@$(RUN) python -m pipeline_steps register $${ARG_FROM:+--from "$$ARG_FROM"}
+
+bundle: setup ## zip the current model and its training's record, to register it elsewhere: make bundle [TO=colorizer.zip]
+	@$(RUN) python -m pipeline_steps bundle $${ARG_TO:+"$$ARG_TO"}
 
 serve: setup ## Prefect on this machine: its UI, and retraining on a schedule: make serve [PORT=4200]
 	@$(RUN) python -m flows.serve $${ARG_PORT:+--port "$$ARG_PORT"}

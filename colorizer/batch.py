@@ -108,8 +108,18 @@ class Journal:
             with self.path.open("ab") as file:
                 file.write(b"\n")
         last = {(result.source, result.page): entry for entry, result in _read_entries(self.path)}
-        results = (self._check(entry, sources, targets) for entry in last.values())
-        return {(result.source, result.page): result for result in results if result}
+        results = [self._check(entry, sources, targets) for entry in last.values()]
+        # another source's picture may have taken the place of an earlier one
+        newest = {
+            result.target: (result.source, result.page)
+            for _, result in _read_entries(self.path)
+            if result.has_picture
+        }
+        return {
+            key: result
+            for result in results
+            if result and newest.get(result.target, key := (result.source, result.page)) == key
+        }
 
     def written_targets(self) -> set[str]:
         """What this and the other shards' journals say was written to the folder, ever."""

@@ -1,6 +1,7 @@
-"""``colorize``: colour a sketch, a folder of sketches, or standard input.
+"""``colorize``: colour sketches, folders of sketches, or standard input.
 
-colorize sketch.png -o coloured.png
+colorize sketch.png -o coloured.png           or .jpg, .webp, or a folder: -o coloured/
+colorize a.png b.png more/ -o coloured/       several files and folders
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
 colorize pages.tif -o coloured.png            coloured_01.png, coloured_02.png … for its pages
@@ -16,16 +17,20 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colorizer.base.arguments import whole_number
+from colorizer.base.cores import count_cores
 from colorizer.base.errors import (
     AlreadyColouredError,
     ColorizerError,
     ModelFolderError,
     PictureError,
 )
-from colorizer.base.names import printable
+from colorizer.base.names import british, printable
+from colorizer.completion import add_completion
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,13 +51,13 @@ def main() -> int:
     # names and messages are printed also where the terminal's encoding doesn't have them
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.argv[1:2] == ["studio"]:
-        from colorizer.studio.server import main as serve
-
-        return serve(sys.argv[2:])
-    parser = make_parser()
-    arguments = parser.parse_args()
     try:
+        if sys.argv[1:2] == ["studio"]:
+            from colorizer.studio.server import main as serve
+
+            return serve(sys.argv[2:])
+        parser = make_parser()
+        arguments = parser.parse_args()
         return run(arguments, parser)
     except KeyboardInterrupt:
         print("interrupted; to resume, run the same command again", file=sys.stderr)
@@ -67,11 +72,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="colorize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", help="a sketch, a folder of sketches, or - for standard input")
-    parser.add_argument(
-        "-o", "--output", required=True, help=".png, .webp or .ora file, a folder, or - (PNG)"
+    inputs = parser.add_argument(
+        "inputs",
+        metavar="input",
+        nargs="+",
+        help="sketches and folders of sketches, or - for standard input",
     )
-    parser.add_argument(
+    output = parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="a .png, .jpg, .webp or .ora file, a folder, or - for standard output",
+    )
+    model = parser.add_argument(
         "--model",
         help="an exported folder, models:/NAME@ALIAS or models:/NAME/NUMBER"
         f" (default: $COLORIZER_MODEL, or {MODEL})",
@@ -84,39 +97,61 @@ def make_parser() -> argparse.ArgumentParser:
     look.add_argument(
         "--opaque", action="store_true", help="composite transparent sketches on white"
     )
-    look.add_argument("--seed", type=int, help="a variation for each number ≥ 0 (default: none)")
-    look.add_argument("--palette", help="replace the main colours by these: #ff8800,#2244aa")
-    look.add_argument("--reference", type=Path, help="take hues and saturation from this picture")
+    look.add_argument(
+        "--seed",
+        type=whole_number(0),
+        help="a slight variation for each number ≥ 0 (default: none)",
+    )
+    look.add_argument(
+        "--palette", type=parse_palette, help="replace the main colours by these: #ff8800,#2244aa"
+    )
+    reference = look.add_argument(
+        "--reference", type=Path, help="take hues and saturation from this picture"
+    )
     look.add_argument(
         "--keep-skin", action="store_true", help="--palette and --reference leave skin as it is"
     )
     look.add_argument(
         "--line-strength",
-        type=float,
+        type=parse_strength,
         default=1.0,
         metavar="0..2",
         help="0: no lines, 2: twice as dark (default: 1)",
     )
     look.add_argument(
         "--only",
+        type=british,
         choices=("colour", "lines"),
         default="picture",
         help="the colours without lines, or the lines alone, as --clean made them",
     )
     look.add_argument(
         "--coloured",
+        "--colored",
+        type=british,
         choices=("skip", "copy", "colour"),
         default="copy",
         help="what to do with pictures that are coloured already: leave them alone, copy them as"
         " they are, or colour them (default: copy)",
     )
-    many = parser.add_argument_group("folders")
-    many.add_argument("--layers", action="store_true", help="write .ora files instead of .png")
-    many.add_argument("--format", choices=("png", "webp", "ora"), default="png")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--format",
+        choices=("png", "jpg", "webp", "ora"),
+        help="of a folder or standard output (default: png); a file's name says its own",
+    )
+    kind.add_argument(
+        "--layers",
+        action="store_const",
+        dest="format",
+        const="ora",
+        help="lines and colours as layers: the same as --format ora",
+    )
+    many = parser.add_argument_group("folders and several inputs")
     many.add_argument(
         "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
+        type=whole_number(1),
+        default=count_cores(),
         help="threads (default: one per core)",
     )
     many.add_argument(
@@ -127,13 +162,48 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the results as JSON: a line for each page, or a list for a folder",
     )
-    try:
-        import shtab
-    except ModuleNotFoundError:
-        pass
-    else:
-        shtab.add_argument_to(parser, "--print-completion", help="a completion script for a shell")
+    parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the version")
+    add_completion(parser, files=[inputs, output, model, reference], studio=make_studio_parser)
     return parser
+
+
+class PrintVersion(argparse.Action):
+    """Print the installed version and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it; it is looked up only then."""
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('image-colorizer')}")
+        parser.exit()
+
+
+def make_studio_parser() -> argparse.ArgumentParser:
+    """The parser of ``colorize studio``."""
+    from colorizer.studio.server import make_parser
+
+    return make_parser()
+
+
+def parse_palette(text: str) -> str:
+    """The palette as it is. Raises :class:`argparse.ArgumentTypeError` if it is invalid."""
+    from colorizer.look.palette import parse_colours
+
+    try:
+        parse_colours(text)
+    except PictureError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text}") from None
+    return text
+
+
+def parse_strength(text: str) -> float:
+    """``"0.5"`` → 0.5. Raises :class:`argparse.ArgumentTypeError` unless it is 0 to 2."""
+    from colorizer.runtime import MAX_LINE_STRENGTH
+
+    with suppress(ValueError):
+        if 0 <= float(text) <= MAX_LINE_STRENGTH:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be 0 to {MAX_LINE_STRENGTH:g}, got {text}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -149,23 +219,76 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     Raises :class:`ColorizerError`, :class:`OSError` and :class:`ValueError`.
     """
-    if arguments.workers < 1:
-        parser.error("--workers must be ≥ 1")
-    if arguments.input != "-" and Path(arguments.input).is_dir():
-        if arguments.output == "-":
-            parser.error("an input folder needs an output folder: -o coloured/")
-        return colour_folder(arguments)
-    return colour_one(arguments)
+    from colorizer.look.artwork import check_kind
+
+    names = arguments.inputs
+    if len(names) > 1 and "-" in names:
+        parser.error("argument input: - (standard input) can't be one of several")
+    if len(names) == 1 and not (names[0] != "-" and Path(names[0]).is_dir()):
+        if arguments.shard != (1, 1):
+            parser.error("argument --shard: needs a folder or several inputs")
+        output = choose_output(arguments, parser)
+        try:
+            check_kind(choose_kind(arguments, output), arguments.only)
+        except PictureError as error:
+            raise PictureError(f"-o {arguments.output}: {error}") from None
+        return colour_one(arguments, output)
+    output = Path(arguments.output)
+    if arguments.output == "-" or (names_a_file(output) and not is_folder(arguments.output)):
+        parser.error(f"argument -o/--output: must be a folder here, -o coloured/, got {output}")
+    if arguments.format == "ora" and arguments.only != "picture":
+        parser.error("argument --only: an .ora file holds lines and colours both, as layers")
+    return colour_many(arguments)
 
 
-def colour_one(arguments: argparse.Namespace) -> int:
-    """Colour one sketch, with all its pages; return the exit code."""
+def is_folder(name: str) -> bool:
+    """Whether ``-o`` names a folder: one that exists, or by a slash at its end."""
+    return Path(name).is_dir() or name.endswith(("/", os.sep))
+
+
+def names_a_file(path: Path) -> bool:
+    """Whether it is a file, or would be one by its suffix."""
+    from colorizer.look.artwork import FORMATS
+
+    return path.is_file() or path.suffix.lower() in FORMATS
+
+
+def choose_output(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Path | None:
+    """The file for one sketch; None: standard output. A wrong ``--format`` is wrong usage."""
+    from colorizer.look.artwork import FORMATS
+
+    if arguments.output == "-":
+        return None
+    output = Path(arguments.output)
+    (name,) = arguments.inputs
+    if is_folder(arguments.output):
+        stem = "coloured" if name == "-" else Path(name).stem
+        return output / f"{stem}.{arguments.format or 'png'}"
+    kind = FORMATS.get(output.suffix.lower())
+    if arguments.format and kind and kind != FORMATS[f".{arguments.format}"]:
+        parser.error(
+            f"argument --format/--layers: says {arguments.format}, but -o {output} says"
+            f" {kind.lower()}; leave one out"
+        )
+    return output
+
+
+def choose_kind(arguments: argparse.Namespace, output: Path | None) -> str:
+    """The suffix by which one sketch's picture is encoded."""
+    return output.suffix.lower() if output else f".{arguments.format or 'png'}"
+
+
+def colour_one(arguments: argparse.Namespace, output: Path | None) -> int:
+    """Colour one sketch, with all its pages; return the exit code.
+
+    ``output``: its file; None: standard output.
+    """
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
     from colorizer.pictures.pages import MAX_PAGES
     from colorizer.runtime import Colorizer
 
-    output = None if arguments.output == "-" else Path(arguments.output)
+    (name,) = arguments.inputs
     refuse_overwriting_inputs(arguments, output)
     # the decoder's child process starts while the model is loaded
     with DecoderProcess(max_pixels=MAX_SKETCH_PIXELS) as decoder:
@@ -174,12 +297,12 @@ def colour_one(arguments: argparse.Namespace) -> int:
         tell_of_model(colorizer.model)
         reference = open_reference(arguments, decoder)
         options = make_options(arguments, reference)
-        source = choose_source(arguments.input)
+        source = choose_source(name)
         decoded = colorizer.decode(source)
         tell_of_pages(decoded, is_piped=output is None)
         pages = 1 if output is None else decoded.pages.num_pages
         if pages > MAX_PAGES:
-            raise ColorizerError(f"{arguments.input}: more than {MAX_PAGES} pages; split the file")
+            raise ColorizerError(f"{name}: more than {MAX_PAGES} pages; split the file")
         prints_rows = arguments.json and output is not None
         failed = 0
         for page in range(1, pages + 1):
@@ -229,14 +352,14 @@ def refuse_overwriting_inputs(arguments: argparse.Namespace, output: Path | None
     from colorizer.jobs import refuse_overwriting
 
     if output is not None:
-        for given in (arguments.input, arguments.reference):
+        for given in (*arguments.inputs, arguments.reference):
             if given and given != "-":
                 refuse_overwriting(Path(given), output)
 
 
 def tell_of_colours(arguments: argparse.Namespace, page: int, pages: int, what: str) -> None:
     """Print that a page isn't coloured, and how it would be."""
-    name = arguments.input if pages == 1 else f"page {page}"
+    name = arguments.inputs[0] if pages == 1 else f"page {page}"
     print(f"note: {printable(name)}: {what}; --coloured colour colours it", file=sys.stderr)
 
 
@@ -270,7 +393,7 @@ def write_coloured(
     from colorizer.base.files import write_bytes
     from colorizer.jobs import name_page
 
-    data = artwork.encode(output.suffix.lower() if output else ".png", arguments.only)
+    data = artwork.encode(choose_kind(arguments, output), arguments.only)
     reason = "coloured already, so it was copied as it is" if artwork.is_copy else ""
     if reason:
         tell_of_colours(arguments, page, pages, reason)
@@ -286,7 +409,10 @@ def write_coloured(
     if pages > 1:
         output = output.with_name(name_page(output.stem, page, pages) + output.suffix)
         refuse_overwriting_inputs(arguments, output)
-    write_bytes(output, data)
+    try:
+        write_bytes(output, data)
+    except OSError as error:
+        raise ColorizerError(f"-o {output}: can't be written ({error.strerror})") from None
     width, height = artwork.colour.size
     name = printable(output)
     if arguments.json:
@@ -296,8 +422,8 @@ def write_coloured(
         print(f"{name}: {width}×{height}")
 
 
-def colour_folder(arguments: argparse.Namespace) -> int:
-    """Colour a folder; return the exit code."""
+def colour_many(arguments: argparse.Namespace) -> int:
+    """Colour a folder, or several files and folders, into a folder; return the exit code."""
     from tqdm import tqdm
 
     from colorizer.batch import (
@@ -310,16 +436,20 @@ def colour_folder(arguments: argparse.Namespace) -> int:
         options_key,
         write_report,
     )
-    from colorizer.jobs import find_jobs, summarize
+    from colorizer.jobs import find_all_jobs, find_jobs, summarize
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.runtime import Colorizer
 
-    sources, targets = Path(arguments.input), Path(arguments.output)
+    sources, targets = Path(), Path(arguments.output)
     shard = Shard(number=arguments.shard[0], count=arguments.shard[1])
-    suffix = ".ora" if arguments.layers else f".{arguments.format}"
-    found = find_jobs(sources, suffix, targets)
+    suffix = f".{arguments.format or 'png'}"
+    if len(arguments.inputs) == 1:
+        sources = Path(arguments.inputs[0])
+        found = find_jobs(sources, suffix, targets)
+    else:
+        found = find_all_jobs([Path(name) for name in arguments.inputs], suffix, targets)
     jobs, ignored = choose_shard(found.jobs, shard), choose_shard(found.ignored, shard)
-    threads = max(1, len(os.sched_getaffinity(0)) // arguments.workers)
+    threads = max(1, count_cores() // arguments.workers)
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
     tell_of_model(colorizer.model)
     reference = None
@@ -327,7 +457,10 @@ def colour_folder(arguments: argparse.Namespace) -> int:
         with DecoderProcess() as decoder:
             reference = open_reference(arguments, decoder)
     options = make_options(arguments, reference)
-    targets.mkdir(parents=True, exist_ok=True)
+    try:
+        targets.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ColorizerError(f"-o {targets}: can't be a folder ({error.strerror})") from None
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
     inputs = [sources / job.source for job in found.jobs]
     protected = [*inputs, *filter(None, [arguments.reference])]
@@ -400,16 +533,13 @@ def open_reference(arguments: argparse.Namespace, decoder: "DecoderProcess") -> 
     try:
         return decoder.open_with_alpha(arguments.reference).with_alpha()
     except PictureError as error:
-        raise PictureError(f"{arguments.reference}: {error}") from None
+        raise PictureError(f"--reference {arguments.reference}: {error}") from None
 
 
 def make_options(arguments: argparse.Namespace, reference: "Image | None") -> "ColorizeOptions":
-    """The options from the arguments. Raises :class:`PictureError` for an invalid palette."""
-    from colorizer.look.palette import parse_colours
+    """The options from the arguments."""
     from colorizer.runtime import ColorizeOptions
 
-    if arguments.palette:
-        parse_colours(arguments.palette)  # report an error before any work
     return ColorizeOptions(
         clean=arguments.clean,
         opaque=arguments.opaque,

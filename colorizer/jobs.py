@@ -92,6 +92,36 @@ def find_jobs(sources: Path, suffix: str, output: Path | None = None) -> Found:
     return Found(_name_targets(sorted(found), suffix), sorted(ignored))
 
 
+def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
+    """The jobs for several files and folders; their sources are paths as given.
+
+    Files are taken whatever their ending; those that share a name go below their folders' names, as
+    does what is in a folder. Raises what :func:`find_jobs` raises, :class:`PictureError` for a file
+    that doesn't exist and :class:`ColorizerError` if the output folder holds one of the files.
+    """
+    names: dict[str, str] = {}
+    ignored = []
+    counts = Counter(_key(path.stem) for path in dict.fromkeys(inputs))
+    for path in dict.fromkeys(inputs):
+        if path.is_dir():
+            found = find_jobs(path, suffix, output)
+            below = Path(os.path.realpath(path)).name
+            for job in found.jobs:
+                names.setdefault(str(path / job.source), f"{below}/{job.source}")
+            ignored += [Ignored(str(path / source), reason) for source, reason in found.ignored]
+        elif not os.path.lexists(path):
+            raise PictureError(f"{path}: no such file")
+        elif os.path.realpath(path.parent) == os.path.realpath(output):
+            raise ColorizerError(f"{output}: holds an input, {path}; choose another folder for -o")
+        else:
+            below = Path(os.path.realpath(path.parent)).name if counts[_key(path.stem)] > 1 else ""
+            names.setdefault(str(path), (PurePosixPath(below) / path.name).as_posix())
+    in_order = sorted(names.items(), key=lambda item: item[::-1])
+    jobs = _name_targets([name for _, name in in_order], suffix)
+    renamed = [replace(job, source=source) for job, (source, _) in zip(jobs, in_order, strict=True)]
+    return Found(renamed, sorted(ignored))
+
+
 def refuse_overwriting(source: Path, target: Path) -> None:
     """Raise :class:`ColorizerError` if both are the same file or folder, also through links."""
     try:

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 import numpy as np
 
 from colorizer.base.errors import AlreadyColouredError, PictureError
+from colorizer.base.names import british
 from colorizer.model.folder import ModelFolder, open_model_folder
 from colorizer.model.session import ModelSession
 from colorizer.pictures.decoder_process import DecoderProcess
-from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, Decoded, open_with_alpha
+from colorizer.pictures.decoding import (
+    MAX_SKETCH_PIXELS,
+    Decoded,
+    convert_picture,
+    open_with_alpha,
+)
 from colorizer.pictures.squares import fit_sketch
 
 if TYPE_CHECKING:
@@ -25,7 +31,10 @@ WhenColoured = Literal["skip", "copy", "colour"]
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeOptions:
-    """Options of one colouring. Raises :class:`ValueError` for a value out of range."""
+    """Options of one colouring. Raises :class:`ValueError` for a value out of range.
+
+    An invalid palette is a :class:`~colorizer.base.errors.PictureError`.
+    """
 
     clean: bool = False
     """Turn a photo or scan into line art first."""
@@ -51,6 +60,11 @@ class ColorizeOptions:
             raise ValueError(
                 f"line strength must be 0 to {MAX_LINE_STRENGTH:g}, got {self.line_strength:g}"
             )
+        object.__setattr__(self, "coloured", british(self.coloured))
+        if self.palette is not None:
+            from colorizer.look.palette import parse_colours
+
+            parse_colours(self.palette)
         if self.coloured not in get_args(WhenColoured):
             raise ValueError(f"coloured must be skip, copy or colour, got {self.coloured!r}")
         if self.reference and self.reference.mode == "RGBA":
@@ -100,9 +114,11 @@ class Colorizer:
         return cls(opened, decoder=decoder, threads=threads, device=device)
 
     def __call__(
-        self, picture: "str | Path | bytes", options: ColorizeOptions | None = None
+        self, picture: "str | Path | bytes | Image", options: ColorizeOptions | None = None
     ) -> "Image":
-        """Colour one sketch file (a path, or its bytes) → RGB, or RGBA if it has transparency.
+        """Colour one sketch → RGB, or RGBA if it has transparency.
+
+        The sketch is a file's path, its bytes, or a picture of Pillow's.
 
         The result has exactly the sketch's size and alpha. Raises
         :class:`~colorizer.base.errors.PictureError` if the file is not a readable picture, and
@@ -113,32 +129,40 @@ class Colorizer:
 
     def draw(
         self,
-        picture: "str | Path | bytes",
+        picture: "str | Path | bytes | Image",
         options: ColorizeOptions | None = None,
         *,
         decoder: DecoderProcess | None = None,
     ) -> "Artwork":
-        """Colour one sketch file → colours, lines and alpha as separate layers.
+        """Colour one sketch → colours, lines and alpha as separate layers.
 
-        Of a file with several pages or frames, the first. ``decoder`` replaces the colorizer's own,
-        for threads that have one each. Raises what :meth:`__call__` raises.
+        Of a file with several pages or frames, the first; of a picture of Pillow's, the current.
+        ``decoder`` replaces the colorizer's own, for threads that have one each. Raises what
+        :meth:`__call__` raises.
         """
         return self.draw_decoded(self.decode(picture, decoder=decoder), options)
 
     def decode(
-        self, picture: "str | Path | bytes", *, decoder: DecoderProcess | None = None, page: int = 0
+        self,
+        picture: "str | Path | bytes | Image",
+        *,
+        decoder: DecoderProcess | None = None,
+        page: int = 0,
     ) -> Decoded:
         """Decode a sketch file, or a ``page`` of a TIFF, counted from 0.
 
-        The result's ``pages`` says how many there are. Raises :class:`PictureError`.
+        The result's ``pages`` says how many there are; a picture of Pillow's is one, and needs no
+        decoder. Raises :class:`PictureError`.
         """
         source = Path(picture) if isinstance(picture, str) else picture
         try:
+            if not isinstance(source, Path | bytes):
+                return convert_picture(source, max_pixels=MAX_SKETCH_PIXELS)
             if decoder := decoder or self.decoder:
                 return decoder.open_with_alpha(source, page=page)
             return open_with_alpha(source, max_pixels=MAX_SKETCH_PIXELS, page=page)
         except PictureError as error:
-            where = "the sketch" if isinstance(picture, bytes) else picture
+            where = picture if isinstance(picture, str | Path) else "the sketch"
             raise PictureError(f"{where}: {error}") from None
 
     def draw_decoded(self, decoded: Decoded, options: ColorizeOptions | None = None) -> "Artwork":
@@ -174,7 +198,7 @@ class Colorizer:
             colour = palette.recolour_like(
                 colour, options.reference, lines=grey, keep_skin=options.keep_skin
             )
-        if options.palette:
+        if options.palette is not None:
             wanted = palette.parse_colours(options.palette)
             colour = palette.recolour_with(colour, wanted, lines=grey, keep_skin=options.keep_skin)
         artwork = Artwork(colour, sketch.lines, sketch.alpha)

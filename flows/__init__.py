@@ -6,6 +6,11 @@ What a stage does belongs in ``pipeline_steps``. No other folder knows Prefect.
 
 import os
 
+from pipeline_steps.base.operating_system import require_linux
+
+# each command of this package imports it first, before libraries that may be missing elsewhere
+require_linux()
+
 _LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
 
 # Prefect reads its settings when it's first imported; what the user has set stays

@@ -37,7 +37,7 @@ from pipeline_steps.register.command import CANDIDATE
 REFUSED = 3
 
 
-@flow(name="promote", validate_parameters=True)
+@flow(name="promote", flow_run_name="promote {version}", validate_parameters=True)
 @failed_state_on_error
 def promote(
     version: str | int = CANDIDATE, ask: bool = False, unjudged: str | None = None

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, runtime, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.states import Completed
@@ -31,6 +31,7 @@ from flows.pipeline.workspace import (
     claim_workspace,
     count_uncommitted,
     prepare_workspace,
+    require_overrides,
 )
 from flows.promotion.champion import judge_and_carry_out, settle, was_decided
 from flows.promotion.judgement import open_test_set
@@ -54,6 +55,7 @@ from pipeline_steps.commands.overrides import parse_assignments, split_words
 from pipeline_steps.register.command import find_registered
 from pipeline_steps.tracking import mlflow_server
 
+MAX_NAME_CHARS = 120
 RETRIES = 3
 FIRST_RETRY_S = 10
 PICTURES = {
@@ -82,7 +84,15 @@ retrying = task(
 )
 
 
-@flow(name="retrain", validate_parameters=True)
+def name_run() -> str:
+    """What a run does, for Prefect's pages: "retrain HEAD, train.epochs=30"."""
+    given = runtime.flow_run.parameters
+    words = [f"{key}={value}" for key, value in (given.get("overrides") or {}).items()]
+    forced = ["forced"] if given.get("force") else []
+    return ", ".join([f"retrain {given.get('ref', 'HEAD')}", *forced, *words])[:MAX_NAME_CHARS]
+
+
+@flow(name="retrain", flow_run_name=name_run, validate_parameters=True)
 @failed_state_on_error
 def retrain(
     ref: str = "HEAD",
@@ -229,9 +239,11 @@ def main() -> None:
     )
     parser.add_argument("--promote", choices=("yes", "no", "ask"), default="yes")
     arguments = parser.parse_args()
+    overrides = parse_assignments([*split_words(arguments.set), *arguments.overrides])
+    require_overrides(Path(), arguments.ref, overrides)  # before a server is started for the flow
     state = retrain(
         ref=arguments.ref,
-        overrides=parse_assignments([*split_words(arguments.set), *arguments.overrides]),
+        overrides=overrides,
         force=arguments.force,
         promote=arguments.promote,
         return_state=True,

@@ -23,7 +23,7 @@ from pipeline_steps.params import read_params
 NO_REASON = "rolled back by hand"
 
 
-@flow(name="rollback", validate_parameters=True)
+@flow(name="rollback", flow_run_name="rollback to {to}", validate_parameters=True)
 @failed_state_on_error
 def rollback(to: str | int = PREVIOUS, reason: str = NO_REASON, force: bool = False) -> State[Any]:
     """Make an earlier version (a number or an alias) the champion again.

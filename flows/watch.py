@@ -30,7 +30,7 @@ from pipeline_steps.params import DownloadParams, read_params
 SEEN = "colorizer_source"
 
 
-@flow(name="watch", validate_parameters=True)
+@flow(name="watch", flow_run_name="watch for {deployment}", validate_parameters=True)
 @failed_state_on_error
 def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[Any]:
     """Compare the source with what was seen last; start the deployment on a change."""

@@ -11,11 +11,13 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline_steps.base.errors import run_main
+from pipeline_steps.base.operating_system import require_linux
 
 STAGES = ("download", "prepare", "train", "evaluate", "export")
 COMMANDS = {
     **{stage: f"pipeline_steps.{stage}.stage" for stage in STAGES},
     "register": "pipeline_steps.register.command",
+    "bundle": "pipeline_steps.register.bundle",
     "deliver": "pipeline_steps.commands.deliver",
     "dvc_lock": "pipeline_steps.commands.dvc_lock",
     "experiment": "pipeline_steps.commands.experiment",
@@ -25,8 +27,8 @@ COMMANDS = {
     "summary": "pipeline_steps.commands.summary",
 }
 """Name → module with a ``main``."""
-USES_MLFLOW = ("train", "evaluate", "register", "deliver")
-TAKES_ARGUMENTS = ("experiment", "mlflow_ui", "source")
+USES_MLFLOW = ("train", "evaluate", "deliver")
+TAKES_ARGUMENTS = ("bundle", "experiment", "mlflow_ui", "register", "source")
 
 
 def main() -> None:
@@ -60,4 +62,5 @@ def parse_no_arguments(module: str) -> None:
 
 
 if __name__ == "__main__":
+    require_linux()
     run_main(main)

@@ -2,7 +2,7 @@
 
 A temporary file is locked while it is being written, and the kernel releases the lock when the
 writer dies. So an unlocked one was left by a killed writer, and the next process that writes to the
-folder removes it.
+folder removes it. Windows has no such locks: there, one that is an hour old was left.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ import json
 import os
 import re
 import secrets
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,11 +20,13 @@ from typing import Any
 # by hand: the runtime's dependencies have no lock library (filelock comes with torch and DVC)
 try:
     import fcntl
-except ModuleNotFoundError:  # no POSIX: files are still written whole, but leftovers stay
+except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 MAX_NAME_BYTES = 255
 """Of Linux's and most other file systems."""
+ABANDONED_AFTER_S = 3600
+"""Where files can't be locked: a temporary file this old has no writer anymore."""
 _MARK = ".part"
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\..+)?")
 _cleaned: set[Path] = set()
@@ -42,12 +46,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         remove_abandoned(folder)
         _cleaned.add(folder)
     handle, partial = _create_locked(target)
+    if fcntl is None:  # Windows renames no open file
+        os.close(handle)
     try:
         yield partial
         move_into_place(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-        os.close(handle)
+        if fcntl is not None:
+            os.close(handle)
 
 
 def _create_locked(target: Path) -> tuple[int, Path]:
@@ -82,6 +89,10 @@ def remove_abandoned(folder: Path) -> None:
         if not _PARTIAL.fullmatch(partial.name) or not partial.is_file():
             continue
         with suppress(FileNotFoundError, PermissionError):  # gone, or another user's
+            if fcntl is None:
+                if time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S:
+                    partial.unlink()
+                continue
             handle = os.open(partial, os.O_RDONLY)
             try:
                 if _try_lock(handle):
@@ -92,7 +103,7 @@ def remove_abandoned(folder: Path) -> None:
 
 def _try_lock(handle: int) -> bool:
     """Lock a file; False if another holds it, or if the system has no such locks."""
-    if fcntl is None:
+    if fcntl is None or sys.platform == "win32":
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,8 +139,11 @@ def file_sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file, or a folder's entries, to the disk; on Windows not a folder's."""
+    if fcntl is None and path.is_dir():
+        return
+    # Windows flushes only what is open for writing
+    descriptor = os.open(path, os.O_RDWR if fcntl is None else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""File names as text that can be printed, encoded and read on one line."""
+"""Names: of files, as text that can be printed on one line, and of options in either spelling."""
 
 import os
 import unicodedata
@@ -23,3 +23,8 @@ def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def british(value: str) -> str:
+    """An option's value in this project's spelling: ``color`` → ``colour``."""
+    return "colour" if value == "color" else value

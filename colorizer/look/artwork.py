@@ -9,12 +9,14 @@ from PIL import Image, ImageChops
 
 from colorizer.base.errors import PictureError
 from colorizer.base.files import write_bytes
+from colorizer.base.names import british
 from colorizer.look.ink import separate
 from colorizer.look.openraster import PNG_COMPRESS_LEVEL, Layer, write_openraster
 from colorizer.pictures.decoding import WHITE
 
 Part = Literal["picture", "colour", "lines"]
-FORMATS = {".png": "PNG", ".webp": "WEBP", ".ora": "ORA"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".ora": "ORA"}
+JPEG_QUALITY = 95
 
 
 class Artwork(NamedTuple):
@@ -36,6 +38,7 @@ class Artwork(NamedTuple):
 
     def picture(self, part: Part = "picture") -> Image.Image:
         """Lines over colours, or one of them alone: RGB, or RGBA with the sketch's own alpha."""
+        part = british(part)  # type: ignore[assignment]
         if part == "picture":
             picture = ImageChops.multiply(self.colour, self.lines)
         else:
@@ -61,12 +64,13 @@ class Artwork(NamedTuple):
         return self._replace(lines=self.lines.point(table * 3))
 
     def encode(self, kind: str, part: Part = "picture") -> bytes:
-        """The file's bytes; ``kind`` is .png, .webp (lossless) or .ora (lines and colour layers).
+        """The file's bytes, by its suffix.
 
-        Raises :class:`PictureError` for another suffix, or a picture too large for WEBP.
+        ``kind`` is .png, .webp (lossless), .jpg or .jpeg (composited on white) or .ora (lines and
+        colours as layers). Raises :class:`PictureError` for another suffix, a part of layers, or a
+        picture too large for WEBP.
         """
-        if kind not in FORMATS:
-            raise PictureError(f"can't write {kind or 'a file without suffix'}: {_KINDS}")
+        check_kind(kind, part)
         buffer = io.BytesIO()
         if kind == ".ora":
             self._write_layers(buffer)
@@ -77,14 +81,19 @@ class Artwork(NamedTuple):
                 raise PictureError(f"too large for WEBP: at most {MAX_WEBP_SIDE_PX} px a side")
             # exact: keep the colours of transparent pixels
             picture.save(buffer, "WEBP", lossless=True, exact=True)
+        elif FORMATS[kind] == "JPEG":
+            page = Image.new("RGB", picture.size, "white")
+            page.paste(picture, mask=picture.getchannel("A") if self.alpha is not None else None)
+            # full chroma: thin lines beside colours
+            page.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
         else:
             picture.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)
         return buffer.getvalue()
 
     def save(self, path: str | Path, part: Part = "picture") -> None:
-        """Write a .png, .webp or .ora file, whole or not at all.
+        """Write a .png, .jpg, .webp or .ora file, whole or not at all.
 
-        Raises :class:`PictureError` for another suffix, :class:`OSError` if it can't be written.
+        Raises what :meth:`encode` raises, :class:`OSError` if it can't be written.
         """
         path = Path(path)
         write_bytes(path, self.encode(path.suffix.lower(), part))
@@ -96,4 +105,12 @@ class Artwork(NamedTuple):
 
 
 MAX_WEBP_SIDE_PX = 16383
-_KINDS = "name it .png, .webp or .ora"
+
+
+def check_kind(kind: str, part: str) -> None:
+    """Raise :class:`PictureError` if a file of this suffix can't hold this part."""
+    if kind not in FORMATS:
+        what = kind or "a file without suffix"
+        raise PictureError(f"can't write {what}: name it .png, .jpg, .webp or .ora")
+    if kind == ".ora" and part != "picture":
+        raise PictureError("an .ora file holds lines and colours both, as layers")

@@ -102,9 +102,9 @@ def download_folder(name: str, number: int, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         uri = f"models:/{name}/{number}"
         stored = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
-        (stored / "model.onnx").rename(folder / ONNX_FILE)
+        (stored / "model.onnx").replace(folder / ONNX_FILE)
         for file in (stored / "extra_files").iterdir():
-            file.rename(folder / file.name)
+            file.replace(folder / file.name)
 
 
 class _UnreachableError(Exception):

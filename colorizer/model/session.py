@@ -3,13 +3,13 @@
 Shape legend: N sketches, S = the model's image size in pixels.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from colorizer.base.cores import count_cores
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.pixels import to_model_range, to_pixel_range
 from colorizer.model.folder import INPUT_NAME, OUTPUT_NAME, ModelFolder, noise_name
@@ -36,7 +36,7 @@ class ModelSession:
         self.model = model
         data = model.read_onnx()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or count_cores()
         options.log_severity_level = 3  # errors only: it warns about inputs with a default value
         provider = _find_provider(device)
         try:

@@ -9,10 +9,11 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,12 +22,18 @@ from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import DEFAULT_MAX_PIXELS, Decoded, open_with_alpha
 from colorizer.pictures.decoding_limits import (
     DECODING_LIMIT_S,
+    TIMED_OUT,
     decoding_bytes,
     limit_memory,
     time_limit,
     wiped_memory,
 )
 from colorizer.pictures.pages import Pages
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,15 +106,8 @@ class DecoderProcess:
         self._connection, child_end = context.Pipe()
         arguments = (child_end, self.max_pixels, self.limit_s)
         self._child = context.Process(target=_serve, args=arguments, daemon=True)
-        # the child inherits the mask: only the parent handles Ctrl-C. Starting the child would
-        # start the resource tracker, which unblocks SIGINT, so start that before
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with wiped_memory():
-                self._child.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with _interrupts_blocked(), wiped_memory():
+            self._child.start()
         child_end.close()  # the child's exit is then an end of file here
 
     def _end(self) -> None:
@@ -123,9 +123,25 @@ class DecoderProcess:
     def _crash_reason(self) -> str:
         assert self._child is not None, "the child that was asked"
         self._child.join(1)
-        if self._child.exitcode == -signal.SIGALRM:
+        if self._child.exitcode == TIMED_OUT:
             return f"stalls its decoder: more than {self.limit_s:g} s"
         return f"crashes its decoder (exit code {self._child.exitcode})"
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start a child in this block, and only the parent handles Ctrl-C."""
+    if sys.platform == "win32" or not hasattr(signal, "pthread_sigmask"):
+        yield  # the child ignores it as soon as it runs
+        return
+    # the child inherits the mask. Starting it would start the resource tracker, which unblocks
+    # SIGINT, so start that before
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _request(
@@ -144,6 +160,7 @@ def _request(
 
 
 def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory(decoding_bytes(max_pixels))
     gc.disable()  # so that what is new is always in the youngest generation, collected below
     with suppress(EOFError, ConnectionError):  # the parent exited or closed its end

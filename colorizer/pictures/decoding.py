@@ -118,6 +118,23 @@ def open_with_alpha(
             raise PictureError(_reason(error)) from None
 
 
+def convert_picture(picture: Image.Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+    """A picture that Pillow decoded already, as :func:`open_with_alpha` gives a file's.
+
+    Of several frames, the current one; the picture itself isn't changed. Raises
+    :class:`PictureError` if it is too large, or isn't whole.
+    """
+    _check_size(picture.size, max_pixels)
+    raw_mode = _raw_mode(picture) if isinstance(picture, ImageFile.ImageFile) else ""
+    try:
+        copy = picture.copy()
+        if tags := getattr(picture, "tag_v2", None):
+            copy.tag_v2 = tags  # type: ignore[attr-defined]
+        return _to_rgb(copy, raw_mode)
+    except Exception as error:
+        raise PictureError(_reason(error)) from None
+
+
 @contextmanager
 def _opened(file: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
     if isinstance(file, Path):

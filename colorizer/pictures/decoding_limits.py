@@ -3,16 +3,23 @@
 A hostile file can make a decoder written in C hang, crash or request all memory, which no exception
 reports. These limits end the process or fail its allocations, so set them only in a process that
 may crash: a worker of ``prepare``, or a
-:class:`~colorizer.pictures.decoder_process.DecoderProcess`. Linux only.
+:class:`~colorizer.pictures.decoder_process.DecoderProcess`. Memory is limited and wiped on Linux
+only.
 """
 
+import faulthandler
 import os
-import resource
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 DECODING_LIMIT_S = 30.0
 """Twenty times what 50 million pixels take on a slow core."""
@@ -34,9 +41,13 @@ def decoding_bytes(max_pixels: int) -> int:
 def limit_memory(num_bytes: int) -> None:
     """Allow this process ``num_bytes`` more address space than it has now.
 
-    Beyond that, allocations fail with :class:`MemoryError`. The hard limit stays as it is.
+    Beyond that, allocations fail with :class:`MemoryError`. The hard limit stays as it is. Does
+    nothing where it can't: macOS and Windows don't limit address space.
     """
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    sizes = Path("/proc/self/statm")
+    if resource is None or sys.platform == "win32" or not sizes.exists():
+        return
+    pages = int(sizes.read_text().split()[0])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = pages * resource.getpagesize() + num_bytes
     if hard != resource.RLIM_INFINITY:
@@ -44,15 +55,32 @@ def limit_memory(num_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Kill this process, by SIGALRM, if the block takes longer: also while C code hangs."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+if sys.platform == "win32" or not hasattr(signal, "setitimer"):
+    TIMED_OUT = 1
+
+    @contextmanager
+    def time_limit(seconds: float) -> Iterator[None]:
+        """End this process, with code ``TIMED_OUT``, if the block takes longer."""
+        # a thread in C: it ends the process also while other C code hangs
+        with Path(os.devnull).open("w") as nowhere:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+
+else:
+    TIMED_OUT = -signal.SIGALRM
+
+    @contextmanager
+    def time_limit(seconds: float) -> Iterator[None]:
+        """Kill this process, by SIGALRM, if the block takes longer: also while C code hangs."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager

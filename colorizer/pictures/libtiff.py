@@ -8,6 +8,7 @@ pattern, it's read again into another one: bytes that differ weren't written.
 
 import ctypes
 import os
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,15 @@ def damage_messages() -> Iterator[list[str]]:
             setter(previous)
 
 
+def is_accessible() -> bool:
+    """Whether Pillow lets its libtiff be called: its wheels for Windows don't."""
+    try:
+        _library()
+    except PictureError:
+        return False
+    return True
+
+
 def has_codec(compression: int) -> bool:
     """Whether this libtiff can decompress a compression, by its number in TIFF."""
     return bool(_library().TIFFIsCODECConfigured(compression))
@@ -135,7 +145,7 @@ def read_as_rgba(source: IO[bytes], directory: int, width: int, height: int) -> 
 
 @contextmanager
 def _opened_page(source: IO[bytes], directory: int) -> Iterator[int]:
-    tiff, descriptor = _library(), os.memfd_create("picture")
+    tiff, descriptor = _library(), _create_unnamed()
     try:
         source.seek(0)
         while chunk := source.read(1 << 20):
@@ -157,6 +167,14 @@ def _opened_page(source: IO[bytes], directory: int) -> Iterator[int]:
                 tiff.TIFFCleanup(handle)  # unlike TIFFClose, leaves the descriptor open
     finally:
         os.close(descriptor)
+
+
+def _create_unnamed() -> int:
+    """Create a file without a name, in memory where the system can; return its descriptor."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("picture")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _blocks(handle: int) -> _Blocks:

@@ -9,7 +9,8 @@ picture, in a server. Proven are, by format:
 - JPEG 2000: decoded twice into two colours;
 - TIFF: every message of libtiff is damage; decompressors that may succeed without writing all are
   run again into memory of two patterns (:mod:`colorizer.pictures.libtiff`); uncompressed strips or
-  tiles must cover the picture;
+  tiles must cover the picture. Where Pillow hides its libtiff (Windows), only LZW and Deflate are
+  read, which report an error unless they wrote all;
 - WEBP, AVIF: their libraries give a whole picture or an error. JPEG: libjpeg writes each pixel,
   whatever is damaged.
 """
@@ -25,6 +26,7 @@ from colorizer.pictures.libtiff import (
     DAMAGED,
     damage_messages,
     has_codec,
+    is_accessible,
     read_blocks,
     require_written,
 )
@@ -43,7 +45,9 @@ _ROWS_AS_THEY_ARE = ("tiff_ccitt", "group3", "group4", "packbits")
 """TIFF compressions that change no colours."""
 _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_TILE_WIDTH = 259, 262, 284, 322
 _TIFF_YCBCR = 6
-_WHOLE_OR_ERROR = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
+_LZW_AND_DEFLATE = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
+"""TIFF compressions that every libtiff can decompress."""
+_WHOLE_OR_ERROR = (*_LZW_AND_DEFLATE, "lzma", "zstd")
 """TIFF compressions whose decoder reports an error unless it wrote a whole strip."""
 
 Reopen = Callable[[], AbstractContextManager[ImageFile.ImageFile]]
@@ -137,6 +141,12 @@ def _load_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def _load_by_libtiff(picture: TiffImagePlugin.TiffImageFile) -> None:
+    if picture.info.get("compression") in _LZW_AND_DEFLATE and not is_accessible():
+        try:
+            picture.load()
+        except OSError:
+            raise PictureError(DAMAGED) from None
+        return
     if not has_codec(picture.tag_v2.get(_TIFF_COMPRESSION, 1)):
         name = picture.info.get("compression")
         raise PictureError(f"can't be read: a TIFF compressed as {name}; save it as PNG")

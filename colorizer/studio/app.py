@@ -1,22 +1,28 @@
-"""The HTTP API and the page: ``POST /colorize``, ``GET /health``, ``GET /model``, ``GET /``."""
+"""The HTTP API, its description at ``GET /docs``, and the page at ``GET /``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import mimetypes
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BeforeValidator
 
 from colorizer.base.errors import ColorizerError, PictureError
+from colorizer.base.names import british
 from colorizer.look.artwork import Part
 from colorizer.look.palette import MAX_COLOURS, find_main_colours
 from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import FORMATS
 from colorizer.pictures.pages import Pages
 from colorizer.runtime import MAX_LINE_STRENGTH, ColorizeOptions
+from colorizer.studio.api_page import draw_api_page
+from colorizer.studio.body import FormError, advise, extract_picture
 from colorizer.studio.decoder_pool import DecoderPool, PoolBusyError
 from colorizer.studio.limits import Limits
 from colorizer.studio.models import Models, Served
@@ -24,7 +30,12 @@ from colorizer.studio.models import Models, Served
 Result = TypeVar("Result")
 
 STATIC = Path(__file__).with_name("static")
-MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "ora": "image/openraster"}
+MEDIA_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "ora": "image/openraster",
+}
 RETRY_AFTER_S = 2
 # the page loads everything from this server
 SECURITY_HEADERS = {
@@ -35,14 +46,23 @@ SECURITY_HEADERS = {
 PICTURE = {
     "requestBody": {
         "required": True,
-        "description": f"The sketch's file: {', '.join(FORMATS)}",
-        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+        "description": f"The picture's file: {', '.join(FORMATS)}; or a form with that file alone",
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
     }
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "Not a readable picture, or an invalid option"},
+    400: {"description": "Not a readable picture, an invalid option, or one of another name"},
     408: {"description": "The body took too long to arrive"},
     413: {"description": "Too many bytes or pixels"},
+    422: {"description": "An option out of range"},
     429: {"description": "Too many requests are waiting; try again later"},
 }
 RESPONSES: dict[int | str, dict[str, Any]] = ERRORS | {
@@ -65,6 +85,9 @@ class ColouredFile(NamedTuple):
 def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
     """The application. It starts and closes the decoders; the caller closes ``models``."""
     limits = limits or Limits()
+    # browsers take no others, and Windows' registry, which Python reads, may name others
+    mimetypes.add_type("text/javascript", ".js")
+    mimetypes.add_type("text/css", ".css")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,9 +99,10 @@ def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
         title="Image-Colorizer",
         summary="Colours sketches; nothing that is sent is stored.",
         lifespan=lifespan,
-        # these pages load scripts from a CDN
+        # FastAPI's pages load scripts from a CDN; ours is at /docs
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(refuse_unknown_names)],
     )
     app.state.models = models
     app.state.limits = limits
@@ -97,6 +121,11 @@ def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
 def add_routes(app: FastAPI) -> None:
     """Add the routes of the API."""
 
+    @app.get("/docs", include_in_schema=False)
+    def docs(request: Request) -> HTMLResponse:
+        """The API for people, without scripts."""
+        return HTMLResponse(draw_api_page(app.openapi(), str(request.base_url).rstrip("/")))
+
     @app.get("/health")
     def health() -> dict[str, Any]:
         """Whether a model is loaded, and why others are not."""
@@ -110,26 +139,52 @@ def add_routes(app: FastAPI) -> None:
         models: Models = app.state.models
         return [served.describe() for name in models.names if (served := models.get(name))]
 
-    @app.get("/model/{name}/grid.png", responses={200: {"content": {"image/png": {}}}})
-    def grid(name: str) -> Response:
+    @app.get(
+        "/model/{name}/grid.png",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}, "description": "The picture"}},
+    )
+    def grid(
+        name: str,
+        identity: Annotated[str | None, Query(description="so that caches see a change")] = None,
+    ) -> Response:
         """A model's test pictures: sketch, generated, truth."""
         return Response(find_model(app, name).grid, media_type="image/png")
 
     @app.post("/colorize", openapi_extra=PICTURE, responses=RESPONSES, response_class=Response)
     async def colorize(
         request: Request,
-        model: Annotated[str | None, Query(description="champion, candidate, …")] = None,
+        model: Annotated[
+            str | None, Query(description="champion, candidate, …; default: the first at /model")
+        ] = None,
         clean: Annotated[bool, Query(description="make line art of a photo or scan first")] = False,
         opaque: Annotated[bool, Query(description="composite the sketch on white")] = False,
-        seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
-        palette: Annotated[str | None, Query(description="#ff8800,#2244aa")] = None,
+        seed: Annotated[
+            int | None, Query(ge=0, lt=2**63, description="a slight variation for each number")
+        ] = None,
+        palette: Annotated[
+            str | None,
+            Query(description="replace the main colours by these: ff8800,2244aa"),
+        ] = None,
         keep_skin: Annotated[bool, Query(description="the palette leaves skin as it is")] = False,
-        line_strength: Annotated[float, Query(ge=0, le=MAX_LINE_STRENGTH)] = 1.0,
+        line_strength: Annotated[
+            float, Query(ge=0, le=MAX_LINE_STRENGTH, description="0: no lines, 2: twice as dark")
+        ] = 1.0,
         coloured: Annotated[
-            Literal["copy", "colour"], Query(description="a picture that is coloured already")
+            Literal["copy", "colour"],
+            BeforeValidator(british),
+            Query(description="a picture that is coloured already"),
         ] = "copy",
-        layer: Annotated[Part, Query()] = "picture",
-        kind: Annotated[Literal["png", "webp", "ora"], Query(alias="format")] = "png",
+        layer: Annotated[
+            Part, BeforeValidator(british), Query(description="the colours or lines alone")
+        ] = "picture",
+        kind: Annotated[
+            Literal["png", "jpg", "webp", "ora"],
+            Query(
+                alias="format",
+                description="jpg: on white; ora: OpenRaster with colours and lines as layers",
+            ),
+        ] = "png",
     ) -> Response:
         """Colour the sketch in the body. The picture keeps its size and transparency.
 
@@ -137,16 +192,20 @@ def add_routes(app: FastAPI) -> None:
         """
         served = find_model(app, model)
         body = await read_body(request, app.state.limits)
-        options = ColorizeOptions(
-            clean=clean,
-            opaque=opaque,
-            seed=seed,
-            palette=palette,
-            keep_skin=keep_skin,
-            line_strength=line_strength,
-            coloured=coloured,
-        )
-        file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
+        try:
+            options = ColorizeOptions(
+                clean=clean,
+                opaque=opaque,
+                seed=seed,
+                palette=palette,
+                keep_skin=keep_skin,
+                line_strength=line_strength,
+                coloured=coloured,
+            )
+        except PictureError as error:
+            raise HTTPException(400, str(error)) from None
+        with advice(request, body):
+            file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
         # header values are Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
@@ -163,7 +222,20 @@ def add_routes(app: FastAPI) -> None:
     ) -> list[str]:
         """The main colours of the picture in the body, for the option ``palette``."""
         body = await read_body(request, app.state.limits)
-        return await run_in_pool(app, partial(find_palette, body, count))
+        with advice(request, body):
+            return await run_in_pool(app, partial(find_palette, body, count))
+
+
+def refuse_unknown_names(request: Request) -> None:
+    """Raise HTTP 400 for a query name that the route doesn't have, or one given twice."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            choices = f"known: {', '.join(known)}" if known else "there are none here"
+            raise HTTPException(400, f"no option {name!r}; {choices}")
+        if given.count(name) > 1:
+            raise HTTPException(400, f"option {name} is given more than once")
 
 
 def find_model(app: FastAPI, name: str | None) -> Served:
@@ -179,7 +251,10 @@ def find_model(app: FastAPI, name: str | None) -> Served:
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """The whole body. Raises HTTP 400, 408 or 413, as early as possible."""
+    """The picture's file: the whole body, or the file of a form.
+
+    Raises HTTP 400, 408 or 413, as early as possible.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limits.max_body_bytes:
         raise too_many_bytes(limits)
@@ -192,9 +267,25 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                     raise too_many_bytes(limits)
     except TimeoutError:
         raise HTTPException(408, f"the body took more than {limits.body_timeout_s:g} s") from None
-    if not body:
-        raise HTTPException(400, "the body is empty: send the sketch's file as the body")
-    return bytes(body)
+    try:
+        picture = extract_picture(bytes(body), request.headers.get("content-type", ""))
+    except FormError as error:
+        raise HTTPException(400, str(error)) from None
+    if not picture:
+        raise HTTPException(400, "the body is empty: send the picture's file as the body")
+    return picture
+
+
+@contextmanager
+def advice(request: Request, body: bytes) -> Iterator[None]:
+    """Add to HTTP 400 what to send instead, if the body's type says what went wrong."""
+    try:
+        yield
+    except HTTPException as error:
+        hint = advise(body, request.headers.get("content-type", ""))
+        if error.status_code == 400 and hint:
+            raise HTTPException(400, f"{error.detail}; {hint}") from None
+        raise
 
 
 def too_many_bytes(limits: Limits) -> HTTPException:

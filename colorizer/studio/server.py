@@ -1,13 +1,21 @@
 """``colorize studio``: serve the page and the API until stopped."""
 
 import argparse
+import errno
 import os
+import socket
 import sys
+from contextlib import suppress
 
+from colorizer.base.arguments import whole_number
+from colorizer.base.cores import count_cores
+from colorizer.base.errors import ColorizerError
 from colorizer.studio.limits import Limits
 from colorizer.studio.same_site import LOOPBACK_NAMES
 
 DEFAULTS = Limits()
+MAX_PORT = 65_535
+BACKLOG = 2048
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -20,24 +28,56 @@ def make_parser() -> argparse.ArgumentParser:
         " previous (default: $COLORIZER_MODEL, or models/colorizer)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="port to bind (default: 8000)")
+    parser.add_argument(
+        "--port",
+        type=whole_number(0, MAX_PORT),
+        default=8000,
+        help="port to bind (default: 8000); 0: any that is free",
+    )
     parser.add_argument(
         "--name",
         action="append",
         default=[],
         help="another host name that the server is reached by (repeatable)",
     )
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--max-waiting", type=int, default=DEFAULTS.max_waiting)
-    parser.add_argument("--max-body-bytes", type=int, default=DEFAULTS.max_body_bytes)
-    parser.add_argument("--max-pixels", type=int, default=DEFAULTS.max_pixels)
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1),
+        default=count_cores(),
+        help="pictures at once (default: one per core)",
+    )
+    for name, least, default, what in (
+        ("--max-waiting", 0, DEFAULTS.max_waiting, "requests that wait; one more gets status 429"),
+        ("--max-body-bytes", 1, DEFAULTS.max_body_bytes, "of a picture's file"),
+        ("--max-pixels", 1, DEFAULTS.max_pixels, "of a picture"),
+    ):
+        parser.add_argument(
+            name, type=whole_number(least), default=default, help=f"{what} (default: {default})"
+        )
     return parser
 
 
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises :class:`ColorizerError` if it is taken, or not allowed.
+
+    Connections wait in it until the server accepts them.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} is in use by another program; choose another by --port"
+        elif isinstance(error, PermissionError):
+            reason = f"port {port} needs administrator's rights; choose one above 1023 by --port"
+        else:
+            reason = f"--host {host} can't be bound ({error.strerror})"
+        raise ColorizerError(reason) from None
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped. Returns the exit code: 1 if a library is missing."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
+    """Serve until stopped. Returns the exit code: 1 if it can't: a library or the port."""
+    options = make_parser().parse_args(arguments)
     try:
         import uvicorn
 
@@ -51,9 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
     from colorizer.studio.models import Models, choose_sources
     from colorizer.studio.same_site import close_to_other_sites
 
-    if options.workers < 1 or options.max_waiting < 0:
-        parser.error("--workers must be ≥ 1, --max-waiting ≥ 0")
-    threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
+    try:
+        listening = bind(options.host, options.port)
+    except ColorizerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    threads = max(1, count_cores() // options.workers)
     models = Models(choose_sources(options.model), threads=threads)
     models.start()
     for name in models.names:
@@ -70,9 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     names = [*LOOPBACK_NAMES, options.host, *options.name]
     app = close_to_other_sites(create_app(models, limits), names)
-    print(f"studio: http://{options.host}:{options.port}", flush=True)
-    uvicorn.run(
-        app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=30
-    )
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=30)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"studio: http://{host}:{listening.getsockname()[1]}", flush=True)
+    with listening, suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
     models.close()
     return 0

@@ -15,6 +15,8 @@ from typing import IO
 PROGRESS_INTERVAL_S = 15.0
 """A progress bar redraws itself ten times a second; a log keeps one line per interval."""
 END_GRACE_S = 4.0
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""Control sequences of terminals (ECMA-48), which a log shows as ``[0;93m``."""
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
 
@@ -131,7 +133,7 @@ class LineSplitter:
         return self.clock() - self.last_progress_s >= PROGRESS_INTERVAL_S
 
     def _emit(self, part: bytes) -> bool:
-        text = part.decode("utf-8", "replace").rstrip()
+        text = _COLOURS.sub("", part.decode("utf-8", "replace")).rstrip()
         if text:
             self.on_line(text)
         return bool(text)

@@ -19,7 +19,7 @@ from flows.errors import WorkspaceError
 from pipeline_steps.base.paths import RETRAIN_WORK
 from pipeline_steps.commands.dvc_lock import quarantine_truncated_lock
 from pipeline_steps.commands.overrides import apply_overrides
-from pipeline_steps.params import Params, load_yaml, read_params
+from pipeline_steps.params import PARAMS_FILE, Params, load_yaml, parse_yaml, read_params
 
 REWRITTEN = ("params.yaml", "dvc.lock")
 """Files that a retraining itself rewrites."""
@@ -72,7 +72,9 @@ def prepare_workspace(
     _require_unedited(folder)
     refs = ("+refs/*:refs/source/*", "+HEAD:refs/source-head")
     _git(folder, "fetch", "--quiet", "--no-tags", "--prune", str(repository), *refs)
-    _git(folder, "checkout", "--quiet", "--force", "--detach", commit)
+    branch = _branch_at(repository, ref, commit)  # which the training's run is tagged with
+    checkout = ("-B", branch) if branch else ("--detach",)
+    _git(folder, "checkout", "--quiet", "--force", *checkout, commit)
     _git(folder, "clean", "--quiet", "-fd", "--exclude", "dvc.lock")
     quarantine_truncated_lock(folder / "dvc.lock")
     _share_cache(folder, repository)
@@ -92,6 +94,17 @@ def find_commit(repository: Path, ref: str) -> str:
         raise WorkspaceError(
             f"{repository}: has no git ref {ref!r}; name a branch, a tag or a commit of it"
         ) from None
+
+
+def require_overrides(repository: Path, ref: str, overrides: Mapping[str, Any]) -> None:
+    """Check overrides against the params at a ref.
+
+    Raises :class:`WorkspaceError` if there is no such ref, and :class:`ParamError` if a key is
+    unknown or a value is refused.
+    """
+    commit = find_commit(repository.resolve(), ref)
+    committed = parse_yaml(_git(repository, "show", f"{commit}:{PARAMS_FILE}"))
+    apply_overrides(committed, overrides)
 
 
 def count_uncommitted(repository: Path) -> int:
@@ -123,6 +136,13 @@ def _require_unedited(folder: Path) -> None:
             f"{folder}: someone edited {', '.join(edited[:3])} in the retrainings' clone; keep the"
             f" edits elsewhere, then `git -C {folder} checkout .`"
         )
+
+
+def _branch_at(repository: Path, ref: str, commit: str) -> str | None:
+    """The branch that a ref names, as ``HEAD`` does; None for a tag, a commit, a detached HEAD."""
+    full_name = _git(repository, "rev-parse", "--symbolic-full-name", ref)
+    name = full_name.removeprefix("refs/heads/")
+    return name if name != full_name else None
 
 
 def _share_cache(folder: Path, repository: Path) -> None:

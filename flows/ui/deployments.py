@@ -1,6 +1,7 @@
 """Serves the deployments of ``prefect.yaml`` in this process, the same as ``prefect deploy``."""
 
 import importlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 from prefect import serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 from prefect.schedules import Cron
 
 from flows.ui.automations import ensure_crash_detection
@@ -18,8 +20,14 @@ DEPLOYMENTS = Path("prefect.yaml")
 def serve_deployments() -> None:
     """Serve every deployment of ``prefect.yaml``."""
     ensure_crash_detection()
+    Runner.handle_sigterm = stop  # type: ignore[assignment, method-assign]
     entries = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
     serve(*map(to_deployment, entries), pause_on_shutdown=False)
+
+
+def stop(*_: object) -> None:
+    """End as after SIGINT: Prefect's own handler of SIGTERM never awaits what it calls."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def to_deployment(entry: dict[str, Any]) -> RunnerDeployment:

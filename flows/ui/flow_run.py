@@ -3,11 +3,14 @@
 import functools
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar, cast
 
 from prefect import runtime
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.events.worker import EventsWorker
 from prefect.states import Failed
 
 from flows.pipeline.process_group import end_all
@@ -16,6 +19,7 @@ from pipeline_steps.base.errors import PipelineError
 from pipeline_steps.base.signals import die_with_parent
 from pipeline_steps.tracking import mlflow_server
 
+EVENTS_TIMEOUT_S = 5.0
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,22 +39,40 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
         except PipelineError as error:
             # to Prefect a returned state stands for the call's result
             return cast(T, Failed(message=str(error), data=error))
+        finally:
+            if FlowRunContext.get() and not TaskRunContext.get():
+                send_heartbeats()
 
     return wrapped
+
+
+def send_heartbeats() -> None:
+    """Wait until the run's heartbeats are sent, ``EVENTS_TIMEOUT_S`` at most.
+
+    They are sent by a thread that takes seconds to connect. One that came after the end of a short
+    run would have the server wait for the next one, and mark the ended run as crashed.
+    """
+    worker = EventsWorker.instance()
+    sending = threading.Thread(target=worker.wait_until_empty, daemon=True)
+    sending.start()
+    sending.join(EVENTS_TIMEOUT_S)
 
 
 class AlreadyReported(logging.Filter):
     """Drop what Prefect's engine logs of an error whose message is in the failed state already.
 
-    The engine raises the data of a returned state, and logs that with its traceback.
+    The engine raises the data of a returned state, and logs that with its traceback. For a task
+    that returned a failed state it logs the traceback of no exception: "NoneType: None".
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be kept."""
-        return not (record.exc_info and isinstance(record.exc_info[1], PipelineError))
+        if not record.exc_info:
+            return True
+        return not (record.exc_info[1] is None or isinstance(record.exc_info[1], PipelineError))
 
 
-for _logger in ("prefect.flow_runs", "prefect.engine"):
+for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_logger).addFilter(AlreadyReported())
 
 

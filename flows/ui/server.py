@@ -6,9 +6,13 @@ but it rejects a request for another host name (DNS rebinding) or from another o
 """
 
 import argparse
+import os
+import socket
 from collections.abc import Iterable
 
 from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
+from flows.errors import ServerError
+from pipeline_steps.base.errors import report_errors
 
 HOST = "127.0.0.1"
 
@@ -39,11 +43,37 @@ def main() -> None:
 
 def serve(host: str, port: int, names: Iterable[str]) -> None:
     """Run Prefect's server in this process, for requests by one of these names."""
-    import uvicorn
-    from prefect.server.api.server import create_app
+    page = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if host in LOOPBACK_NAMES:
+        # Prefect's pages would ask port 4200; it reads its settings when it's first imported
+        os.environ.setdefault("PREFECT_UI_API_URL", f"{page}/api")
+    with bind(host, port) as listening:
+        # Prefect's server takes seconds to import
+        import uvicorn
+        from prefect.server.api.server import create_app
 
-    app = close_to_other_sites(create_app(final=True), names)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                print(f"Prefect's pages: {page}, its API: {page}/api", flush=True)
+
+        app = close_to_other_sites(create_app(final=True), names)
+        Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at an address; raises :class:`ServerError` if it can't be used."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ServerError(
+            f"{host} port {port} can't be used ({reason}); choose another --port"
+        ) from None
+    return listening
 
 
 def _has_password() -> bool:
@@ -53,4 +83,4 @@ def _has_password() -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    report_errors(main)

@@ -32,6 +32,7 @@ RANDOM_GRID = EVALUATION_REPORT / "random.png"
 BEST_GRID = EVALUATION_REPORT / "best.png"
 WORST_GRID = EVALUATION_REPORT / "worst.png"
 EVALUATION_METRICS = Path("metrics/evaluation.json")
+TEST_METRICS = Path("metrics/test.json")
 # export
 EXPORTED_MODEL = Path("models/colorizer")
 

@@ -1,8 +1,6 @@
 """Pools of worker processes."""
 
 import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,10 +31,3 @@ def process_pool(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def count_cores() -> int:
-    """Count the cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

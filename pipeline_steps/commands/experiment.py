@@ -26,6 +26,7 @@ def main() -> None:
     arguments = parse_arguments()
     assignments = parse_assignments([*split_words(arguments.set), *arguments.words])
     if arguments.pairs is not None:
+        assignments["download.source"] = "archive"
         assignments["download.path"] = str(Path(arguments.pairs).expanduser().resolve())
     overrides = read_overrides(arguments.file, assignments)
     changed = Path(".work/params.yaml")
@@ -51,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("file", type=Path, metavar="FILE", help="params to change")
     parser.add_argument("words", nargs="*", metavar="key=value", help="e.g. train.epochs=30")
     parser.add_argument("--set", default="", metavar="WORDS", help="more of them, as one argument")
-    parser.add_argument("--pairs", metavar="PATH", help="download.path, as it is: no YAML")
+    parser.add_argument("--pairs", metavar="PATH", help="your own pairs: download.path, no YAML")
     return parser.parse_intermixed_args()
 
 

@@ -1,7 +1,7 @@
 """Stage 4: the best generator on the test pairs, compared with the baselines.
 
 Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
-Writes metrics/evaluation.json, reports/evaluate/{per_picture.csv,random.png,best.png,worst.png}
+Writes metrics/{evaluation,test}.json, reports/evaluate/{per_picture.csv,{random,best,worst}.png}
 
 The baselines are the sketch itself, white paper and the mean training picture: published SSIM and
 PSNR of colorizers are about what copying the sketch scores.
@@ -24,6 +24,7 @@ from pipeline_steps.base.paths import (
     PER_PICTURE,
     RANDOM_GRID,
     RUN_FILE,
+    TEST_METRICS,
     TEST_PAIRS,
     TRAIN_MEAN,
     TRAIN_WORK,
@@ -38,7 +39,7 @@ from pipeline_steps.params import Params, read_params
 from pipeline_steps.scores.baselines import draw_baselines
 from pipeline_steps.scores.definitions import GENERATOR
 from pipeline_steps.scores.metrics import score
-from pipeline_steps.scores.table import format_evaluation
+from pipeline_steps.scores.table import best_baseline, format_evaluation
 from pipeline_steps.tracking import mlflow_server, run_entries
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.run_file import read_run_file
@@ -74,6 +75,7 @@ def main() -> None:
     for path, indices in choose_pairs(table, params).items():
         draw_grid(path, generator, test_pairs, indices)
     write_json(EVALUATION_METRICS, evaluation)
+    write_json(TEST_METRICS, evaluation[GENERATOR])  # what changes with the model: DVC's metrics
     with mlflow_server.plain_errors():
         log_to_training_run(client, params, evaluation)
     print(format_evaluation(evaluation))
@@ -161,6 +163,8 @@ def draw_grid(path: Path, generator: Generator, pairs: PackedPairs, indices: Ten
 def log_to_training_run(client: "MlflowClient", params: Params, evaluation: dict[str, Any]) -> None:
     """Add means and reports to the training's journal, and bring its run up to that."""
     journal = run_entries.open_journal(TRAIN_WORK, read_run_file(RUN_FILE))
-    run_entries.add_evaluation(journal, evaluation, EVALUATION_REPORT)
+    run_entries.add_evaluation(
+        journal, evaluation, EVALUATION_REPORT, baseline=best_baseline(evaluation)
+    )
     delivery = bring_up_to_date(client, params.tracking.experiment, journal)
     print_rejected("evaluate", delivery)

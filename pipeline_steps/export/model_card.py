@@ -45,7 +45,8 @@ Best of {training["epochs"]} epochs by val L1: epoch {training["best_epoch"]}. A
 preprocessing are in `config.json`.
 
 ## Use
-`colorize sketch.png -o coloured.png --model .`
+`colorize sketch.png -o coloured.png --model .` in this folder; from a registry that has it,
+`--model models:/{config["name"]}@champion`, or another alias or version.
 """
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from colorizer.base.cores import count_cores
 from colorizer.pictures.decoding_limits import (
     DECODING_LIMIT_S,
     decoding_bytes,
@@ -30,7 +31,7 @@ from colorizer.pictures.decoding_limits import (
     wiped_memory,
 )
 from pipeline_steps.base import signals
-from pipeline_steps.base.process_pool import count_cores, process_pool
+from pipeline_steps.base.process_pool import process_pool
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
 from pipeline_steps.prepare.crop_matching import TRUTH_PX, shrink_truth
 from pipeline_steps.prepare.packing import PairFacts, pack_pair

@@ -1,6 +1,7 @@
 """The exported folder → a version of the registered model, under the alias ``candidate``.
 
-Reads  models/{colorizer/,run.json}, reports/{train,evaluate}/
+Reads  models/{colorizer/,run.json}, reports/{train,evaluate}/; with ``--from``, a model that was
+trained elsewhere: what ``python -m pipeline_steps bundle`` wrote, an exported folder or its zip
 
 Idempotent, keyed by the model file's sha256: run it again, from any clone that has the files,
 against any MLflow server. A run that the server doesn't know is rebuilt from the files, tagged with
@@ -10,18 +11,20 @@ Processes of one machine take turns (a file lock). Machines that register the sa
 time need no lock: the server numbers the versions, and the lowest is kept.
 """
 
+import argparse
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256
 from colorizer.base.pixels import to_model_range
 from colorizer.model.folder import (
+    CARD_FILE,
     CHECKED_FILES,
     CHECKSUMS_FILE,
     CONFIG_FILE,
@@ -29,7 +32,6 @@ from colorizer.model.folder import (
     ONNX_FILE,
     OUTPUT_NAME,
     ModelFolder,
-    open_model_folder,
 )
 from colorizer.model.registry import CONFIG_TAG, MODEL_TAG
 from pipeline_steps.base.errors import DataError
@@ -43,28 +45,46 @@ from pipeline_steps.base.paths import (
     TRAIN_WORK,
 )
 from pipeline_steps.params import Params, flatten, read_params
-from pipeline_steps.tracking import mlflow_server, run_entries
+from pipeline_steps.register.bundle import Bundle, open_bundle, open_exported
+from pipeline_steps.scores.table import best_baseline
+from pipeline_steps.tracking import mlflow_server, run_entries, runs
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
 from pipeline_steps.tracking.journal import RunJournal
 from pipeline_steps.tracking.machine_lock import machine_lock
-from pipeline_steps.tracking.run_file import TrainingRun, read_run_file
+from pipeline_steps.tracking.run_file import read_run_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE = "candidate"
+MAX_DESCRIPTION_CHARS = 5000
+_PICTURE = re.compile(r"^!\[.*\n\n?", re.MULTILINE)
 _ORT_WARNING, _ORT_ERROR = 2, 3
 
 
 def main() -> None:
     """Register the exported folder, unless this server has it already."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline_steps register",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--from", type=Path, dest="path", metavar="PATH", help="a zip or a folder")
+    path = parser.parse_args().path
     params = read_params()
+    mlflow_server.require_reachable()
+    if path is None:
+        register_once(params, open_exported(EXPORTED_MODEL))
+        return
+    with open_bundle(path) as bundle:
+        print(f"register: {path}: {bundle.describe()}")
+        register_once(params, bundle.model, bundle)
+
+
+def register_once(params: Params, model: ModelFolder, bundle: Bundle | None = None) -> None:
+    """Register a model, unless this server has it already, and make it the candidate."""
     name = params.tracking.registered_model
-    try:
-        model = open_model_folder(EXPORTED_MODEL)
-    except ModelFolderError as error:
-        raise DataError(str(error)) from None
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
         deliver_waiting(client, params.tracking.experiment, TRAIN_WORK, command="register")
@@ -72,7 +92,8 @@ def main() -> None:
             version = find_registered(client, name, file_sha256(model.onnx_path))
             is_known = version is not None
             if version is None:
-                version = register(client, params, model)
+                version = register(client, params, model, bundle)
+            describe(client, version, model)
             client.set_registered_model_alias(name, CANDIDATE, str(version.version))
     state = "had this model already as" if is_known else "is now"
     print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}")
@@ -93,36 +114,76 @@ def find_registered(client: "MlflowClient", name: str, model_sha256: str) -> "Mo
     return min(versions, key=lambda version: int(version.version)) if versions else None
 
 
-def register(client: "MlflowClient", params: Params, model: ModelFolder) -> "ModelVersion":
+def register(
+    client: "MlflowClient", params: Params, model: ModelFolder, bundle: Bundle | None = None
+) -> "ModelVersion":
     """Bring the training's run up to date, log the model to it and make it a version."""
     import mlflow
 
-    training = read_run_file(RUN_FILE)
-    journal = run_entries.open_journal(TRAIN_WORK, training)
-    add_outputs(journal, model)
+    if bundle:
+        journal = bundle_journal(bundle)
+        add_outputs(journal, model, *bundle.files())
+    else:
+        journal = run_entries.open_journal(TRAIN_WORK, read_run_file(RUN_FILE))
+        add_outputs(journal, model, HISTORY, STRIPS, EVALUATION_REPORT)
     delivery = bring_up_to_date(client, params.tracking.experiment, journal)
     print_rejected("register", delivery)
     with mlflow.start_run(run_id=delivery.run_id, log_system_metrics=False):
         model_uri = log_model(model)
-    tags = version_tags(model, training, client.get_run(delivery.run_id).data.tags)
+    tags = version_tags(model, journal.training, client.get_run(delivery.run_id).data.tags)
+    if bundle:
+        tags[runs.ORIGIN_TAG] = bundle.origin
     client.set_tag(delivery.run_id, MODEL_TAG, tags[MODEL_TAG])
     return create_version(client, params.tracking.registered_model, model_uri, tags)
 
 
-def add_outputs(journal: RunJournal, model: ModelFolder) -> None:
-    """Append params, history, result and reports; what the run has on the server is kept."""
+def bundle_journal(bundle: Bundle) -> RunJournal:
+    """The journal of a run for a model that was trained elsewhere, with where it comes from.
+
+    The run is this model's alone: a training with the same fingerprint here is another one.
+    """
+    journal = RunJournal(TRAIN_WORK / f"imported-{file_sha256(bundle.model.onnx_path)[:16]}")
+    tags = {
+        "mlflow.source.git.commit": "unknown",  # not the commit of this clone
+        "git.dirty": "unknown",
+        **bundle.git,
+        runs.TRAINING_TAG: journal.training,
+        runs.ORIGIN_TAG: bundle.origin,
+    }
+    journal.add("rebuilt origin", "tags", tags)
+    run_entries.add_status(journal, "FINISHED", send="missing")
+    return journal
+
+
+def add_outputs(
+    journal: RunJournal,
+    model: ModelFolder,
+    history: Path | None,
+    strips: Path | None,
+    report: Path | None,
+) -> None:
+    """Append params, history, result and reports; what the run has on the server is kept.
+
+    Files that are None were not kept with a model that was trained elsewhere.
+    """
     params = {key: str(value) for key, value in flatten(model.config["params"]).items()}
     journal.add("rebuilt params", "params", params, send="missing")
-    for row in read_history(HISTORY):
+    for row in read_history(history) if history else ():
         run_entries.add_epoch(journal, row, send="missing")
     training = model.config["training"]
     run_entries.add_result(
         journal, best_epoch=training["best_epoch"], epochs=training["epochs"], send="missing"
     )
-    journal.add_file("strips", STRIPS, send="missing")
+    if strips:
+        journal.add_file("strips", strips, send="missing")
     if not journal.revisions(run_entries.EVALUATION):
+        evaluation = model.config["evaluation"]
         run_entries.add_evaluation(
-            journal, model.config["evaluation"], EVALUATION_REPORT, send="missing"
+            journal,
+            evaluation,
+            report,
+            baseline=best_baseline(evaluation),
+            send="missing",
         )
 
 
@@ -142,6 +203,19 @@ def create_version(
         client.delete_model_version(name, str(made.version))
         return first
     return made
+
+
+def describe(client: "MlflowClient", version: "ModelVersion", model: ModelFolder) -> None:
+    """Make the model's card the version's description, unless somebody wrote one.
+
+    Without its pictures, which MLflow's pages can't show, and as long as MLflow accepts.
+    """
+    if version.description:
+        return
+    card = _PICTURE.sub("", (model.folder / CARD_FILE).read_text(encoding="utf-8"))
+    client.update_model_version(
+        version.name, str(version.version), description=card[:MAX_DESCRIPTION_CHARS]
+    )
 
 
 def read_history(path: Path) -> Iterator[dict[str, float]]:
@@ -193,9 +267,7 @@ def log_model(model: ModelFolder) -> str:
     return str(logged.model_uri)
 
 
-def version_tags(
-    model: ModelFolder, training: TrainingRun, run_tags: dict[str, str]
-) -> dict[str, str]:
+def version_tags(model: ModelFolder, training: str, run_tags: dict[str, str]) -> dict[str, str]:
     """Tags from which a version leads back to its commit, data, params and metrics."""
     evaluation = model.config["evaluation"]
     metrics = {
@@ -208,7 +280,7 @@ def version_tags(
         MODEL_TAG: file_sha256(model.onnx_path),
         CONFIG_TAG: file_sha256(model.folder / CONFIG_FILE),
         "data_fingerprint": model.config["data"]["fingerprint"],
-        "training": training.training,
+        "training": training,
         "git_commit": run_tags.get("mlflow.source.git.commit", "unknown"),
         "git_dirty": run_tags.get("git.dirty", "unknown"),
         "test_pairs": str(evaluation["test_pairs"]),

@@ -22,6 +22,14 @@ def format_evaluation(evaluation: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def best_baseline(evaluation: dict[str, Any]) -> dict[str, float]:
+    """Each metric's best value among the baselines: what beats these beats every baseline."""
+    return {
+        metric: (max if higher else min)(evaluation[name][metric] for name in BASELINES)
+        for metric, higher in HIGHER_IS_BETTER.items()
+    }
+
+
 def beats(evaluation: dict[str, Any], baseline: str) -> bool:
     """Whether the generator is strictly better than a baseline on every metric."""
     generator, other = evaluation[GENERATOR], evaluation[baseline]

@@ -48,7 +48,11 @@ class Delivery:
     def to_run_of(cls, client: "MlflowClient", experiment: str, journal: RunJournal) -> "Delivery":
         """A delivery to the journal's run on the server in use, which is found or made."""
         run_id = runs.find_or_make_run(
-            client, experiment, training=journal.training, known=journal.read_mark()
+            client,
+            experiment,
+            training=journal.training,
+            known=journal.read_mark(),
+            tags=journal.first_tags,
         )
         delivery = cls(client, journal, run_id)
         journal.mark_delivered(delivery.server, run_id, delivery.num_delivered)

@@ -72,6 +72,11 @@ class RunJournal:
         with self._changed:
             return tuple(self._entries)
 
+    @property
+    def first_tags(self) -> Mapping[str, str]:
+        """The tags that a run begins with: those of the first entry of tags; {} without any."""
+        return next((entry.content for entry in self.entries if entry.kind == "tags"), {})
+
     def add(
         self, key: str, kind: Kind, content: Mapping[str, Any], *, send: Send = "always"
     ) -> None:

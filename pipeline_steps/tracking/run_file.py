@@ -23,6 +23,10 @@ class TrainingRun:
     """Without user name and password."""
     data: dict[str, str]
     """sha256 of the packed train and val splits."""
+    name: str = ""
+    """The run's name in MLflow; empty in files of earlier releases, as is ``description``."""
+    description: str = ""
+    """What was trained, on what; Markdown."""
 
 
 def write_run_file(path: Path, run: TrainingRun) -> None:
@@ -38,7 +42,8 @@ def read_run_file(path: Path) -> TrainingRun:
         raise DataError(f"{path}: no such file; `dvc repro train` makes it") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({error}); run `dvc repro -f train`") from None
-    texts = (run.run_id, run.training, run.tracking_uri, *dict(run.data).values())
+    texts = [run.run_id, run.training, run.tracking_uri, run.name, run.description]
+    texts += dict(run.data).values()
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"{path}: damaged (not all strings); run `dvc repro -f train`")
     if not _FINGERPRINT.fullmatch(run.training):  # it names a folder

@@ -4,6 +4,7 @@ One run per training, which every later stage finds again: by its id, else by th
 fingerprint.
 """
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ TRAINING_TAG = "colorizer.training"
 """The training's fingerprint: the same on every server that holds a run of it."""
 ORIGIN_TAG = "colorizer.imported_from"
 """Server and id of the run that the training had before this one was made from its files."""
+NAME_TAG, DESCRIPTION_TAG = "mlflow.runName", "mlflow.note.content"
+EXPERIMENT_TAG = "dvc.experiment"
+"""The name of the DVC experiment that the training was run in."""
 
 
 def now_ms() -> int:
@@ -83,12 +87,18 @@ def find_run(
 
 
 def find_or_make_run(
-    client: "MlflowClient", experiment: str, *, training: str, known: DeliveryMark | None = None
+    client: "MlflowClient",
+    experiment: str,
+    *,
+    training: str,
+    known: DeliveryMark | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> str:
     """The id of a training's run on this server.
 
-    A run that is made is tagged with the one that the training is ``known`` to have had. Of two
-    that machines make at the same time, the older is kept.
+    A run that is made has these ``tags``, its name among them, and is tagged with the one that the
+    training is ``known`` to have had. Of two that machines make at the same time, the older is
+    kept.
     """
     from mlflow.tracking.context.registry import resolve_tags
 
@@ -96,10 +106,11 @@ def find_or_make_run(
     run = find_run(client, experiment=experiment, run_id=known_id, training=training)
     if run is not None:
         return str(run.info.run_id)
-    tags = resolve_tags() | {TRAINING_TAG: training}
+    first = resolve_tags() | dict(tags or {}) | {TRAINING_TAG: training}
+    first.setdefault(NAME_TAG, default_name(training))
     if known:
-        tags[ORIGIN_TAG] = f"{known.server} run {known.run_id}"
-    made = client.create_run(experiment_id(client, experiment), tags=tags)
+        first[ORIGIN_TAG] = f"{known.server} run {known.run_id}"
+    made = client.create_run(experiment_id(client, experiment), tags=first)
     oldest = find_run(client, experiment=experiment, run_id=None, training=training) or made
     if oldest.info.run_id != made.info.run_id:
         client.delete_run(made.info.run_id)
@@ -124,6 +135,21 @@ def log_metrics(
     client.log_batch(run_id, [Metric(key, value, time_ms, step) for key, value in values.items()])
 
 
+def run_name(training: str) -> str:
+    """The name of a training's run: the DVC experiment's in which it runs, else the default."""
+    return dvc_experiment() or default_name(training)
+
+
+def default_name(training: str) -> str:
+    """The name of a run outside a DVC experiment."""
+    return f"training {training[:8]}"
+
+
+def dvc_experiment() -> str | None:
+    """The name of the DVC experiment that this process runs in; None outside one."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
 def git_tags() -> dict[str, str]:
     """MLflow's own tags for the commit, and whether the tree differed from it; {} outside git."""
     commit = _git("rev-parse", "HEAD")
@@ -132,14 +158,35 @@ def git_tags() -> dict[str, str]:
     # what a running `dvc repro` itself rewrites is not an edit
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
     tags = {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes)).lower()}
-    branch = _git("rev-parse", "--abbrev-ref", "HEAD")
+    if experiment := dvc_experiment():
+        tags[EXPERIMENT_TAG] = experiment
+    branch = find_branch(commit)
     return tags | ({"mlflow.source.git.branch": branch} if branch else {})
 
 
-def _git(*arguments: str) -> str | None:
+def find_branch(commit: str) -> str | None:
+    """The branch that is checked out; None for a detached HEAD that stands for none.
+
+    In the folder of ``dvc exp run --temp`` or a queued experiment that is the main repository's,
+    if it is still at the experiment's commit.
+    """
+    if branch := _git("symbolic-ref", "--quiet", "--short", "HEAD"):
+        return branch
+    main = os.environ.get("DVC_ROOT")
+    if main and _git("rev-parse", "HEAD", folder=main) == commit:
+        return _git("symbolic-ref", "--quiet", "--short", "HEAD", folder=main)
+    return None
+
+
+def _git(*arguments: str, folder: str | None = None) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, timeout=30
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -31,9 +31,9 @@ def choose_autocast_dtype(precision: str, device: torch.device) -> torch.dtype |
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware: most CUDA, AVX512-BF16, AMX."""
+    """Whether the device multiplies bfloat16 in hardware: CUDA from Ampere on, AVX512-BF16, AMX."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))  # a T4 emulates it
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -45,12 +45,19 @@ class TrainingLog:
     """Logs a training to the journal in its work folder, named after its fingerprint."""
 
     def __init__(
-        self, client: "MlflowClient", params: Params, *, work_folder: Path, data: Mapping[str, str]
+        self,
+        client: "MlflowClient",
+        params: Params,
+        *,
+        work_folder: Path,
+        data: Mapping[str, str],
+        description: str = "",
     ) -> None:
         self.client = client
         self.params = params
         self.journal = RunJournal(work_folder)
         self.data = dict(data)
+        self.description = description
         self._delivery: Delivery | None = None
         self._system_metrics: SystemMetrics | None = None
 
@@ -63,23 +70,30 @@ class TrainingLog:
     @property
     def training_run(self) -> TrainingRun:
         """What the later stages need to find this run again."""
+        return self._training_run(self.run_id)
+
+    def _training_run(self, run_id: str) -> TrainingRun:
+        training, tags = self.journal.training, self.journal.first_tags
         return TrainingRun(
-            run_id=self.run_id,
-            training=self.journal.training,
+            run_id=run_id,
+            training=training,
             tracking_uri=server_address(),
             data=self.data,
+            # a training that is resumed keeps the name that it began with
+            name=tags.get(runs.NAME_TAG) or runs.run_name(training),
+            description=tags.get(runs.DESCRIPTION_TAG) or self.description,
         )
 
     def __enter__(self) -> "TrainingLog":
         from pipeline_steps.tracking.system_metrics import SystemMetrics
 
         experiment = self.params.tracking.experiment
+        self._log_origin()
         with mlflow_server.plain_errors():
             self._delivery = Delivery.to_run_of(self.client, experiment, self.journal)
             if page := runs.run_page(self.client, experiment, self.run_id):
                 print(f"train: MLflow run {page}", flush=True)
         run_entries.add_status(self.journal, "RUNNING")
-        self._log_origin()
         self._delivery.start()
         self._system_metrics = SystemMetrics(self._log_system_metrics)
         self._system_metrics.start()  # type: ignore[no-untyped-call]
@@ -102,8 +116,9 @@ class TrainingLog:
         print_rejected("train", self._delivery)
 
     def _log_origin(self) -> None:
-        tags = run_entries.origin_tags(self.journal.training, self.data)
-        self.journal.add("origin", "tags", tags)
+        if not self.journal.has("origin"):
+            tags = run_entries.origin_tags(self._training_run(run_id=""))
+            self.journal.add("origin", "tags", tags)
         params = {key: str(value) for key, value in flatten(self.params).items()}
         self.journal.add("params", "params", params)
         if not self.journal.has("environment"):

@@ -96,14 +96,21 @@ def train_as_main(params: Params, data: Data, fingerprint: str, processes: Proce
         keep_unfinished=params.train.keep_unfinished,
         keep_unfinished_days=params.train.keep_unfinished_days,
     ) as work_folder:
-        print(describe_training(params.train, data), flush=True)
+        description = describe_training(params.train, data)
+        print(f"train: {description}", flush=True)
         if params.train.batch_size > len(data.train):
             print(
                 f"train.batch_size: {params.train.batch_size} is more than the {len(data.train)}"
                 " pairs: an epoch is one step over all of them; set less",
                 file=sys.stderr,
             )
-        log = TrainingLog(client, params, work_folder=work_folder, data=data.sha256)
+        log = TrainingLog(
+            client,
+            params,
+            work_folder=work_folder,
+            data=data.sha256,
+            description=description,
+        )
         state, strips = train_and_log(params.train, data, log, work_folder, fingerprint, processes)
         write_outputs(state, strips, log.training_run)
         mark_finished(work_folder)
@@ -173,7 +180,7 @@ def describe_training(params: TrainParams, data: Data) -> str:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     precision = "float32" if choose_autocast_dtype(params.precision, device) is None else "bfloat16"
     return (
-        f"train: {len(data.train)} pairs ({len(data.val)} val) at {data.train.image_size} px,"
+        f"{len(data.train)} pairs ({len(data.val)} val) at {data.train.image_size} px,"
         f" {params.epochs} epochs, on {name} in {precision}"
     )
 

@@ -1,7 +1,7 @@
 """Sample strips: a few fixed sketches as the training colours them, one column per epoch."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from colorizer.base.files import atomic_path
 from colorizer.base.pixels import to_pixel_range
+from pipeline_steps.base.column_labels import label_columns
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH
 
@@ -35,14 +36,16 @@ class Samples:
         """Keep an epoch's column (K×3×S×S in −1..1); return it joined to sketch and truth."""
         column = to_pictures(coloured)
         save_picture(self.folder / f"epoch_{epoch:04d}.png", np.concatenate(column))
-        return draw_strips([self.sketches, self.truths, column])
+        columns = {"sketch": self.sketches, "truth": self.truths, f"epoch {epoch}": column}
+        return draw_strips(columns)
 
     def strips(self) -> Picture:
         """Sketch, truth, then one column per epoch, oldest first."""
-        columns = [self.sketches, self.truths]
+        columns = {"sketch": self.sketches, "truth": self.truths}
         for path in sorted(self.folder.glob("epoch_*.png")):
+            epoch = int(path.stem.removeprefix("epoch_"))
             try:
-                columns.append(np.split(read_picture(path), len(self.sketches)))
+                columns[f"epoch {epoch}"] = np.split(read_picture(path), len(self.sketches))
             except (DataError, ValueError) as error:  # damaged, or of another size
                 warnings.warn(f"{error}; its column is left out", stacklevel=2)
         return draw_strips(columns)
@@ -54,10 +57,11 @@ def to_pictures(values: Tensor) -> list[Picture]:
     return list(pixels.permute(0, 2, 3, 1).contiguous().numpy())
 
 
-def draw_strips(columns: Sequence[Sequence[Picture]]) -> Picture:
-    """Lay columns of K equal pictures side by side on white → one H×W×3 ``uint8`` picture."""
-    stacked = [join(column, axis=0) for column in columns]
-    return join(stacked, axis=1)
+def draw_strips(columns: Mapping[str, Sequence[Picture]]) -> Picture:
+    """Lay labelled columns of K equal pictures side by side on white → H×W×3 ``uint8``."""
+    stacked = [join(column, axis=0) for column in columns.values()]
+    width = stacked[0].shape[1]
+    return label_columns(join(stacked, axis=1), list(columns), column_px=width, gap_px=GAP_PX)
 
 
 def join(pictures: Sequence[Picture], *, axis: int) -> Picture:

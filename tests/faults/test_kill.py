@@ -35,7 +35,7 @@ PRINT_MLFLOW_RUN = """
 import json, sys
 from pipeline_steps.tracking.mlflow_server import connect
 client = connect()
-rows = client.get_metric_history(sys.argv[1], "val_l1")
+rows = client.get_metric_history(sys.argv[1], "val/l1")
 print(json.dumps([len(client.search_runs(["1"])), [row.step for row in rows]]))
 """
 

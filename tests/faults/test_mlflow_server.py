@@ -133,7 +133,7 @@ print(json.dumps([run.info.status, rows, list(files()), run.data.params]))
     counts = Counter(map(tuple, rows))
     assert set(counts.values()) == {1}, [row for row, count in counts.items() if count > 1]
     for step in range(1, EPOCHS + 1):
-        assert counts["val_l1", step] == 1, step
+        assert counts["val/l1", step] == 1, step
     entries = journal(clone)
     logged = sum(len(e["content"]["values"]) for e in entries if e["kind"] == "metrics")
     assert len(rows) == logged

@@ -115,6 +115,13 @@ def test_both_servers_accept_requests_of_their_own_origin(
     assert "planted" not in names
 
 
+def test_prefects_pages_ask_the_server_that_they_come_from(prefect: PrefectServer) -> None:
+    origin = prefect.url.removesuffix("/api")
+    settings = requests.get(f"{origin}/ui-settings", timeout=10).json()
+    assert settings["api_url"] == prefect.url
+    assert f"its API: {prefect.url}" in prefect.log_path.read_text()
+
+
 def test_both_servers_listen_on_loopback_only(prefect: PrefectServer, mlflow_url: str) -> None:
     ports = {int(url.split(":")[2].split("/")[0]) for url in (prefect.url, mlflow_url)}
     sockets = [s for s in psutil.net_connections("tcp") if s.status == psutil.CONN_LISTEN]

@@ -68,6 +68,30 @@ def test_a_port_in_use_is_named(folder: Path) -> None:
     assert "is taken" in failed.stderr
 
 
+def test_refused_overrides_and_refs_are_named_before_a_server_starts(folder: Path) -> None:
+    for arguments in (("init", "-q"), ("add", "params.yaml"), ("commit", "-qm", "params")):
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        subprocess.run(git, cwd=folder, check=True)
+    for words, reason in (
+        (("train.epochs=-1",), "train.epochs: must be ≥ 1, got -1"),
+        (("train.epoch=1",), "train.epoch: unknown key"),
+        (("--ref", "nowhere"), "has no git ref 'nowhere'"),
+    ):
+        failed = run(folder, "flows.retrain", *words)
+        (line,) = failed.stderr.strip().splitlines()
+        assert line.startswith("error: ")
+        assert reason in line
+        assert failed.stdout == ""
+
+
+def test_the_port_of_the_server_alone_is_checked_too(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        failed = run(folder, "flows.ui.server", "--port", str(taken.getsockname()[1]))
+    (line,) = failed.stderr.strip().splitlines()
+    assert line.startswith("error: 127.0.0.1 port ")
+    assert failed.returncode == 1
+
+
 def test_an_empty_ledger_is_reported(folder: Path) -> None:
     done = run(folder, "flows.history")
     assert done.returncode == 0

@@ -221,6 +221,36 @@ def test_a_missing_source_fails_with_one_line(
     assert not started
 
 
+@pytest.mark.usefixtures("registry")
+def test_a_run_is_named_after_what_it_does() -> None:
+    state: State[Any] = promote(version="2", unjudged="for the test", return_state=True)
+    assert state.is_completed()
+    (entry,) = ledger.read_entries(mlflow_server.connect(), NAME)
+    assert entry.by.startswith("flow run promote 2 of ")
+    rollback(return_state=True)
+    with get_client(sync_client=True) as client:
+        names = {run.name for run in client.read_flow_runs()}
+    assert {"promote 2", "rollback to previous"} <= names
+
+
+def test_a_failed_task_is_logged_without_the_traceback_of_no_exception(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @task
+    @failed_state_on_error
+    def refused() -> None:
+        raise ParamError("train.epochs: must be ≥ 1, got -1")
+
+    @flow
+    @failed_state_on_error
+    def body() -> None:
+        refused.submit().result()
+
+    body(return_state=True)
+    assert "train.epochs: must be ≥ 1, got -1" in caplog.text
+    assert "NoneType: None" not in caplog.text
+
+
 def test_a_state_that_a_flow_returns_is_kept() -> None:
     @failed_state_on_error
     def body() -> State[Any]:

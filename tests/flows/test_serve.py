@@ -1,15 +1,23 @@
 """``make serve`` and ``prefect deploy`` make the same deployments from prefect.yaml."""
 
+import asyncio
+import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect import runtime
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.runner import Runner
 
+from flows import retrain
+from flows.ui import deployments, flow_run
 from flows.ui.deployments import to_deployment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,6 +75,53 @@ def test_a_scheduled_retraining_uses_head_and_promotes(
     assert crons(served["retrain"]) == [("0 3 * * 1", "Europe/Berlin")]
     assert crons(served["watch"]) == [("17 * * * *", "Europe/Berlin")]
     assert crons(served["promote"]) == crons(served["rollback"]) == []
+
+
+def test_a_retraining_is_named_after_its_ref_and_overrides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"ref": "main", "force": True, "overrides": {"train.epochs": 30}}
+    monkeypatch.setattr(runtime.flow_run, "parameters", given, raising=False)
+    assert retrain.name_run() == "retrain main, forced, train.epochs=30"
+    assert retrain.retrain.flow_run_name is retrain.name_run
+
+
+def test_a_flow_waits_for_its_heartbeats_and_a_task_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that came after the end would have the server mark the ended run as crashed."""
+    waited: list[None] = []
+    monkeypatch.setattr(flow_run, "send_heartbeats", lambda: waited.append(None))
+    body = flow_run.failed_state_on_error(lambda: None)
+    monkeypatch.setattr(FlowRunContext, "get", lambda: object())
+    body()
+    assert len(waited) == 1
+    monkeypatch.setattr(TaskRunContext, "get", lambda: object())
+    body()
+    assert len(waited) == 1
+
+
+def test_sigterm_stops_serving_as_sigint_does(
+    monkeypatch: pytest.MonkeyPatch, served: dict[str, RunnerDeployment]
+) -> None:
+    """Without a warning: Prefect's own handler calls a coroutine function and never awaits it."""
+
+    async def start(runner: Runner) -> None:
+        signal.signal(signal.SIGTERM, runner.handle_sigterm)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(deployments, "ensure_crash_detection", lambda: None)
+    monkeypatch.setattr(Runner, "handle_sigterm", Runner.handle_sigterm)
+    monkeypatch.setattr(Runner, "add_deployment", lambda *_: None)
+    monkeypatch.setattr(Runner, "start", start)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            deployments.serve_deployments()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("name", ["retrain", "watch"])

@@ -104,7 +104,11 @@ def test_python_bytecode_invalidates_no_stage(registered: Clone) -> None:
 
 
 def test_dvc_shows_metrics_params_plots_and_the_graph(registered: Clone) -> None:
-    assert "metrics/evaluation.json" in registered.dvc("metrics", "show")
+    metrics = json.loads(registered.dvc("metrics", "show", "--json"))[""]["data"]
+    # constants of the data, as counts and the baselines' scores, would be columns that never change
+    assert set(metrics) == {"metrics/training.json", "metrics/test.json"}
+    evaluation = registered.json("metrics/evaluation.json")
+    assert metrics["metrics/test.json"]["data"] == evaluation["generator"]
     assert "evaluate" in registered.dvc("dag")
     page = registered.dvc("plots", "show").strip().splitlines()[-1]
     html = Path(page.removeprefix("file://")).read_text()
@@ -127,7 +131,7 @@ run = client.get_run(version.run_id)
 print(json.dumps(dict(
     version_tags=version.tags, params=run.data.params, metrics=run.data.metrics,
     tags=run.data.tags, datasets=[i.dataset.name for i in run.inputs.dataset_inputs],
-    epochs=len(client.get_metric_history(version.run_id, "val_l1")),
+    epochs=len(client.get_metric_history(version.run_id, "val/l1")),
     artifacts=[a.path for a in client.list_artifacts(version.run_id)],
 )))
 """
@@ -139,7 +143,7 @@ print(json.dumps(dict(
     assert found["version_tags"]["data_fingerprint"] == dataset["fingerprint"]
     assert found["params"]["train.epochs"] == "2"
     evaluation = registered.json("metrics/evaluation.json")
-    assert found["metrics"]["test_l1"] == evaluation["generator"]["l1"]
+    assert found["metrics"]["test/l1"] == evaluation["generator"]["l1"]
     assert float(found["version_tags"]["generator.l1"]) == evaluation["generator"]["l1"]
     assert sorted(found["datasets"]) == ["train", "val"]
     assert found["epochs"] == 2
@@ -185,6 +189,20 @@ def test_a_fresh_clone_pulls_and_registers_on_an_empty_server(
         assert state in fresh.run(*REGISTER).stdout
     (version,) = fresh.versions()
     assert version["tags"]["generator.l1"] == registered.versions()[0]["tags"]["generator.l1"]
+
+
+def test_a_tagged_version_is_fetched_as_a_dvc_artifact(registered: Clone, tmp_path: Path) -> None:
+    clone = registered.copy_to(tmp_path / "tagged")
+    registered.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
+    registered.dvc("push", "models/colorizer")
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    clone.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
+    clone.commit()
+    clone.run("git", *identity, "tag", "-a", "sketch-colorizer@v1.0.0", "-m", "first")
+    elsewhere = Clone(tmp_path)
+    elsewhere.dvc("artifacts", "get", str(clone.folder), "sketch-colorizer", "--rev", "v1.0.0")
+    fetched = Clone(tmp_path / "colorizer")
+    assert fetched.sha256("generator.onnx") == registered.sha256("models/colorizer/generator.onnx")
 
 
 def test_an_experiment_runs_with_a_changed_param_and_is_compared(

@@ -95,15 +95,21 @@ async function colour() {
     const frames = first.frames ? ` The file holds ${first.frames} frames: this is the first.` : "";
     setStatus(`${hint}${pages}${frames}`);
   } catch (error) {
-    if (mine === round) setStatus(`The sketch can't be coloured: ${error.message}`, true);
+    if (mine !== round) return;
+    if (isNew) by("result").hidden = true; // it's another sketch's
+    setStatus(`The sketch can't be coloured: ${error.message}`, true);
   }
 }
 
 function useSketch(blob) {
-  if (!blob) return;
   sketch = blob;
   isNew = true;
   colour();
+}
+
+function useFiles(files) {
+  if (files.length === 1) useSketch(files[0]);
+  else setStatus(files.length ? `${files.length} files: drop one; the command colorize colours folders.` : "No file was dropped: save the picture first, then drop its file.", true);
 }
 
 async function readPalette(blob) {
@@ -149,7 +155,7 @@ function describe() {
   by("note").textContent = chosen.note ? `This model is ${chosen.note}.` : "";
   by("note").hidden = !chosen.note;
   by("card").textContent = chosen.card;
-  by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?${chosen.identity}`;
+  by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?identity=${chosen.identity}`;
   for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
   const other = models.find((model) => model.name === by("other").value);
   const shown = other ? [chosen, other] : [chosen];
@@ -181,21 +187,31 @@ async function findModels() {
   else by("status").textContent = "No model is loaded yet: make repro makes one, make promote makes it champion.";
 }
 
-by("file").addEventListener("change", (event) => useSketch(event.target.files[0]));
+by("file").addEventListener("change", (event) => {
+  if (event.target.files.length) useSketch(event.target.files[0]);
+});
 by("palette-file").addEventListener("change", (event) => {
   event.stopPropagation(); // the file itself is not an option
   readPalette(event.target.files[0]);
 });
-for (const kind of ["dragenter", "dragover"]) {
-  by("drop").addEventListener(kind, (event) => { event.preventDefault(); by("drop").classList.add("over"); });
+for (const input of [by("file"), by("palette-file")]) {
+  input.addEventListener("click", () => { input.value = ""; }); // the same file again is a change
 }
-by("drop").addEventListener("dragleave", () => by("drop").classList.remove("over"));
-by("drop").addEventListener("drop", (event) => {
+// on the whole page: a browser opens a file that is dropped beside the field
+for (const kind of ["dragenter", "dragover"]) {
+  document.addEventListener(kind, (event) => { event.preventDefault(); by("drop").classList.add("over"); });
+}
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) by("drop").classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
   event.preventDefault();
   by("drop").classList.remove("over");
-  useSketch(event.dataTransfer.files[0]);
+  useFiles(event.dataTransfer.files);
 });
-document.addEventListener("paste", (event) => useSketch(event.clipboardData.files[0]));
+document.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) useFiles(event.clipboardData.files);
+});
 by("examples").addEventListener("click", async (event) => {
   const name = event.target.closest("button")?.dataset.example;
   if (!name) return;

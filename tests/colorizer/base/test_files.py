@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,7 +125,7 @@ write_json(Path(sys.argv[2]), 2)
 def test_files_are_written_without_lock_libraries(
     tmp_path: Path, missing: str, num_left: int
 ) -> None:
-    """The runtime works without filelock; without fcntl, leftovers aren't removed."""
+    """The runtime works without filelock; without fcntl, leftovers are removed after an hour."""
     writer = start_writer(tmp_path / "file.json")
     writer.kill()
     writer.communicate(timeout=30)
@@ -133,6 +134,10 @@ def test_files_are_written_without_lock_libraries(
     assert target.read_text() == "2\n"
     left = [path for path in tmp_path.iterdir() if path != target]
     assert [path.read_text() for path in left] == ["half"] * num_left
+    for path in left:
+        os.utime(path, (0, time.time() - 3700))
+    subprocess.run([sys.executable, "-c", WRITE_WITHOUT, missing, str(target)], check=True)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_every_option_reaches_the_runtime(studio: Studio, monkeypatch: pytest.Mo
     ("query", "media"),
     [
         ({"format": "webp"}, "image/webp"),
+        ({"format": "jpg"}, "image/jpeg"),
         ({"format": "ora"}, "image/openraster"),
         ({"layer": "colour"}, "image/png"),
         ({"layer": "lines", "clean": "true"}, "image/png"),
@@ -96,6 +97,8 @@ def test_formats_and_layers_equal_those_of_the_runtime(
         (png(Image.new("1", (2000, 2000))), {}, 413, "too large: 2000×2000 px"),
         (b"x" * 200_001, {}, 413, "at most 200000"),
         (SKETCH, {"palette": "red"}, 400, "colours like"),
+        (SKETCH, {"palette": ""}, 400, "colours like"),
+        (SKETCH, {"format": "ora", "layer": "lines"}, 400, "as layers"),
         (SKETCH, {"seed": -1}, 422, "greater than or equal"),
         (SKETCH, {"line_strength": 3}, 422, "less than or equal"),
         (SKETCH, {"model": "nobody"}, 404, "choose from folder, other"),
@@ -136,6 +139,7 @@ def test_a_picture_that_is_coloured_already_comes_back_with_a_hint(studio: Studi
         assert picture.tobytes() == painted(80, 60).tobytes()
     response = studio.post(cover, coloured="colour")
     assert response.status_code == 200
+    assert studio.post(cover, coloured="color").content == response.content
     assert "X-Hint" not in response.headers
     assert response.content != studio.post(cover).content
 

@@ -183,6 +183,62 @@ def test_a_bad_file_is_refused_with_its_reason(page: Page) -> None:
     page.get_by_text("The sketch can't be coloured: not a picture").wait_for()
 
 
+def drop(page: Page, *files: bytes) -> None:
+    """Drop files beside the field."""
+    page.evaluate(
+        """(files) => {
+            const data = new DataTransfer();
+            for (const bytes of files) data.items.add(new File([Uint8Array.from(bytes)], "a.png"));
+            const options = { dataTransfer: data, bubbles: true, cancelable: true };
+            for (const kind of ["dragenter", "dragover", "drop"])
+                document.querySelector("h1").dispatchEvent(new DragEvent(kind, options));
+        }""",
+        [list(file) for file in files],
+    )
+
+
+def test_after_a_bad_file_the_picture_before_it_is_gone(page: Page) -> None:
+    coloured(page, lambda: drop(page, sketch()))
+    drop(page, b"hello")
+    page.get_by_text("The sketch can't be coloured: not a picture").wait_for()
+    assert page.locator("#result").is_hidden()
+    page.get_by_label("Fill transparent areas with white").check()
+    page.get_by_text("The sketch can't be coloured: not a picture").wait_for()
+    assert page.locator("#result").is_hidden()
+    coloured_upload(page, sketch())
+    assert page.locator("#result").is_visible()
+
+
+def test_a_drop_that_is_not_one_file_is_refused_with_what_to_drop(page: Page) -> None:
+    coloured_upload(page, sketch())
+    drop(page)
+    page.get_by_text("No file was dropped").wait_for()
+    drop(page, sketch(), sketch())
+    page.get_by_text("2 files: drop one").wait_for()
+    assert page.locator("#result").is_visible()
+
+
+def test_the_same_file_can_be_chosen_again(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "sketch.png"
+    for data, text in ((b"hello", "not a picture"), (sketch(), "Coloured in")):
+        path.write_bytes(data)
+        with page.expect_file_chooser() as chooser:
+            page.locator("#drop").click()
+        chooser.value.set_files(path)
+        page.get_by_text(text).wait_for()
+
+
+def test_the_api_page_is_readable_and_asks_this_server_alone(page: Page, studio: Studio) -> None:
+    page.get_by_role("link", name="the API").click()
+    page.get_by_role("heading", name="Image-Colorizer: API").wait_for()
+    assert page.get_by_role("heading", level=2).count() == 5
+    width, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= inner
+    page.get_by_role("link", name="the studio").click()
+    page.get_by_text("Drop a sketch to begin").wait_for()
+    assert page.url == f"{studio.url}/"
+
+
 def test_every_control_is_labelled_and_within_the_page(page: Page) -> None:
     width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]

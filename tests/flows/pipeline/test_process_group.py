@@ -59,6 +59,13 @@ def test_lines_do_not_depend_on_how_the_bytes_are_split() -> None:
         assert lines == ["grün", "zwei", "ohne Ende"]
 
 
+def test_colours_of_a_terminal_are_left_out() -> None:
+    lines: list[str] = []
+    splitter = LineSplitter(lines.append)
+    splitter.feed(b"\x1b[0;93m2026 [W:onnxruntime:, graph.cc] odd\x1b[m\n\x1b[K\n\x1b[1A[one]\n")
+    assert lines == ["2026 [W:onnxruntime:, graph.cc] odd", "[one]"]
+
+
 GRANDCHILD = """
 import subprocess, sys, time, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

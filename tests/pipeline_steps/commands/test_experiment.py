@@ -61,10 +61,12 @@ def write_archive(path: Path) -> Path:
 
 def test_an_experiment_runs_with_any_path_and_keeps_comments(repository: Path) -> None:
     odd = write_archive(repository.parent / ODD)
-    done = experiment(repository, "--pairs", str(odd), "--set", "train.epochs=3")
+    words = "train.epochs=3 download.source=kaggle"  # as in params/kaggle.yaml
+    done = experiment(repository, "--pairs", str(odd), "--set", words)
     assert done.returncode == 0, done.stderr
     params = read_params(repository / "copy")
-    assert (params.download.path, params.train.epochs) == (str(odd), 3)
+    assert (params.download.source, params.download.path) == ("archive", str(odd))
+    assert params.train.epochs == 3
     assert "# λ" in (repository / "params.yaml").read_text()
     assert "not registered" in done.stdout
 
@@ -112,6 +114,8 @@ def test_a_failed_experiment_leaves_params_and_lock_as_they_were(repository: Pat
         ("promote", ["flows.promote", ODD]),
         ("rollback", ["flows.rollback", "--to", ODD]),
         ("studio", ["studio", "--model", ODD]),
+        ("register", ["register", "--from", ODD]),
+        ("bundle", ["bundle", ODD]),
     ],
 )
 def test_make_passes_any_characters_on(tmp_path: Path, target: str, expected: list[str]) -> None:
@@ -124,7 +128,8 @@ def test_make_passes_any_characters_on(tmp_path: Path, target: str, expected: li
         )
         (commands / name).chmod(0o755)
     (tmp_path / ".setup-auto").touch()
-    names = ("PAIRS", "SET", "VERSION", "MODEL", *(["PARAMS"] if target == "experiment" else []))
+    names = ["PAIRS", "SET", "VERSION", "MODEL", "FROM", "TO"]
+    names += ["PARAMS"] if target == "experiment" else []
     given = [f"{name}={ODD}" for name in names]
     subprocess.run(
         ["make", target, f"VENV={os.path.relpath(tmp_path, REPOSITORY)}", *given],

@@ -17,6 +17,7 @@ from PIL import Image
 from colorizer.base.files import file_sha256, write_json
 from colorizer.model.folder import compute_checksums
 from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import (
     EVALUATION_REPORT,
     EXPORTED_MODEL,
@@ -57,7 +58,7 @@ def write_outputs(params: Params) -> None:
         "evaluation": {**dict.fromkeys(names, scores), "test_pairs": 2},
     }
     write_json(folder / "config.json", config)
-    (folder / "README.md").write_text("card")
+    (folder / "README.md").write_text("# Card\n\n![grid](grid.png)\n\n## Use\nColour.\n")
     Image.new("RGB", (4, 4)).save(folder / "grid.png")
     write_json(folder / "checksums.json", compute_checksums(folder))
     for path in (STRIPS, EVALUATION_REPORT / "random.png"):
@@ -168,13 +169,32 @@ def test_a_version_names_a_run_that_is_rebuilt_from_the_outputs(
     assert run.data.tags[runs.ORIGIN_TAG] == f"http://elsewhere run {'0' * 32}"
     assert run.data.tags["data.train_sha256"] == "a" * 64
     assert run.data.params["train.batch_size"] == str(params.train.batch_size)
-    history = client.get_metric_history(version.run_id, "val_l1")
+    history = client.get_metric_history(version.run_id, "val/l1")
     assert sorted((row.step, row.value) for row in history) == [(1, 0.5), (2, 0.25)]
-    assert run.data.metrics["test_l1"] == 0.1
-    assert run.data.metrics["copy_sketch_ssim"] == 0.9
-    assert run.data.metrics["best_epoch"] == 1
+    assert {name: value for name, value in run.data.metrics.items() if "l1" in name} == {
+        **{"val/l1": 0.25, "test/l1": 0.1, "baseline/l1": 0.1}
+    }
+    assert run.data.metrics["val/best_epoch"] == 1
+    evaluation = client.download_artifacts(version.run_id, "evaluation/evaluation.json")
+    assert read_json(Path(evaluation))["copy_sketch"]["ssim"] == 0.9
     artifacts = {artifact.path for artifact in client.list_artifacts(version.run_id)}
     assert {"strips.png", "evaluation"} <= artifacts
+
+
+def test_the_description_of_a_version_is_its_card_unless_somebody_wrote_one(clone: Path) -> None:
+    command.main()
+    client = mlflow_server.connect()
+
+    def description() -> str:
+        return str(client.get_model_version_by_alias(NAME, "candidate").description)
+
+    assert description() == "# Card\n\n## Use\nColour.\n"
+    client.update_model_version(NAME, "1", description="the one for scans")
+    command.main()
+    assert description() == "the one for scans"
+    client.update_model_version(NAME, "1", description="")  # as earlier releases registered it
+    command.main()
+    assert description().startswith("# Card")
 
 
 def test_a_damaged_history_is_refused_by_name(clone: Path) -> None:

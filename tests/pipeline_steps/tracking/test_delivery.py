@@ -252,6 +252,7 @@ def test_messages_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 EVALUATION = {"generator": {"l1": 0.1}, "white": {"l1": 0.3}, "test_pairs": 6}
+BASELINE = {"l1": 0.3}
 TRAINED_ELSEWHERE = TrainingRun(
     run_id="0" * 32, training="t1", tracking_uri="http://elsewhere", data={"train": "a", "val": "b"}
 )
@@ -300,14 +301,14 @@ def test_the_last_evaluation_is_the_current_one_even_if_its_values_are_not_new(
 ) -> None:
     client, journal = connect_to("a"), trained(in_folder)
     report = write_report(in_folder, "1")
-    run_entries.add_evaluation(journal, EVALUATION, report)
+    run_entries.add_evaluation(journal, EVALUATION, report, baseline=BASELINE)
     run_id = bring_up_to_date(client, "e", journal).run_id
     training = TrainingRun(run_id=run_id, training="t1", tracking_uri="elsewhere", data={})
     other = run_entries.open_journal(in_folder / "another clone", training)
     for evaluation in (EVALUATION | {"generator": {"l1": 0.05}}, EVALUATION):
-        run_entries.add_evaluation(other, evaluation, report)
+        run_entries.add_evaluation(other, evaluation, report, baseline=BASELINE)
     bring_up_to_date(client, "e", other)
-    assert read_values(client, run_id, "test_l1") == [0.1, 0.05, 0.1]
+    assert read_values(client, run_id, "test/l1") == [0.1, 0.05, 0.1]
 
 
 def test_only_files_of_the_journals_folder_are_sent(
@@ -367,11 +368,12 @@ def test_of_two_evaluations_the_later_is_current_and_an_equal_one_adds_nothing(
         (better, "2"),
         (EVALUATION, "1"),
     ):
-        run_entries.add_evaluation(journal, evaluation, write_report(in_folder, text))
+        report = write_report(in_folder, text)
+        run_entries.add_evaluation(journal, evaluation, report, baseline=BASELINE)
         run_id = bring_up_to_date(client, "e", journal).run_id
-    assert read_values(client, run_id, "test_l1") == [0.1, 0.05, 0.1]
-    assert read_values(client, run_id, "white_l1") == [0.3]
-    assert client.get_run(run_id).data.metrics["test_l1"] == 0.1
+    assert read_values(client, run_id, "test/l1") == [0.1, 0.05, 0.1]
+    assert read_values(client, run_id, "baseline/l1") == [0.3]
+    assert client.get_run(run_id).data.metrics["test/l1"] == 0.1
     assert client.get_run(run_id).info.status == "FINISHED"
     assert read_report(client, run_id) == "1"
 
@@ -390,10 +392,11 @@ def test_without_the_work_folder_an_evaluation_is_sent_to_the_existing_run(
         data={"train": "a", "val": "b"},
     )
     other = run_entries.open_journal(in_folder / "another clone", training)
-    run_entries.add_evaluation(other, EVALUATION, write_report(in_folder, "1"))
+    report = write_report(in_folder, "1")
+    run_entries.add_evaluation(other, EVALUATION, report, baseline=BASELINE)
     assert bring_up_to_date(client, "e", other).run_id == run_id
     run = client.get_run(run_id)
-    assert run.data.metrics["test_l1"] == 0.1
+    assert run.data.metrics["test/l1"] == 0.1
     assert run.data.tags["mlflow.source.git.commit"] == "of the training"
     assert read_values(client, run_id, "val_l1") == [0.5, 0.5, 0.5]
 
@@ -408,19 +411,20 @@ def test_a_run_rebuilt_several_times_has_each_row_once(
         for epoch in (1, 2):
             run_entries.add_epoch(journal, {"epoch": epoch, "val_l1": 1 / epoch}, send="missing")
         report = write_report(in_folder, clone)
-        run_entries.add_evaluation(journal, EVALUATION, report, send="missing")
+        run_entries.add_evaluation(journal, EVALUATION, report, baseline=BASELINE, send="missing")
         run_id = bring_up_to_date(client, "e", journal).run_id
     assert len(client.search_runs([client.get_run(run_id).info.experiment_id])) == 1
-    assert read_values(client, run_id, "val_l1") == [1.0, 0.5]
+    assert read_values(client, run_id, "val/l1") == [1.0, 0.5]
     assert read_report(client, run_id) == "one"
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags[runs.ORIGIN_TAG] == f"http://elsewhere run {'0' * 32}"
     assert run.data.tags["data.train_sha256"] == "a"
     better = EVALUATION | {"generator": {"l1": 0.05}}
-    run_entries.add_evaluation(journal, better, write_report(in_folder, "later"))
+    report = write_report(in_folder, "later")
+    run_entries.add_evaluation(journal, better, report, baseline=BASELINE)
     bring_up_to_date(client, "e", journal)
-    assert read_values(client, run_id, "test_l1") == [0.1, 0.05]
+    assert read_values(client, run_id, "test/l1") == [0.1, 0.05]
     assert read_report(client, run_id) == "later"
 
 

@@ -46,7 +46,7 @@ def interrupt_after_one_epoch(log: TrainingLog, pairs: PackedPairs) -> None:
 
 
 def steps(log: TrainingLog) -> list[int]:
-    return [metric.step for metric in log.client.get_metric_history(log.run_id, "val_l1")]
+    return [metric.step for metric in log.client.get_metric_history(log.run_id, "val/l1")]
 
 
 def test_a_resumed_training_keeps_its_run_and_another_server_gets_all_entries(
