@@ -139,9 +139,9 @@ def test_line_strength_is_the_distance_from_white(strength: float) -> None:
     assert np.abs(changed - expected).max() <= 0.5
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a", "a.psd"])
+@pytest.mark.parametrize("name", ["a.gif", "a", "a.psd"])
 def test_other_file_formats_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PictureError, match=r"name it \.png, \.webp or \.ora"):
+    with pytest.raises(PictureError, match=r"name it \.png, \.jpg, \.webp or \.ora"):
         make().save(tmp_path / name)
 
 

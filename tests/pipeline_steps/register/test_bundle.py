@@ -73,9 +73,10 @@ def test_a_bundle_is_registered_with_its_record_and_origin(
     run = client.get_run(version.run_id)
     assert run.data.tags[runs.ORIGIN_TAG] == version.tags[runs.ORIGIN_TAG]
     assert run.info.status == "FINISHED"
-    assert len(client.get_metric_history(version.run_id, "val_l1")) == 2
+    assert len(client.get_metric_history(version.run_id, "val/l1")) == 2
     artifacts = {artifact.path for artifact in client.list_artifacts(version.run_id, "evaluation")}
-    assert artifacts == {"evaluation/per_picture.csv", "evaluation/random.png"}
+    names = ("evaluation.json", "per_picture.csv", "random.png")
+    assert artifacts == {f"evaluation/{name}" for name in names}
     assert not EXPORTED_MODEL.exists()
     assert list(bundle.REGISTER_WORK.iterdir()) == []
     assert [folder.name[:9] for folder in TRAIN_WORK.iterdir()] == ["imported-"]

@@ -22,52 +22,53 @@ TOLERANCE = 1e-3
 """For float32 weights after two epochs, since sums over pairs have another order."""
 
 
-def train_here(params: TrainParams, folder: Path, processes: ProcessGroup) -> TrainingState:
+def train_here(
+    params: TrainParams, folder: Path, processes: ProcessGroup, name: str = ""
+) -> TrainingState:
     return train(
         read_pairs(folder / "train.npy"),
         read_pairs(folder / "val.npy"),
         params,
         panel_sketches=torch.ones(1, 1, 32, 32),
-        work_folder=folder / f"work-{processes.count}",
+        work_folder=folder / f"work-{name}-{processes.count}",
         fingerprint="f",
         observer=TrainingObserver(on_samples=lambda *_: None, on_epoch=lambda _: None),
         processes=processes,
     )
 
 
-def train_one_of_two(rank: int, params: TrainParams, folder: Path, port: int) -> None:
+def train_one_of_two(rank: int, params: dict[str, TrainParams], folder: Path, port: int) -> None:
+    """Train with each params, and save the weights under their name."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     with join_process_group(CPU) as processes:
         assert processes == ProcessGroup(rank, 2)
-        state = train_here(params, folder, processes)
-    torch.save([*state.generator.parameters()], folder / f"weights-{rank}")
+        for name, each in params.items():
+            state = train_here(each, folder, processes, name)
+            torch.save([*state.generator.parameters()], folder / f"{name}-{rank}")
 
 
-@pytest.mark.parametrize("normalization", ["instance", "batch"])
 def test_two_processes_give_the_weights_of_one(
-    make_pairs: Callable[..., PackedPairs],
-    params: Params,
-    tmp_path: Path,
-    normalization: Literal["instance", "batch"],
+    make_pairs: Callable[..., PackedPairs], params: Params, tmp_path: Path
 ) -> None:
     make_pairs("train", 9), make_pairs("val", 3)
-    two = dataclasses.replace(
-        params.train, device="cpu", batch_size=4, normalization=normalization, precision="float32"
-    )
+    small = dataclasses.replace(params.train, device="cpu", batch_size=4, precision="float32")
+    both: tuple[Literal["instance", "batch"], ...] = ("instance", "batch")
+    two = {kind: dataclasses.replace(small, normalization=kind) for kind in both}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch_processes.start_processes(train_one_of_two, (two, tmp_path, port), nprocs=2)  # type: ignore[no-untyped-call, attr-defined]
-    first, second = (torch.load(tmp_path / f"weights-{rank}") for rank in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    for kind, each in two.items():
+        first, second = (torch.load(tmp_path / f"{kind}-{rank}") for rank in range(2))
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), kind
 
-    # statistics and dropout are computed per share, as for the parts of a batch
-    one = dataclasses.replace(two, accumulation_steps=2)
-    single = train_here(one, tmp_path, SINGLE_PROCESS)
-    for weight, expected in zip(first, single.generator.parameters(), strict=True):
-        assert torch.allclose(weight, expected, atol=TOLERANCE)
+        # statistics and dropout are computed per share, as for the parts of a batch
+        one = dataclasses.replace(each, accumulation_steps=2)
+        single = train_here(one, tmp_path, SINGLE_PROCESS, kind)
+        for weight, expected in zip(first, single.generator.parameters(), strict=True):
+            assert torch.allclose(weight, expected, atol=TOLERANCE), kind
 
 
 def test_the_shares_of_all_processes_are_the_batch() -> None:
