@@ -69,7 +69,7 @@ summary: setup ## print the results of the last run
 	@$(RUN) python -m pipeline_steps summary
 
 test: setup ## the fast tests
-	$(RUN) python -m pytest -n 2
+	$(RUN) python -m pytest -n 2 --dist loadfile
 
 test-slow: setup ## the slow tests: the whole pipeline, faults, a real Prefect server
 	$(RUN) python -m pytest -m slow -n 3 --dist loadfile

@@ -1,8 +1,22 @@
-"""Commands that are called in this process get no arguments of pytest's."""
+"""Outputs that are made once; commands that are called in this process get no arguments."""
+
+from contextlib import chdir
+from pathlib import Path
 
 import pytest
+
+from pipeline_steps.params import Params
+from tests.pipeline_steps.register.outputs import write_outputs
 
 
 @pytest.fixture(autouse=True)
 def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["register"])
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+    folder = tmp_path_factory.mktemp("outputs")
+    with chdir(folder):
+        write_outputs(params)
+    return folder

@@ -14,25 +14,18 @@ from colorizer.model.folder import compute_checksums
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import EXPORTED_MODEL, TRAIN_WORK
-from pipeline_steps.params import Params
 from pipeline_steps.register import bundle, command
 from pipeline_steps.tracking import mlflow_server, runs
-from tests.pipeline_steps.register.test_register import (
-    NAME,
-    REPOSITORY,
-    read_versions,
-    write_outputs,
-)
+from tests.pipeline_steps.register.outputs import NAME, REPOSITORY, read_versions
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+def elsewhere(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another machine's outputs, with their bundle."""
-    folder = tmp_path_factory.mktemp("elsewhere")
+    folder = Path(shutil.copytree(outputs, tmp_path_factory.mktemp("elsewhere") / "clone"))
     with chdir(folder):
-        write_outputs(params)
         (folder / "reports/evaluate/per_picture.csv").write_text("id,l1\n")
         bundle.write_bundle(folder / "colorizer.zip")
     return folder

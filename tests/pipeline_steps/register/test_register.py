@@ -1,86 +1,32 @@
 """Registering a small exported folder, as in a fresh clone that pulled the pipeline's outputs."""
 
-import csv
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import chdir, nullcontext
-from dataclasses import asdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from colorizer.base.files import file_sha256, write_json
 from colorizer.model.folder import compute_checksums
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import (
-    EVALUATION_REPORT,
     EXPORTED_MODEL,
     HISTORY,
-    RUN_FILE,
-    STRIPS,
 )
 from pipeline_steps.export.onnx_export import export_onnx
-from pipeline_steps.export.stage import SECTIONS
-from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
+from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 from pipeline_steps.params import Params
 from pipeline_steps.register import command
 from pipeline_steps.tracking import mlflow_server, runs
-from pipeline_steps.tracking.run_file import TrainingRun, write_run_file
+from tests.pipeline_steps.register.outputs import NAME, REPOSITORY, read_versions
 
-REPOSITORY = Path(__file__).parents[3]
-NAME = "sketch-colorizer"
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-def write_outputs(params: Params) -> None:
-    """Write small outputs of all stages below the current folder."""
-    shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
-    torch.manual_seed(0)
-    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
-    folder = EXPORTED_MODEL
-    folder.mkdir(parents=True)
-    export_onnx(generator, folder / "generator.onnx")
-    save_generator(folder / "generator.safetensors", generator.architecture, generator.state_dict())
-    scores = {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
-    names = ("generator", "copy_sketch", "white", "train_mean")
-    config: dict[str, Any] = {
-        "format_version": 1,
-        "preprocessing": {"image_size": 32},
-        "params": {name: asdict(params)[name] for name in SECTIONS},
-        "data": {"fingerprint": "f"},
-        "training": {"epochs": 2, "best_epoch": 1},
-        "evaluation": {**dict.fromkeys(names, scores), "test_pairs": 2},
-    }
-    write_json(folder / "config.json", config)
-    (folder / "README.md").write_text("# Card\n\n![grid](grid.png)\n\n## Use\nColour.\n")
-    Image.new("RGB", (4, 4)).save(folder / "grid.png")
-    write_json(folder / "checksums.json", compute_checksums(folder))
-    for path in (STRIPS, EVALUATION_REPORT / "random.png"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4)).save(path)
-    with HISTORY.open("w", newline="") as file:
-        csv.writer(file).writerows([["epoch", "val_l1"], [1, 0.5], [2, 0.25]])
-    run = TrainingRun(
-        run_id="0" * 32,
-        training="t1",
-        tracking_uri="http://elsewhere",
-        data={"train": "a" * 64, "val": "b" * 64},
-    )
-    write_run_file(RUN_FILE, run)
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
-    folder = tmp_path_factory.mktemp("outputs")
-    with chdir(folder):
-        write_outputs(params)
-    return folder
 
 
 @pytest.fixture
@@ -89,11 +35,6 @@ def clone(outputs: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copytree(outputs, in_folder, dirs_exist_ok=True)
     return in_folder
-
-
-def read_versions() -> list[int]:
-    client = mlflow_server.connect()
-    return [int(version.version) for version in client.search_model_versions(f"name = '{NAME}'")]
 
 
 def test_two_processes_register_once_and_print_one_line_each(clone: Path) -> None:
