@@ -49,9 +49,9 @@ $(UV):
 $(SETUP): requirements.lock pyproject.toml | $(UV)
 ifeq ($(TORCH),cpu)
 	grep -vE '^(nvidia-|cuda-|triton)' requirements.lock > $(VENV)/requirements-cpu.lock
-	$(UV) pip sync --quiet --python $(BIN)/python --torch-backend cpu $(VENV)/requirements-cpu.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --torch-backend cpu $(VENV)/requirements-cpu.lock
 else
-	$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 endif
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@test -d .git || $(BIN)/dvc config --local core.no_scm true

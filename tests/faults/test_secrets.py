@@ -277,7 +277,8 @@ def retrain(shell: Shell, clone: Clone) -> None:
         shell.run(clone, sys.executable, *notify, secrets=client)
         if FULL:
             shell.run(clone, *command, secrets=client)
-        shell.run(clone, *command, "train.batch_size=0", fails=True, secrets=client)
+        no_source = ("download.source=archive", "download.path=missing.zip")
+        shell.run(clone, *command, *no_source, fails=True, secrets=client)
         wait_until(lambda: bool(receiver.received), 60, lambda: "the webhook received nothing")
         wrong = client | {
             "PREFECT_API_AUTH_STRING": f"admin:{CANARIES['a wrong Prefect password']}"

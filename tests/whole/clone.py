@@ -53,7 +53,9 @@ class Clone:
     @property
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "GIT"))}
+        # MAKE: a make below another prints the folders that it enters
+        others = ("MLFLOW", "DVC", "GIT", "MAKE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         return kept | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.folder)}
 
     def dvc(self, *arguments: str) -> str:
