@@ -100,7 +100,9 @@ def test_the_pipelines_context_is_what_make_setup_needs(tmp_path: Path) -> None:
     planned = subprocess.run(
         ["make", "-n", "setup"], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
-    assert "pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock" in planned
+    assert (
+        "pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock" in planned
+    )
     assert (folder / "dvc.yaml").exists()
 
 
