@@ -7,6 +7,7 @@ and runs what is scheduled or triggered until it's stopped.
 import argparse
 import os
 
+from colorizer.base.arguments import port_number
 from flows.errors import run_flow_command
 from flows.ui.local_server import local_server
 from flows.ui.server import HOST
@@ -19,7 +20,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=4200, help="of the server (default: 4200)")
+    parser.add_argument(
+        "--port", type=port_number, default=4200, help="of the server (default: 4200)"
+    )
     arguments = parser.parse_args()
     if os.environ.get("PREFECT_API_URL"):
         serve_all()

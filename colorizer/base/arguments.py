@@ -15,3 +15,7 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+port_number = whole_number(0, 65_535)
+"""The type of a TCP port; 0 stands for any that is free."""

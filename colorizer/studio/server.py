@@ -1,21 +1,18 @@
 """``colorize studio``: serve the page and the API until stopped."""
 
 import argparse
-import errno
 import os
-import socket
 import sys
 from contextlib import suppress
 
-from colorizer.base.arguments import whole_number
+from colorizer.base.arguments import port_number, whole_number
 from colorizer.base.cores import count_cores
 from colorizer.base.errors import ColorizerError
+from colorizer.base.listening import bind
 from colorizer.studio.limits import Limits
 from colorizer.studio.same_site import LOOPBACK_NAMES
 
 DEFAULTS = Limits()
-MAX_PORT = 65_535
-BACKLOG = 2048
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument(
         "--port",
-        type=whole_number(0, MAX_PORT),
+        type=port_number,
         default=8000,
         help="port to bind (default: 8000); 0: any that is free",
     )
@@ -55,24 +52,6 @@ def make_parser() -> argparse.ArgumentParser:
             name, type=whole_number(least), default=default, help=f"{what} (default: {default})"
         )
     return parser
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises :class:`ColorizerError` if it is taken, or not allowed.
-
-    Connections wait in it until the server accepts them.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            reason = f"port {port} is in use by another program; choose another by --port"
-        elif isinstance(error, PermissionError):
-            reason = f"port {port} needs administrator's rights; choose one above 1023 by --port"
-        else:
-            reason = f"--host {host} can't be bound ({error.strerror})"
-        raise ColorizerError(reason) from None
 
 
 def main(arguments: list[str] | None = None) -> int:

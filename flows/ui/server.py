@@ -10,6 +10,9 @@ import os
 import socket
 from collections.abc import Iterable
 
+from colorizer.base.arguments import port_number
+from colorizer.base.errors import ColorizerError
+from colorizer.base.listening import bind
 from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
 from flows.errors import ServerError
 from pipeline_steps.base.errors import report_errors
@@ -25,7 +28,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default=HOST, help=f"address to bind (default: {HOST})")
-    parser.add_argument("--port", type=int, default=4200, help="port to bind (default: 4200)")
+    parser.add_argument(
+        "--port", type=port_number, default=4200, help="port to bind (default: 4200)"
+    )
     parser.add_argument(
         "--name",
         action="append",
@@ -47,7 +52,11 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
     if host in LOOPBACK_NAMES:
         # Prefect's pages would ask port 4200; it reads its settings when it's first imported
         os.environ.setdefault("PREFECT_UI_API_URL", f"{page}/api")
-    with bind(host, port) as listening:
+    try:
+        listening = bind(host, port)
+    except ColorizerError as error:
+        raise ServerError(str(error)) from None
+    with listening:
         # Prefect's server takes seconds to import
         import uvicorn
         from prefect.server.api.server import create_app
@@ -59,21 +68,6 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
 
         app = close_to_other_sites(create_app(final=True), names)
         Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket at an address; raises :class:`ServerError` if it can't be used."""
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ServerError(
-            f"{host} port {port} can't be used ({reason}); choose another --port"
-        ) from None
-    return listening
 
 
 def _has_password() -> bool:

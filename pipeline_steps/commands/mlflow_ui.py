@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from colorizer.base.arguments import port_number
 from pipeline_steps.base.errors import TrackingError
 from pipeline_steps.params import TrackingParams, read_params
 from pipeline_steps.tracking import mlflow_server
@@ -27,7 +28,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=5000, help="(default: %(default)s)")
     port = parser.parse_args().port
     require_free(port)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the embedded database, whatever else is set

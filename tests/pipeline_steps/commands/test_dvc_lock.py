@@ -27,7 +27,8 @@ def dvc(folder: Path, *arguments: str) -> int:
     """Run DVC's command line in this process; return its exit code."""
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_NO_ANALYTICS", "1")
-        return dvc_main(list(arguments))
+        code: int = dvc_main(list(arguments))
+        return code
 
 
 @pytest.fixture(scope="module")
