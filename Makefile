@@ -46,6 +46,7 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
+# bytecode is compiled once here: where Python may not write it, each process would compile anew
 $(SETUP): requirements.lock pyproject.toml | $(UV)
 ifeq ($(TORCH),cpu)
 	grep -vE '^(nvidia-|cuda-|triton)' requirements.lock > $(VENV)/requirements-cpu.lock
