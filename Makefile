@@ -73,7 +73,7 @@ test: setup ## the fast tests
 	$(RUN) python -m pytest -n 2 --dist loadfile
 
 test-slow: setup ## the slow tests: the whole pipeline, faults, a real Prefect server
-	$(RUN) python -m pytest -m slow -n 3 --dist loadfile
+	$(RUN) python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder
 
 faults: setup ## all fault tests in full: kills, full disks, dead servers, hostile files (47 minutes)
 	@mkdir -p reports && rm -f reports/faults.txt

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: small params, packed pairs, a temporary working folder."""
+"""Fixtures of all tests: small params, packed pairs, a temporary working folder; their order."""
 
 import dataclasses
 import os
@@ -16,6 +16,16 @@ from pipeline_steps.pairs.packed import PackedPairs, read_pairs, write_pairs
 from pipeline_steps.params import Params, read_params
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the longest time limit first, so that no worker ends long after the others."""
+
+    def limit_s(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker else 0.0
+
+    items.sort(key=limit_s, reverse=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.faults.killing import PHASES, REPRO, finish, hashes, start, start_for
 from tests.faults.report import FULL, report
 from tests.whole.clone import Clone, make_small_clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 1000)]
 
 ROUNDS = 4 if FULL else 1
 DISK_MB = 400

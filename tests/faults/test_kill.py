@@ -26,7 +26,7 @@ from tests.faults.killing import (
 from tests.faults.report import FULL, report
 from tests.whole.clone import Clone, make_small_clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 1000)]
 
 KILLS = 50 if FULL else 6
 TRAINING_KILLS = 50 if FULL else 3

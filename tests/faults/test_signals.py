@@ -24,7 +24,7 @@ from tests.faults.killing import (
 from tests.faults.report import FULL, report
 from tests.whole.clone import Clone, make_small_clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 1000)]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RUNS = 4 if FULL else 1

@@ -24,7 +24,7 @@ from tests.whole.prefect_stack import (
 )
 from tests.whole.test_prefect_server import BLOCK
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 RUN_S = 400.0
 SILENCE_S = 35
