@@ -62,7 +62,7 @@ def _create_locked(target: Path) -> tuple[int, Path]:
     while True:
         partial = target.with_name(_partial_name(target.stem, target.suffix))
         handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        _try_lock(handle)
+        _lock(handle, wait=True)
         if os.fstat(handle).st_nlink:
             return handle, partial
         os.close(handle)  # another process removed it as abandoned before it was locked
@@ -95,18 +95,18 @@ def remove_abandoned(folder: Path) -> None:
                 continue
             handle = os.open(partial, os.O_RDONLY)
             try:
-                if _try_lock(handle):
+                if _lock(handle):
                     partial.unlink()
             finally:
                 os.close(handle)
 
 
-def _try_lock(handle: int) -> bool:
-    """Lock a file; False if another holds it, or if the system has no such locks."""
+def _lock(handle: int, *, wait: bool = False) -> bool:
+    """Lock a file; False if another holds it and we don't wait, or if the system has no locks."""
     if fcntl is None or sys.platform == "win32":
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
