@@ -16,7 +16,6 @@ import math
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import Any
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import atomic_path
 from colorizer.model.folder import CHECKED_FILES, CHECKSUMS_FILE, ModelFolder, open_model_folder
+from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.json_and_csv import read_json
@@ -263,7 +263,9 @@ def _unpack(path: Path, folder: Path) -> None:
                 # reads file_size bytes at most, and compares the CRC
                 with archive.open(entry) as content, target.open("wb") as file:
                     shutil.copyfileobj(content, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except Exception as error:
+        if not is_damage(error):
+            raise
         raise DataError(f"{path}: no zip, or damaged ({error}); get it again") from None
 
 

@@ -168,6 +168,26 @@ def a_flipped_byte(source: Path, target: Path) -> None:
     target.write_bytes(content)
 
 
+def a_flipped_byte_in_bzip2(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_BZIP2) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    content = bytearray(target.read_bytes())
+    content[content.index(b"BZh") + 12] ^= 0xFF
+    target.write_bytes(content)
+
+
+def an_unknown_compression(source: Path, target: Path) -> None:
+    content = bytearray(source.read_bytes())
+    place = content.index(b"PK\x01\x02")
+    while place >= 0:
+        content[place + 10] = 99  # its compression in the directory, and in its own header
+        header = int.from_bytes(content[place + 42 : place + 46], "little")
+        content[header + 8] = 99
+        place = content.find(b"PK\x01\x02", place + 4)
+    target.write_bytes(content)
+
+
 def text(source: Path, target: Path) -> None:
     target.write_text("not found")
 
@@ -184,6 +204,8 @@ def text(source: Path, target: Path) -> None:
         (a_broken_run_file, r"training/run\.json: damaged .*; make the bundle again"),
         (truncated, "no zip, or damaged"),
         (a_flipped_byte, "no zip, or damaged .*CRC"),
+        (a_flipped_byte_in_bzip2, "no zip, or damaged .*Invalid data stream"),
+        (an_unknown_compression, "no zip, or damaged .*compression"),
         (text, "no zip, or damaged"),
     ],
 )
