@@ -13,15 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.whole.clone import REPOSITORY, list_files
+
 DOCKERFILES = {path.name.partition(".")[0]: path for path in (REPOSITORY / "docker").iterdir()}
-SOURCES = subprocess.run(
-    ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-    cwd=REPOSITORY,
-    capture_output=True,
-    text=True,
-    check=True,
-).stdout.split("\0")[:-1]
+SOURCES = list_files()
 
 
 def read_instructions(name: str) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,13 @@
-"""Reading the JSON and CSV files that stages exchange."""
+"""The JSON and CSV files that stages exchange."""
 
+import csv
+import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colorizer.base.files import write_text
 from pipeline_steps.base.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,3 +43,12 @@ def read_table(path: Path, columns: Collection[str]) -> "pd.DataFrame":
     if missing:
         raise DataError(f"{path}: has no column {', '.join(missing)}; `dvc repro` makes it")
     return table
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows, one at least, whose keys are the columns; whole or not at all."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())

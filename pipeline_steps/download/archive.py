@@ -23,11 +23,11 @@ from colorizer.base.files import atomic_path, file_sha256
 from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import SourceError
+from pipeline_steps.base.zip_entries import TIMESTAMP, zip_entry
 from pipeline_steps.download.archive_check import DamageError, check_zip
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 from pipeline_steps.download.hashing import READ_BYTES, HashingReader, StreamHashes
 
-TIMESTAMP = (2024, 1, 1, 0, 0, 0)
 """Of every member, so that equal contents give equal bytes."""
 
 
@@ -227,13 +227,6 @@ def _check_tar_end(archive: tarfile.TarFile) -> None:
     while chunk := file.read(READ_BYTES):
         if chunk.count(0) != len(chunk):
             raise tarfile.ReadError("data after the end mark")
-
-
-def zip_entry(name: str) -> zipfile.ZipInfo:
-    """A member of a zip that this project writes: a plain file whose time is always the same."""
-    entry = zipfile.ZipInfo(name, TIMESTAMP)
-    entry.external_attr = 0o644 << 16
-    return entry
 
 
 def _link_entry(name: str) -> zipfile.ZipInfo:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.errors import SourceError
+from pipeline_steps.base.zip_entries import is_encrypted
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 
 _TAR_SUFFIXES = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
-_ENCRYPTED = 0x1
 
 
 class DamageError(Exception):
@@ -54,7 +54,7 @@ def check_zip(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             unpacked_bytes = sum(entry.file_size for entry in entries)
             limits.check(path, members=len(entries), unpacked_bytes=unpacked_bytes)
-            if any(entry.flag_bits & _ENCRYPTED for entry in entries):
+            if any(map(is_encrypted, entries)):
                 raise SourceError(
                     f"{path}: encrypted; unpack it with its password and give the folder"
                 )

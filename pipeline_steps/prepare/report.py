@@ -9,7 +9,6 @@ worst_pairs.png     the pairs whose halves agree worst
 contact_sheet.png   about 32 pairs, sketch over colour
 """
 
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from colorizer.base.files import atomic_path, write_json, write_text
+from pipeline_steps.base.json_and_csv import write_table
 from pipeline_steps.pairs.packed import COLOUR, UInt8Array
 from pipeline_steps.prepare.colour_statistics import ColourSums, colour_table, hue_table
 from pipeline_steps.prepare.manifest import (
@@ -62,8 +62,8 @@ def write_data_report(
     """
     colour_lines = colour_table(colours)
     write_json(folder / "counts.json", counts(rows))
-    _write_table(folder / "colours.csv", colour_lines)
-    _write_table(folder / "hues.csv", hue_table(colours))
+    write_table(folder / "colours.csv", colour_lines)
+    write_table(folder / "hues.csv", hue_table(colours))
     with atomic_path(folder / "contact_sheet.png") as partial:
         draw_contact_sheet(sheet_pairs).save(partial)
     with atomic_path(folder / "measures.png") as partial:
@@ -109,13 +109,6 @@ def spread(numbers: Sequence[int], most: int) -> list[int]:
     if len(numbers) <= most:
         return list(numbers)
     return [numbers[round(place)] for place in np.linspace(0, len(numbers) - 1, most)]
-
-
-def _write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
 
 
 def _markdown(

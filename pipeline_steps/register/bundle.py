@@ -39,6 +39,7 @@ from pipeline_steps.base.paths import (
     STRIPS,
     WORST_GRID,
 )
+from pipeline_steps.base.zip_entries import is_encrypted, zip_entry
 from pipeline_steps.scores.definitions import BASELINES, METRICS
 from pipeline_steps.tracking import runs
 from pipeline_steps.tracking.run_file import read_run_file
@@ -51,8 +52,6 @@ MAX_MODEL_FILE_BYTES = 1 << 31
 """Of a file of the exported folder: an ONNX file can't be larger."""
 MAX_RECORD_FILE_BYTES = 1 << 26
 MAX_TAG_CHARACTERS = 1000
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_ENCRYPTED = 0x1
 _REPORT_FILES = (PER_PICTURE, RANDOM_GRID, BEST_GRID, WORST_GRID)
 _RECORD = {
     RUN_FILE.name: RUN_FILE,
@@ -90,7 +89,7 @@ class Bundle:
         data, training = self.model.config["data"], self.model.config["training"]
         source = data.get("source") or {}
         pairs = data.get("pairs") or {}
-        commit = self.git.get("mlflow.source.git.commit", "")[:12] or "of unknown commit"
+        commit = self.git.get(runs.COMMIT_TAG, "")[:12] or "of unknown commit"
         return (
             f"{pairs.get('train', 'unknown')} pairs of {source.get('origin', 'unknown origin')},"
             f" {self.model.image_size} px, best epoch {training['best_epoch']} of"
@@ -125,18 +124,12 @@ def write_bundle(target: Path) -> None:
     files |= {f"{TRAINING}/{name}": file for name, file in _RECORD.items() if file.exists()}
     num_bytes = sum(file.stat().st_size for file in files.values())
     require_disk_space(target.absolute().parent, num_bytes, "the bundle")
+    # weights don't compress
     with atomic_path(target) as partial, zipfile.ZipFile(partial, "w") as archive:
-        archive.writestr(_entry(f"{TRAINING}/{GIT_FILE}"), json.dumps(runs.git_tags()))
+        archive.writestr(zip_entry(f"{TRAINING}/{GIT_FILE}"), json.dumps(runs.git_tags()))
         for name, file in files.items():
-            with file.open("rb") as content, archive.open(_entry(name), "w") as member:
+            with file.open("rb") as content, archive.open(zip_entry(name), "w") as member:
                 shutil.copyfileobj(content, member)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """A plain file whose time is always the same; weights don't compress."""
-    entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.external_attr = 0o644 << 16
-    return entry
 
 
 @contextmanager
@@ -223,7 +216,7 @@ def _only_tags(git: Mapping[str, Any]) -> dict[str, str]:
     """MLflow's tags of a commit, as :func:`~pipeline_steps.tracking.runs.git_tags` gives them."""
     return {
         name: str(git[name])[:MAX_TAG_CHARACTERS]
-        for name in ("mlflow.source.git.commit", "mlflow.source.git.branch", "git.dirty")
+        for name in (runs.COMMIT_TAG, runs.BRANCH_TAG, runs.DIRTY_TAG)
         if name in git
     }
 
@@ -277,7 +270,7 @@ def _choose(
     if len(chosen) > len({entry.filename for entry in chosen}):
         raise DataError(f"{path}: holds a file twice; make it again")
     for entry in chosen:
-        if entry.flag_bits & _ENCRYPTED:
+        if is_encrypted(entry):
             raise DataError(f"{path}: encrypted; unpack it with its password and give the folder")
         if entry.file_size > max_bytes:
             raise DataError(

@@ -144,8 +144,8 @@ def bundle_journal(bundle: Bundle) -> RunJournal:
     """
     journal = RunJournal(TRAIN_WORK / f"imported-{file_sha256(bundle.model.onnx_path)[:16]}")
     tags = {
-        "mlflow.source.git.commit": "unknown",  # not the commit of this clone
-        "git.dirty": "unknown",
+        runs.COMMIT_TAG: "unknown",  # not the commit of this clone
+        runs.DIRTY_TAG: "unknown",
         **bundle.git,
         runs.TRAINING_TAG: journal.training,
         runs.ORIGIN_TAG: bundle.origin,
@@ -281,7 +281,7 @@ def version_tags(model: ModelFolder, training: str, run_tags: dict[str, str]) ->
         CONFIG_TAG: file_sha256(model.folder / CONFIG_FILE),
         "data_fingerprint": model.config["data"]["fingerprint"],
         "training": training,
-        "git_commit": run_tags.get("mlflow.source.git.commit", "unknown"),
-        "git_dirty": run_tags.get("git.dirty", "unknown"),
+        "git_commit": run_tags.get(runs.COMMIT_TAG, "unknown"),
+        "git_dirty": run_tags.get(runs.DIRTY_TAG, "unknown"),
         "test_pairs": str(evaluation["test_pairs"]),
     }

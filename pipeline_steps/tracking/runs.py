@@ -24,6 +24,9 @@ TRAINING_TAG = "colorizer.training"
 """The training's fingerprint: the same on every server that holds a run of it."""
 ORIGIN_TAG = "colorizer.imported_from"
 """Server and id of the run that the training had before this one was made from its files."""
+COMMIT_TAG, BRANCH_TAG = "mlflow.source.git.commit", "mlflow.source.git.branch"
+DIRTY_TAG = "git.dirty"
+"""Whether the files differed from the commit: ``true`` or ``false``."""
 NAME_TAG, DESCRIPTION_TAG = "mlflow.runName", "mlflow.note.content"
 EXPERIMENT_TAG = "dvc.experiment"
 """The name of the DVC experiment that the training was run in."""
@@ -157,11 +160,11 @@ def git_tags() -> dict[str, str]:
         return {}
     # what a running `dvc repro` itself rewrites is not an edit
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
-    tags = {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+    tags = {COMMIT_TAG: commit, DIRTY_TAG: str(bool(changes)).lower()}
     if experiment := dvc_experiment():
         tags[EXPERIMENT_TAG] = experiment
     branch = find_branch(commit)
-    return tags | ({"mlflow.source.git.branch": branch} if branch else {})
+    return tags | ({BRANCH_TAG: branch} if branch else {})
 
 
 def find_branch(commit: str) -> str | None:

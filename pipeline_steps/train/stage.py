@@ -10,8 +10,6 @@ of ``torch.compile``). To resume, run the same command again.
 On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps train``.
 """
 
-import csv
-import io
 import os
 import sys
 from pathlib import Path
@@ -19,8 +17,9 @@ from typing import NamedTuple
 
 import torch
 
-from colorizer.base.files import write_json, write_text
+from colorizer.base.files import write_json
 from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.json_and_csv import write_table
 from pipeline_steps.base.paths import (
     GENERATOR,
     HISTORY,
@@ -203,8 +202,4 @@ def write_outputs(state: TrainingState, strips: Picture, run: TrainingRun) -> No
 def write_history(path: Path, history: list[EpochRow]) -> None:
     """Write the history as CSV, one row per epoch, without ``MACHINE_DEPENDENT`` columns."""
     rows = [{key: row[key] for key in row if key not in MACHINE_DEPENDENT} for row in history]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
+    write_table(path, rows)

@@ -98,17 +98,22 @@ print(json.dumps([{"version": v.version, "tags": v.tags, "aliases": v.aliases} f
         return versions
 
 
-def make_small_clone(folder: Path) -> Clone:
-    """Make a new repository of the working tree's files with small params, committed."""
-    folder.mkdir()
+def list_files() -> list[str]:
+    """The working tree's files that are tracked or not ignored, relative to the repository."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,
-    ).stdout
-    for file in filter(None, listed.split("\0")):
+    )
+    return listed.stdout.split("\0")[:-1]
+
+
+def make_small_clone(folder: Path) -> Clone:
+    """Make a new repository of the working tree's files with small params, committed."""
+    folder.mkdir()
+    for file in list_files():
         if (REPOSITORY / file).is_file():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / file, folder / file)

@@ -10,7 +10,6 @@ from pipeline_steps.tracking.delivery import Delivery
 from pipeline_steps.tracking.journal import RunJournal
 from pipeline_steps.tracking.run_file import TrainingRun
 
-BRANCH_TAG = "mlflow.source.git.branch"
 TRAINING = TrainingRun(
     run_id="0" * 32,
     training="0123456789abcdef",
@@ -42,7 +41,7 @@ def repository(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("repository")
 def test_a_run_bears_the_branch_and_the_dvc_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
     tags = runs.git_tags()
-    assert tags[BRANCH_TAG] == "hair"
+    assert tags[runs.BRANCH_TAG] == "hair"
     assert runs.EXPERIMENT_TAG not in tags
     assert runs.run_name("0123456789abcdef") == "training 01234567"
     monkeypatch.setenv("DVC_EXP_NAME", "odd-owl")
@@ -57,11 +56,11 @@ def test_a_temporary_experiment_bears_the_branch_of_the_repository_at_its_commit
     git(in_folder, "clone", "-q", str(repository), str(temporary))
     git(temporary, "checkout", "-q", "--detach")
     monkeypatch.chdir(temporary)
-    assert BRANCH_TAG not in runs.git_tags()
+    assert runs.BRANCH_TAG not in runs.git_tags()
     monkeypatch.setenv("DVC_ROOT", str(repository))
-    assert runs.git_tags()[BRANCH_TAG] == "hair"
+    assert runs.git_tags()[runs.BRANCH_TAG] == "hair"
     git(repository, "commit", "-q", "--allow-empty", "-m", "second")
-    assert BRANCH_TAG not in runs.git_tags()
+    assert runs.BRANCH_TAG not in runs.git_tags()
 
 
 def test_a_run_is_made_with_its_name_also_when_it_is_rebuilt_from_files(
