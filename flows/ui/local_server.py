@@ -14,6 +14,8 @@ from flows.errors import ServerError
 from flows.ui.server import HOST
 
 START_TIMEOUT_S = 180
+# at its start it would cancel what is overdue while a killed run still holds the deployment's slot
+SETTINGS = {"PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false"}
 
 
 @contextmanager
@@ -30,8 +32,10 @@ def local_server(port: int) -> Iterator[str]:
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.ui.server", "--port", str(port)],
+        env=SETTINGS
+        | os.environ
         # notifications link to the run's page; the server knows its address from this alone
-        env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
+        | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
