@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from flows.errors import ServerError
 from flows.ui.server import HOST
+from pipeline_steps.base.signals import die_with_parent
 
 START_TIMEOUT_S = 180
 # at its start it would cancel what is overdue while a killed run still holds the deployment's slot
@@ -38,6 +39,8 @@ def local_server(port: int) -> Iterator[str]:
         | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        # else it would keep the port after a kill -9
+        preexec_fn=die_with_parent,
     )
     try:
         _wait_until_up(process, url)

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
@@ -21,6 +21,7 @@ from flows.ui.prefect_client import connected
 HOLDS_SLOT = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 SUSPENDED = "Suspended"  # has no process by design
 POLL_S = 30.0
+OVERLAP = timedelta(seconds=60)  # clocks differ
 GONE = "The process of this run was gone when the server was started again."
 
 
@@ -69,14 +70,16 @@ def report_lost_runs(deployments: Collection[str], since: datetime) -> None:
 
 
 def _report(deployments: Collection[str], since: datetime) -> None:
-    printed: set[Any] = set()
     pause = threading.Event()
+    printed: list[FlowRun] = []
     while True:
+        asked = datetime.now(UTC)
         with contextlib.suppress(ServerError), connected() as client:
-            for run in read_lost_runs(client, deployments, since):
-                if run.id not in printed:
-                    printed.add(run.id)
+            found = read_lost_runs(client, deployments, since)
+            for run in found:
+                if run.id not in [before.id for before in printed]:
                     print(describe(run), flush=True)
+            printed, since = found, asked - OVERLAP
         pause.wait(POLL_S)
 
 

@@ -18,6 +18,7 @@ from flows.errors import ServerError
 from pipeline_steps.base.errors import report_errors
 
 HOST = "127.0.0.1"
+SHUTDOWN_S = 5
 EVENT_ORDER = "flows.ui.restart"
 
 
@@ -73,7 +74,9 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
         app = create_app(final=True)
         app.router.lifespan_context = watching_anew(app.router.lifespan_context)
         closed = close_to_other_sites(app, names)
-        Server(uvicorn.Config(closed, log_level="warning")).run(sockets=[listening])
+        # the runs' websockets stay open for as long as they live
+        config = uvicorn.Config(closed, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S)
+        Server(config).run(sockets=[listening])
 
 
 def _has_password() -> bool:

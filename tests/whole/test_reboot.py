@@ -6,17 +6,19 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 import yaml
 
 from tests.whole.prefect_stack import (
     PrefectServer,
+    children,
     end,
     free_port,
     kill_with_children,
@@ -29,6 +31,7 @@ from tests.whole.prefect_stack import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 START_S = 120.0
+END_S = 60.0
 TOLD_S = 60.0  # without our order of events it takes 15 minutes
 PENDING_S = 30
 FLOWS = """
@@ -141,7 +144,7 @@ def test_after_a_power_failure_every_lost_run_is_told_and_the_next_ones_run(
             kill_with_children(process)
         make_due(served, overdue)
         forgotten = watch_a_run_whose_time_is_up(served)
-        with served.start():
+        with served.start() as process:
             assert is_watched(served, forgotten)
             for run, flow in ((running, "retrain"), (pending, "watch")):
                 wait_for_message(run, f"{flow}: Crashed", "The process of this run was gone")
@@ -150,9 +153,19 @@ def test_after_a_power_failure_every_lost_run_is_told_and_the_next_ones_run(
             taken = server.wait_for_state(overdue, {"PENDING", "RUNNING", "CANCELLED"}, START_S)
             assert taken.type != "CANCELLED"
             following = server.start_run("watch/watch")
-            assert server.wait_for_state(following, {"COMPLETED", "CANCELLED"}, START_S).type == (
-                "COMPLETED"
-            )
+            ended = server.wait_for_state(following, {"COMPLETED", "CANCELLED"}, START_S)
+            assert ended.type == "COMPLETED"
+            family = children(process)
+            (child,) = (each for each in family if "flows.ui.server" in each.cmdline())
+            process.kill()
+            child.wait(END_S)  # else it would keep the port
+            kill_all(family)
+
+
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def create_run(server: PrefectServer, deployment: str) -> str:
