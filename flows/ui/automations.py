@@ -64,7 +64,15 @@ SIGNS_OF_LIFE = (
     "Rolled back",
 )
 # Submitting and InfrastructurePending are names of Pending states
-SIGNS_OF_START = ("Running", *SIGNS_OF_LIFE, "Cancelling", "Scheduled", "AwaitingConcurrencySlot")
+SIGNS_OF_START = (
+    "Running",
+    "Failed",
+    "Cancelled",
+    "Cancelling",
+    "Crashed",
+    "Scheduled",
+    "AwaitingConcurrencySlot",
+)
 REASON = (
     "{{ event.resource['prefect.state-message'] | default('no reason given', true)"
     " | replace('\\n', ' ') | truncate(500) }}"

@@ -78,7 +78,7 @@ def test_a_run_that_leaves_pending_has_started_and_one_that_is_submitted_has_not
     assert trigger.starts_after(pending.event)
     assert trigger.covers(pending)
     assert not trigger.covers(event_of("another", "Pending", "PENDING"))
-    for name in ("Pending", "Submitting", "InfrastructurePending"):
+    for name in ("Pending", "Submitting", "InfrastructurePending", "heartbeat"):
         assert not trigger.expects(f"prefect.flow-run.{name}")
     for name in ("Running", "Cancelled", "Crashed", "AwaitingConcurrencySlot", "Scheduled"):
         assert trigger.expects(f"prefect.flow-run.{name}")
