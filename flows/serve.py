@@ -1,7 +1,8 @@
 """``python -m flows.serve``: all deployments of ``prefect.yaml`` on this machine, in one command.
 
 Starts a Prefect server on loopback, unless ``PREFECT_API_URL`` names one, sets up its automations,
-and runs what is scheduled or triggered until it's stopped.
+and runs what is scheduled or triggered until it's stopped. Runs that were killed together with that
+server are marked as crashed at the next start.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if os.environ.get("PREFECT_API_URL"):
-        serve_all()
+        serve_all(owns_server=False)
         return
     with local_server(arguments.port) as url:
         os.environ["PREFECT_API_URL"] = url
@@ -35,15 +36,15 @@ def main() -> None:
             "    prefect deployment run retrain/retrain",
             flush=True,
         )
-        serve_all()
+        serve_all(owns_server=True)
 
 
-def serve_all() -> None:
+def serve_all(*, owns_server: bool) -> None:
     """Serve every deployment of ``prefect.yaml``."""
     # Prefect reads PREFECT_API_URL when it's first imported
     from flows.ui.deployments import serve_deployments
 
-    serve_deployments()
+    serve_deployments(owns_server=owns_server)
 
 
 if __name__ == "__main__":

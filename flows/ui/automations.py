@@ -1,12 +1,14 @@
 """Sets up the Prefect server to mark dead flow runs as crashed and to report failed ones.
 
-``python -m flows.ui.automations [--notify TYPE/NAME] [--silence SECONDS]`` sets up two automations
-of the server, and may be run again at any time:
+``python -m flows.ui.automations`` (options: ``--help``) sets up automations of the server, and may
+be run again at any time:
 
 - A flow run whose heartbeats stop is marked as Crashed, since a process killed together with its
   worker can't report it: its run would stay Running, and block its deployment, for ever.
-- With ``--notify``, a failed or crashed retrain, promote, rollback or watch is reported through a
-  notification block of the server, such as ``slack-webhook/team`` or ``custom-webhook/ops``.
+- So is a retrain, promote, rollback or watch that stays Pending: its process never started.
+- With ``--notify``, one of these that failed or crashed, or was cancelled since another run held
+  the deployment's slot, is reported through a notification block of the server, such as
+  ``slack-webhook/team`` or ``custom-webhook/ops``.
 
 Heartbeats come from the process of the flow, every ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` seconds:
 180 unless set, 30 at the least. A run whose heartbeats come less often than ``--silence`` allows
@@ -36,9 +38,14 @@ from pipeline_steps.base.errors import run_main
 Labels = dict[str, str | list[str]]
 
 CRASH_AUTOMATION = "colorizer: mark silent flow runs as crashed"
+START_AUTOMATION = "colorizer: mark flow runs that never start as crashed"
 FAILURE_AUTOMATION = "colorizer: tell of failed flow runs"  # the key on servers set up before
 WATCHED_FLOWS = ("retrain", "promote", "rollback", "watch")
+NAMED: Labels = {"prefect.resource.role": "flow", "prefect.resource.name": list(WATCHED_FLOWS)}
+SHORTEST_START_S = 30
 SHORTEST_HEARTBEAT_S = 30  # Prefect accepts no smaller PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+LIMIT_REACHED = "Deployment concurrency"
+"""How Prefect's messages begin that say that a deployment's limit cancelled a run."""
 # Paused and Suspended runs send no heartbeats either, and aren't dead
 SIGNS_OF_LIFE = (
     "heartbeat",
@@ -56,6 +63,16 @@ SIGNS_OF_LIFE = (
     "Refused",
     "Rolled back",
 )
+# Submitting and InfrastructurePending are names of Pending states
+SIGNS_OF_START = (
+    "Running",
+    "Failed",
+    "Cancelled",
+    "Cancelling",
+    "Crashed",
+    "Scheduled",
+    "AwaitingConcurrencySlot",
+)
 REASON = (
     "{{ event.resource['prefect.state-message'] | default('no reason given', true)"
     " | replace('\\n', ' ') | truncate(500) }}"
@@ -69,8 +86,43 @@ def ensure_crash_detection(silence_s: int = 90) -> None:
             f"--silence must be > {SHORTEST_HEARTBEAT_S}, the seconds between heartbeats at the "
             f"least, got {silence_s}"
         )
-    trigger = EventTrigger(
-        after={"prefect.flow-run.heartbeat"},
+    action = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        message=f"No heartbeat for {silence_s} s: the process or its machine is gone.",
+        force=False,
+    )
+    ensure_marking(CRASH_AUTOMATION, silence_trigger(silence_s), action)
+
+
+def ensure_start_detection(start_s: int = 600) -> None:
+    """Have the server mark a run of our flows as Crashed once it was Pending for ``start_s`` s."""
+    if start_s < SHORTEST_START_S:
+        raise ServerError(f"--start must be ≥ {SHORTEST_START_S}, got {start_s}")
+    action = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        message=f"Pending for {start_s} s: its process never started, or was killed before.",
+        force=False,
+    )
+    ensure_marking(START_AUTOMATION, start_trigger(start_s), action)
+
+
+def ensure_marking(name: str, trigger: EventTrigger, action: ChangeFlowRunState) -> None:
+    """Set up an automation that marks flow runs."""
+    description = "Set up by python -m flows.ui.automations."
+    with connected() as client:
+        ensure(
+            client,
+            AutomationCore(name=name, description=description, trigger=trigger, actions=[action]),
+        )
+
+
+def silence_trigger(silence_s: int) -> EventTrigger:
+    """Fire for each flow run that was Running and sent nothing for so long."""
+    return EventTrigger(
+        # a run may be killed before its first heartbeat
+        after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
         expect={f"prefect.flow-run.{name}" for name in SIGNS_OF_LIFE},
         match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
         for_each={"prefect.resource.id"},
@@ -78,22 +130,20 @@ def ensure_crash_detection(silence_s: int = 90) -> None:
         threshold=1,
         within=timedelta(seconds=silence_s),
     )
-    action = ChangeFlowRunState(
-        state=StateType.CRASHED,
-        name="Crashed",
-        message=f"No heartbeat for {silence_s} s: the process or its machine is gone.",
-        force=False,
+
+
+def start_trigger(start_s: int) -> EventTrigger:
+    """Fire for each run of our flows that was Pending for so long."""
+    return EventTrigger(
+        after={"prefect.flow-run.Pending"},
+        expect={f"prefect.flow-run.{name}" for name in SIGNS_OF_START},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification(NAMED),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=start_s),
     )
-    with connected() as client:
-        ensure(
-            client,
-            AutomationCore(
-                name=CRASH_AUTOMATION,
-                description="Set up by python -m flows.ui.automations.",
-                trigger=trigger,
-                actions=[action],
-            ),
-        )
 
 
 def ensure_failure_notification(block: str) -> None:
@@ -132,8 +182,10 @@ def ensure_failure_notification(block: str) -> None:
 
 
 def failure_trigger() -> CompoundTrigger:
-    """Fire once for each failed or crashed run of our flows, which are found by name or tag."""
-    named: Labels = {"prefect.resource.role": "flow", "prefect.resource.name": list(WATCHED_FLOWS)}
+    """Fire once for each run of our flows that failed, crashed, or was cancelled by a limit.
+
+    They are found by name or tag.
+    """
     tagged: Labels = {
         "prefect.resource.role": "tag",
         "prefect.resource.id": [f"prefect.tag.{flow}" for flow in WATCHED_FLOWS],
@@ -144,16 +196,18 @@ def failure_trigger() -> CompoundTrigger:
         for flow in WATCHED_FLOWS
     ]
 
-    def failed(*related: Labels) -> EventTrigger:
-        # by type: states of other names, such as TimedOut, are of type FAILED as well
+    # by type: states of other names, such as TimedOut, are of type FAILED as well
+    failed: Labels = {"prefect.state-type": [StateType.FAILED.value, StateType.CRASHED.value]}
+    # one that a person cancelled has another message
+    limited: Labels = {
+        "prefect.state-type": StateType.CANCELLED.value,
+        "prefect.state-message": f"{LIMIT_REACHED}*",
+    }
+
+    def ended(state: Labels, *related: Labels) -> EventTrigger:
         return EventTrigger(
             expect={"prefect.flow-run.*"},
-            match=ResourceSpecification(
-                {
-                    "prefect.resource.id": "prefect.flow-run.*",
-                    "prefect.state-type": [StateType.FAILED.value, StateType.CRASHED.value],
-                }
-            ),
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", **state}),
             match_related=[ResourceSpecification(labels) for labels in related],
             posture=Posture.Reactive,
             threshold=1,
@@ -161,7 +215,11 @@ def failure_trigger() -> CompoundTrigger:
 
     return CompoundTrigger(
         require="any",
-        triggers=[failed(named), failed(tagged, *not_named)],
+        triggers=[
+            ended(state, *related)
+            for state in (failed, limited)
+            for related in ((NAMED,), (tagged, *not_named))
+        ],
         within=timedelta(seconds=0),
     )
 
@@ -202,8 +260,17 @@ def main() -> None:
         default=90,
         help="mark a flow run as crashed after so long without a heartbeat (default: 90)",
     )
+    parser.add_argument(
+        "--start",
+        metavar="SECONDS",
+        type=int,
+        default=600,
+        help="mark a run that is Pending for so long as crashed (default: 600); more for a pool"
+        " whose runs wait for a machine or an image",
+    )
     arguments = parser.parse_args()
     ensure_crash_detection(arguments.silence)
+    ensure_start_detection(arguments.start)
     if arguments.notify is not None:
         ensure_failure_notification(arguments.notify)
 

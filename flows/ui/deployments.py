@@ -2,6 +2,7 @@
 
 import importlib
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,29 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.schedules import Cron
 
-from flows.ui.automations import ensure_crash_detection
+from flows.ui.automations import ensure_crash_detection, ensure_start_detection
+from flows.ui.lost_runs import close_lost_runs, report_lost_runs
 
 DEPLOYMENTS = Path("prefect.yaml")
 
 
-def serve_deployments() -> None:
-    """Serve every deployment of ``prefect.yaml``."""
+def serve_deployments(*, owns_server: bool) -> None:
+    """Serve every deployment of ``prefect.yaml``.
+
+    ``owns_server``: the server was just started for this command, so that no other one runs these
+    deployments, and what a killed one has left is cleared.
+    """
     ensure_crash_detection()
+    ensure_start_detection()
     Runner.handle_sigterm = stop  # type: ignore[assignment, method-assign]
     entries = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))["deployments"]
-    serve(*map(to_deployment, entries), pause_on_shutdown=False)
+    deployments = [to_deployment(entry) for entry in entries]
+    names = [deployment.full_name for deployment in deployments]
+    started = datetime.now(UTC)
+    if owns_server:
+        close_lost_runs(names)
+    report_lost_runs(names, since=started)
+    serve(*deployments, pause_on_shutdown=False)
 
 
 def stop(*_: object) -> None:

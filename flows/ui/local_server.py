@@ -12,8 +12,11 @@ from contextlib import contextmanager
 
 from flows.errors import ServerError
 from flows.ui.server import HOST
+from pipeline_steps.base.signals import die_with_parent
 
 START_TIMEOUT_S = 180
+# at its start it would cancel what is overdue while a killed run still holds the deployment's slot
+SETTINGS = {"PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false"}
 
 
 @contextmanager
@@ -30,10 +33,14 @@ def local_server(port: int) -> Iterator[str]:
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.ui.server", "--port", str(port)],
+        env=SETTINGS
+        | os.environ
         # notifications link to the run's page; the server knows its address from this alone
-        env=os.environ | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
+        | {"PREFECT_UI_URL": f"http://{HOST}:{port}"},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        # else it would keep the port after a kill -9
+        preexec_fn=die_with_parent,
     )
     try:
         _wait_until_up(process, url)

@@ -18,6 +18,8 @@ from flows.errors import ServerError
 from pipeline_steps.base.errors import report_errors
 
 HOST = "127.0.0.1"
+SHUTDOWN_S = 5
+EVENT_ORDER = "flows.ui.restart"
 
 
 def main() -> None:
@@ -52,6 +54,7 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
     if host in LOOPBACK_NAMES:
         # Prefect's pages would ask port 4200; it reads its settings when it's first imported
         os.environ.setdefault("PREFECT_UI_API_URL", f"{page}/api")
+    os.environ.setdefault("PREFECT_SERVER_EVENTS_CAUSAL_ORDERING", EVENT_ORDER)
     try:
         listening = bind(host, port)
     except ColorizerError as error:
@@ -66,8 +69,14 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
                 await super().startup(sockets)
                 print(f"Prefect's pages: {page}, its API: {page}/api", flush=True)
 
-        app = close_to_other_sites(create_app(final=True), names)
-        Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        from flows.ui.restart import watching_anew
+
+        app = create_app(final=True)
+        app.router.lifespan_context = watching_anew(app.router.lifespan_context)
+        closed = close_to_other_sites(app, names)
+        # the runs' websockets stay open for as long as they live
+        config = uvicorn.Config(closed, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S)
+        Server(config).run(sockets=[listening])
 
 
 def _has_password() -> bool:

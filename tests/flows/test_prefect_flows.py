@@ -1,19 +1,34 @@
 """The flows on a real, temporary Prefect server: approval, the data trigger, retries."""
 
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
 from prefect import flow, task
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, State
+from prefect.states import (
+    Cancelled,
+    Cancelling,
+    Completed,
+    Failed,
+    Paused,
+    Pending,
+    Running,
+    Suspended,
+)
 from prefect.testing.utilities import prefect_test_harness
 from prefect.variables import Variable
 
@@ -27,6 +42,7 @@ from flows.retrain import may_pass
 from flows.rollback import rollback
 from flows.ui import approval
 from flows.ui.flow_run import failed_state_on_error
+from flows.ui.lost_runs import close_lost_runs, describe, read_lost_runs
 from pipeline_steps.base.errors import ParamError, SourceUnreachableError, TrackingUnreachableError
 from pipeline_steps.tracking import mlflow_server
 from tests.flows.tiny_model import make_registry
@@ -257,3 +273,103 @@ def test_a_state_that_a_flow_returns_is_kept() -> None:
         return Completed(message="fine")
 
     assert body().message == "fine"
+
+
+@flow(name="lost")
+def lost_flow() -> None:
+    pass
+
+
+class Deployed:
+    """A deployment of ``lost_flow`` with a limit, and runs of it that were never started."""
+
+    def __init__(self, client: SyncPrefectClient, limit: int, pool: str | None = None) -> None:
+        self.client = client
+        self.name = f"lost/{time.monotonic_ns()}"
+        self.id = client.create_deployment(
+            client.create_flow(lost_flow),
+            self.name.removeprefix("lost/"),
+            work_pool_name=pool,
+            concurrency_limit=limit,
+            concurrency_options=ConcurrencyOptions(
+                collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+            ),
+        )
+
+    def run(self, *states: State[Any]) -> UUID:
+        """A run that went through these states."""
+        run = self.client.create_flow_run_from_deployment(self.id)
+        for state in states:
+            self.client.set_flow_run_state(run.id, state)
+        return run.id
+
+    def state(self, run: UUID) -> str | None:
+        state = self.client.read_flow_run(run).state
+        assert state is not None
+        return state.name
+
+    def slots(self) -> int:
+        limit = self.client.read_deployment(self.id).global_concurrency_limit
+        assert limit is not None
+        return limit.active_slots
+
+
+def test_unfinished_runs_without_a_process_are_marked_and_free_their_slots() -> None:
+    with get_client(sync_client=True) as client:
+        served = Deployed(client, limit=4)
+        states: list[list[State[Any]]] = [
+            [Pending()],
+            [Pending(), Running()],
+            [Pending(), Running(), Cancelling()],
+            [Pending(), Running(), Paused()],
+            [Pending(), Running(), Suspended()],
+        ]
+        runs = [served.run(*each) for each in states]
+        alive = served.run(Pending(), Running())
+        assert served.slots() == 4
+        assert served.state(served.run(Pending())) == "Cancelled"
+        with subprocess.Popen(
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            env=os.environ | {"PREFECT__FLOW_RUN_ID": str(alive)},
+        ):
+            close_lost_runs([served.name, "lost/never deployed"])
+        expected = ["Crashed", "Crashed", "Cancelled", "Crashed", "Suspended"]
+        assert [served.state(run) for run in runs] == expected
+        assert served.state(alive) == "Running"
+        assert served.slots() == 1
+        assert served.state(served.run(Pending())) == "Pending"
+
+
+def test_a_slot_that_nobody_holds_is_freed() -> None:
+    with get_client(sync_client=True) as client:
+        served = Deployed(client, limit=1)
+        client.increment_concurrency_slots([f"deployment:{served.id}"], slots=1, mode="concurrency")
+        assert served.slots() == 1
+        close_lost_runs([served.name])
+        assert served.slots() == 0
+
+
+def test_a_run_of_another_machine_is_left_alone() -> None:
+    with get_client(sync_client=True) as client:
+        pool = f"pool-{time.monotonic_ns()}"
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        remote = Deployed(client, limit=1, pool=pool)
+        run = remote.run(Pending(), Running())
+        close_lost_runs([remote.name])
+        assert remote.state(run) == "Running"
+        assert remote.slots() == 1
+
+
+def test_a_run_that_the_limit_cancelled_is_reported_and_one_that_a_person_cancelled_is_not() -> (
+    None
+):
+    started = datetime.now(UTC)
+    with get_client(sync_client=True) as client:
+        served = Deployed(client, limit=1)
+        first = served.run(Pending(), Running())
+        second = served.run(Pending())
+        client.set_flow_run_state(first, Cancelled(message="not today"))
+        (reported,) = read_lost_runs(client, [served.name], started)
+    assert reported.id == second
+    assert "Cancelled: Deployment concurrency limit reached." in describe(reported)

@@ -111,7 +111,9 @@ def test_sigterm_stops_serving_as_sigint_does(
         signal.raise_signal(signal.SIGTERM)
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(deployments, "ensure_crash_detection", lambda: None)
+    for step in ("ensure_crash_detection", "ensure_start_detection"):
+        monkeypatch.setattr(deployments, step, lambda: None)
+    monkeypatch.setattr(deployments, "report_lost_runs", lambda *_, **__: None)
     monkeypatch.setattr(Runner, "handle_sigterm", Runner.handle_sigterm)
     monkeypatch.setattr(Runner, "add_deployment", lambda *_: None)
     monkeypatch.setattr(Runner, "start", start)
@@ -119,7 +121,7 @@ def test_sigterm_stops_serving_as_sigint_does(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            deployments.serve_deployments()
+            deployments.serve_deployments(owns_server=False)
     finally:
         signal.signal(signal.SIGTERM, before)
 

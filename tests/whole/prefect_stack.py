@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import psutil
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 START_S = 180.0  # migrating an empty database takes a minute on a loaded machine
 END_S = 20.0
@@ -58,10 +60,22 @@ class PrefectServer:
     log_path: Path
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send an authorised request to the API; return its JSON; fail on an error status."""
+        """Send an authorised request to the API; return its JSON; fail on an error status.
+
+        A request is sent again while SQLite is locked (503), as Prefect's own client does.
+        """
         user, _, password = self.environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        retries = Retry(
+            connect=0,
+            read=0,
+            status=6,
+            status_forcelist=[503],
+            allowed_methods=None,
+            backoff_factor=0.3,
+        )
         with requests.Session() as session:
             session.trust_env = False
+            session.mount(self.url, HTTPAdapter(max_retries=retries))
             response = session.request(
                 method,
                 f"{self.url}{path}",

@@ -220,11 +220,11 @@ def test_each_failure_is_reported_once_with_its_reason(
 
 
 def test_setting_up_the_automations_again_makes_no_duplicates(server: PrefectServer) -> None:
-    assert set_up_automations(server).count("kept the automation") == 2
+    assert set_up_automations(server).count("kept the automation") == 3
     changed = server.run("-m", "flows.ui.automations", "--silence", "40", cwd=REPOSITORY).stdout
     assert "updated the automation" in changed
     set_up_automations(server)
-    assert len(server.call("POST", "/automations/filter", {})) == 2
+    assert len(server.call("POST", "/automations/filter", {})) == 3
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,7 @@ def test_setting_up_the_automations_again_makes_no_duplicates(server: PrefectSer
         ({}, ("--notify", "custom-webhook/none"), "has no block custom-webhook/none"),
         ({}, ("--notify", "ops"), "--notify must be TYPE/NAME"),
         ({}, ("--silence", "30"), "--silence must be > 30"),
+        ({}, ("--start", "29"), "--start must be ≥ 30"),
     ],
 )
 def test_a_failed_setup_of_the_automations_prints_one_line(
