@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.arguments import whole_number
-from colorizer.base.cores import count_cores
+from colorizer.base.cores import count_cores, limit_thread_pools
 from colorizer.base.errors import (
     AlreadyColouredError,
     ColorizerError,
@@ -48,6 +48,7 @@ MODEL = Path("models/colorizer")
 
 def main() -> int:
     """Run the command; return its exit code."""
+    limit_thread_pools()
     # names and messages are printed also where the terminal's encoding doesn't have them
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
