@@ -1,8 +1,12 @@
 """The runtime keeps a sketch's size, lines and transparency."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from colorizer import ColorizeOptions, Colorizer
 from colorizer.base.errors import ModelFolderError, PictureError
@@ -128,3 +132,71 @@ def test_an_unknown_device_is_refused(colorizer: Colorizer) -> None:
         Colorizer.load(colorizer.model.folder, device="tpu")
     with pytest.raises(ModelFolderError, match="doesn't support cuda"):
         Colorizer.load(colorizer.model.folder, device="cuda")
+
+
+def vertical_strip(width: int, num_panels: int) -> Image.Image:
+    """Drawings below one another, a tenth of their width apart."""
+    strip = Image.new("RGB", (width, num_panels * width * 11 // 10), "white")
+    for number in range(num_panels):
+        strip.paste(draw(width, width), (0, number * width * 11 // 10))
+    return strip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_strips_end_has_the_colours_that_it_has_alone(colorizer: Colorizer, turned: bool) -> None:
+    strip = vertical_strip(120, 5)
+    if turned:
+        strip = strip.transpose(Image.Transpose.TRANSPOSE)
+    alone = colorizer.draw(strip.crop((0, 0, 120, 120))).colour
+    whole = colorizer.draw(strip).colour
+    assert whole.size == strip.size
+    # its first half is no other window's
+    box = (0, 0, 50, 120) if turned else (0, 0, 120, 50)
+    one, other = (np.asarray(each.crop(box)).astype(int) for each in (alone, whole))
+    assert one.std(axis=(0, 1)).max() > 5
+    assert np.abs(one - other).mean() < 2
+
+
+def test_in_a_strip_nothing_of_the_windows_is_seen(colorizer: Colorizer) -> None:
+    strip = Image.new("RGB", (100, 900), "white")
+    pen = ImageDraw.Draw(strip)
+    for x in range(10, 100, 20):  # no gaps
+        pen.line((x, 0, x + 5, 900), fill="black", width=3)
+    colour = np.asarray(colorizer.draw(strip, ColorizeOptions(seed=1)).colour).astype(int)
+    assert colour.std() > 1
+    # a column of paper: no row differs from the one before much more than rows do everywhere
+    steps = np.abs(np.diff(colour[:, 22:28], axis=0)).mean(axis=(1, 2))
+    assert steps.max() < 8 * max(0.5, np.median(steps))
+
+
+def test_a_palette_colours_a_strip_as_it_colours_a_page(colorizer: Colorizer) -> None:
+    palette = ColorizeOptions(palette="#e02020,#2040e0")
+    strip = vertical_strip(120, 6)
+    before, after = (
+        np.asarray(colorizer.draw(strip, options).colour).astype(int) for options in (None, palette)
+    )
+    changed = (np.abs(after - before).max(axis=2) > 8).mean(axis=1)
+    page = strip.crop((0, 0, 120, 120))
+    on_page = np.asarray(colorizer.draw(page, palette).colour).astype(int)
+    share = (np.abs(on_page - np.asarray(colorizer.draw(page).colour)).max(axis=2) > 8).mean()
+    assert changed[:120].mean() == pytest.approx(share, abs=0.15)
+    assert share > 0.2
+
+
+@pytest.mark.slow
+def test_a_webtoon_takes_little_memory(model_folder: Path) -> None:
+    code = f"""
+import resource
+from PIL import Image
+from colorizer import Colorizer
+colorizer = Colorizer.load({str(model_folder)!r}, threads=1)
+colorizer(Image.new("RGB", (60, 60), "white"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+picture = colorizer(Image.effect_noise((800, 20_000), 9))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(picture.size, (after - before) * 1024 / (800 * 20_000))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, bytes_per_pixel = done.stdout.rsplit(maxsplit=1)
+    assert size == "(800, 20000)"
+    assert float(bytes_per_pixel) < 40
