@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 from colorizer import ColorizeOptions, Colorizer
 from colorizer.base.errors import ModelFolderError, PictureError
@@ -155,32 +155,6 @@ def test_a_strips_end_has_the_colours_that_it_has_alone(colorizer: Colorizer, tu
     one, other = (np.asarray(each.crop(box)).astype(int) for each in (alone, whole))
     assert one.std(axis=(0, 1)).max() > 5
     assert np.abs(one - other).mean() < 2
-
-
-def test_in_a_strip_nothing_of_the_windows_is_seen(colorizer: Colorizer) -> None:
-    strip = Image.new("RGB", (100, 900), "white")
-    pen = ImageDraw.Draw(strip)
-    for x in range(10, 100, 20):  # no gaps
-        pen.line((x, 0, x + 5, 900), fill="black", width=3)
-    colour = np.asarray(colorizer.draw(strip, ColorizeOptions(seed=1)).colour).astype(int)
-    assert colour.std() > 1
-    # a column of paper: no row differs from the one before much more than rows do everywhere
-    steps = np.abs(np.diff(colour[:, 22:28], axis=0)).mean(axis=(1, 2))
-    assert steps.max() < 8 * max(0.5, np.median(steps))
-
-
-def test_a_palette_colours_a_strip_as_it_colours_a_page(colorizer: Colorizer) -> None:
-    palette = ColorizeOptions(palette="#e02020,#2040e0")
-    strip = vertical_strip(120, 6)
-    before, after = (
-        np.asarray(colorizer.draw(strip, options).colour).astype(int) for options in (None, palette)
-    )
-    changed = (np.abs(after - before).max(axis=2) > 8).mean(axis=1)
-    page = strip.crop((0, 0, 120, 120))
-    on_page = np.asarray(colorizer.draw(page, palette).colour).astype(int)
-    share = (np.abs(on_page - np.asarray(colorizer.draw(page).colour)).max(axis=2) > 8).mean()
-    assert changed[:120].mean() == pytest.approx(share, abs=0.15)
-    assert share > 0.2
 
 
 @pytest.mark.slow
