@@ -4,11 +4,12 @@ A member's name chooses no path outside the folder of its book, links are never 
 is read is bounded by :mod:`colorizer.pictures.decoding_limits`.
 """
 
+import errno
 import re
 import unicodedata
 import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ def open_book(path: Path) -> Book:
     for member in members:
         inside = PurePosixPath(member.filename.replace("\\", "/"))
         hidden = any(part.startswith((".", "__MACOSX")) for part in inside.parts if part != "..")
-        if member.is_dir() or hidden:
+        if not member.filename or member.is_dir() or hidden:
             continue
         if reason := _why_not_a_page(inside):
             ignored.append((inside.as_posix(), reason))
@@ -126,11 +127,9 @@ def read_page(path: Path, member: str) -> bytes:
             raise PictureError(
                 f"too large: {entry.file_size} bytes unpacked, at most {MAX_MEMBER_BYTES}"
             )
-        try:
+        with _damage_reported("damaged in the archive"):
             # a member that unpacks to more than it says fails its checksum
             return archive.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-            raise PictureError(f"damaged in the archive: {error or 'it ends early'}") from None
 
 
 def write_book(path: Path, pages: Iterable[tuple[str, Path]]) -> None:
@@ -158,12 +157,31 @@ def _why_not_a_page(inside: PurePosixPath) -> str:
     return "" if inside.suffix.lower() in SUFFIXES else NOT_A_PAGE
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    with path.open("rb") as file:
+        kind = name_kind(file.read(8))
+        what = "not a zip archive, or a damaged one"
+        if kind not in (None, "a zip archive"):
+            what = f"{kind}, not a zip archive; make it a .cbz"
+        with _damage_reported(what):
+            archive = zipfile.ZipFile(file)
+        with archive:
+            yield archive
+
+
+@contextmanager
+def _damage_reported(what: str) -> Iterator[None]:
+    """Raise :class:`PictureError` for what a hostile archive makes zipfile raise: nearly anything.
+
+    A disk's errors and a lack of memory are raised as they are.
+    """
     try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
-        with path.open("rb") as file:
-            kind = name_kind(file.read(8))
-        if kind is None or kind == "a zip archive":
-            raise PictureError("not a zip archive, or a damaged one") from None
-        raise PictureError(f"{kind}, not a zip archive; make it a .cbz") from None
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # seeking to before the file's first byte
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        raise PictureError(what) from None

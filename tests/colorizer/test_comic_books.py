@@ -1,6 +1,7 @@
 """A .cbz is coloured as a folder of its pages, whatever its members are and are called."""
 
 import json
+import random
 import struct
 import zipfile
 from pathlib import Path
@@ -193,3 +194,23 @@ def test_duplicate_hidden_and_nested_members_are_no_pages(tmp_path: Path) -> Non
         "1.png": "a second member of this name",
         "x/in.cbz": "a book in a book, which isn't opened",
     }
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_hostile_archive_raises_nothing_else(tmp_path: Path) -> None:
+    whole = make_book(tmp_path / "a.cbz", "ch/1.png", "ch/\xe9.png").read_bytes()
+    listed = whole.index(b"PK\x01\x02")
+    book, outcomes = tmp_path / "b.cbz", set()
+    for seed in range(700):
+        draws = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(draws.randrange(1, 5)):
+            data[draws.randrange(listed, len(data))] = draws.choice((0, 255, draws.randrange(256)))
+        book.write_bytes(data)
+        try:
+            for page in open_book(book).pages:
+                read_page(book, page.member)
+            outcomes.add("read")
+        except PictureError as error:
+            outcomes.add(str(error)[:20])
+    assert len(outcomes) > 4
