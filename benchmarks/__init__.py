@@ -2,3 +2,8 @@
 
 Nothing else imports them.
 """
+
+from colorizer.base.cores import limit_thread_pools
+
+# before a benchmark imports torch
+limit_thread_pools()

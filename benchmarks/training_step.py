@@ -9,7 +9,6 @@ The processes alternate (A B A B): one works while the others sleep.
 import argparse
 import dataclasses
 import multiprocessing
-import os
 import platform
 import subprocess
 import time
@@ -26,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peer
 from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
+from colorizer.base.cores import count_cores
 from pipeline_steps.params import PARAMS_FILE, TrainParams, load_yaml
 from pipeline_steps.train import trainer
 from pipeline_steps.train.device import (
@@ -353,7 +353,7 @@ def print_machine(checkout: Path, device: torch.device) -> None:
     """Print hardware, versions and commits."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
     threads = torch.get_num_threads()
-    print(f"{name}, {os.cpu_count()} cores, {threads} threads; torch {torch.__version__}")
+    print(f"{name}, {count_cores()} cores, {threads} threads; torch {torch.__version__}")
     print(f"Python {platform.python_version()}; ours {commit(Path.cwd())}, peer {commit(checkout)}")
 
 

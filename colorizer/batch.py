@@ -24,8 +24,15 @@ from colorizer.base.files import remove_abandoned, write_bytes
 from colorizer.base.names import printable
 from colorizer.jobs import JOURNALS, Ignored, Job
 from colorizer.look.artwork import Part
+from colorizer.pictures.comic_book import (
+    find_book,
+    open_book,
+    read_page,
+    reading_order,
+    refuse_other_book,
+)
 from colorizer.pictures.decoder_process import DecoderProcess
-from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
+from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, SUFFIXES
 from colorizer.pictures.pages import MAX_PAGES
 from colorizer.runtime import ColorizeOptions, Colorizer
 
@@ -161,8 +168,11 @@ def _read_entries(journal: Path) -> Iterator[tuple[dict[str, Any], Result]]:
 
 
 def size_and_mtime(path: Path) -> list[int]:
-    """A file's size in bytes and modification time in ns. Raises :class:`OSError`."""
-    status = path.stat()
+    """A file's size in bytes and modification time in ns: of a page in a .cbz, of that.
+
+    Raises :class:`OSError`.
+    """
+    status = (find_book(path) or path).stat()
     return [status.st_size, status.st_mtime_ns]
 
 
@@ -186,6 +196,26 @@ def check_file(path: Path) -> list[int]:
     if status.st_size == 0:
         raise PictureError("the file is empty")
     return [status.st_size, status.st_mtime_ns]
+
+
+def _open_source(source: Path, member: str | None) -> tuple[list[int], Path | bytes]:
+    """A sketch's size and modification time, and its path; of a page in a .cbz its bytes.
+
+    Raises what :func:`check_file` raises, and :class:`PictureError` for a damaged archive.
+    """
+    if member is None:
+        stamp = check_file(source)
+        if source.suffix.lower() not in SUFFIXES:
+            refuse_other_book(source)
+        return stamp, source
+    book = find_book(source) if member else source
+    if book is None:
+        raise ColorizerError("no longer there")
+    stamp = check_file(book)
+    if not member:
+        open_book(book)  # which failed before
+        raise ColorizerError("changed while it was read; run the same command again")
+    return stamp, read_page(book, member)
 
 
 def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
@@ -307,8 +337,8 @@ class Batch:
         source, stamp = self.sources / job.source, None
         more: list[Job] = []
         try:
-            stamp = check_file(source)
-            decoded = self.colorizer.decode(source, decoder=decoder, page=job.page - 1)
+            stamp, file = _open_source(source, job.member)
+            decoded = self.colorizer.decode(file, decoder=decoder, page=job.page - 1)
             if decoded.pages.num_pages > MAX_PAGES:
                 raise PictureError(f"more than {MAX_PAGES} pages: split the file")
             # where an earlier run counted the pages, all are jobs already
@@ -323,7 +353,8 @@ class Batch:
             return Outcome(_make_result(job, "ignored", str(error)), stamp, more)
         except (ColorizerError, OSError, MemoryError) as error:
             self._remove_own(job)
-            reason = str(error).removeprefix(f"{source}: ") or "out of memory"
+            reason = str(error).removeprefix(f"{source}: ").removeprefix("the sketch: ")
+            reason = reason or "out of memory"
             # other failures may end without a change of the sketch
             stamp = stamp if isinstance(error, PictureError) else None
             return Outcome(_make_result(job, "failed", reason), stamp, more)
@@ -413,7 +444,9 @@ def make_rows(results: Iterable[Result], ignored: Iterable[Ignored] = ()) -> lis
         Result(source=source, target="", status="ignored", page=0, pages=0, reason=reason)
         for source, reason in ignored
     )
-    in_order = sorted((*results, *skipped), key=lambda result: (result.source, result.page))
+    in_order = sorted(
+        (*results, *skipped), key=lambda result: (reading_order(result.source), result.page)
+    )
     rows = map(asdict, in_order)
     return [
         {key: printable(value) if isinstance(value, str) else value for key, value in row.items()}

@@ -4,6 +4,7 @@ colorize sketch.png -o coloured.png           or .jpg, .webp, or a folder: -o co
 colorize a.png b.png more/ -o coloured/       several files and folders
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
+colorize comic.cbz -o coloured/               its pages; -o coloured.cbz packs them as well
 colorize pages.tif -o coloured.png            coloured_01.png, coloured_02.png … for its pages
 colorize - -o - < sketch.png > coloured.png
 colorize studio                               the web page; its options: colorize studio --help
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.arguments import whole_number
-from colorizer.base.cores import count_cores
+from colorizer.base.cores import count_cores, limit_thread_pools
 from colorizer.base.errors import (
     AlreadyColouredError,
     ColorizerError,
@@ -48,6 +49,7 @@ MODEL = Path("models/colorizer")
 
 def main() -> int:
     """Run the command; return its exit code."""
+    limit_thread_pools()
     # names and messages are printed also where the terminal's encoding doesn't have them
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -76,13 +78,14 @@ def make_parser() -> argparse.ArgumentParser:
         "inputs",
         metavar="input",
         nargs="+",
-        help="sketches and folders of sketches, or - for standard input",
+        help="sketches, folders and .cbz archives of sketches, or - for standard input",
     )
     output = parser.add_argument(
         "-o",
         "--output",
         required=True,
-        help="a .png, .jpg, .webp or .ora file, a folder, or - for standard output",
+        help="a .png, .jpg, .webp or .ora file, a folder, or - for standard output; a .cbz, of what"
+        " goes to a folder of its name",
     )
     model = parser.add_argument(
         "--model",
@@ -220,13 +223,16 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     Raises :class:`ColorizerError`, :class:`OSError` and :class:`ValueError`.
     """
     from colorizer.look.artwork import check_kind
+    from colorizer.pictures.comic_book import BOOK_SUFFIX, is_book
 
     names = arguments.inputs
     if len(names) > 1 and "-" in names:
         parser.error("argument input: - (standard input) can't be one of several")
-    if len(names) == 1 and not (names[0] != "-" and Path(names[0]).is_dir()):
+    holds_many = names[0] != "-" and (Path(names[0]).is_dir() or is_book(Path(names[0])))
+    if len(names) == 1 and not holds_many:
         if arguments.shard != (1, 1):
             parser.error("argument --shard: needs a folder or several inputs")
+        refuse_other_books(names[0])
         output = choose_output(arguments, parser)
         try:
             check_kind(choose_kind(arguments, output), arguments.only)
@@ -238,7 +244,13 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"argument -o/--output: must be a folder here, -o coloured/, got {output}")
     if arguments.format == "ora" and arguments.only != "picture":
         parser.error("argument --only: an .ora file holds lines and colours both, as layers")
-    return colour_many(arguments)
+    book = None
+    if output.suffix.lower() == BOOK_SUFFIX and not is_folder(arguments.output):
+        if arguments.shard != (1, 1):
+            parser.error("argument --shard: parts can't be packed into one .cbz; give a folder")
+        refuse_overwriting_inputs(arguments, output)
+        book, output = output, output.with_suffix("")
+    return colour_many(arguments, output, book)
 
 
 def is_folder(name: str) -> bool:
@@ -247,9 +259,12 @@ def is_folder(name: str) -> bool:
 
 
 def names_a_file(path: Path) -> bool:
-    """Whether it is a file, or would be one by its suffix."""
+    """Whether it is a picture's file, or would be one by its suffix; a .cbz isn't."""
     from colorizer.look.artwork import FORMATS
+    from colorizer.pictures.comic_book import BOOK_SUFFIX
 
+    if path.suffix.lower() == BOOK_SUFFIX:
+        return False
     return path.is_file() or path.suffix.lower() in FORMATS
 
 
@@ -339,6 +354,20 @@ def print_row(
     print(json.dumps(row))
 
 
+def refuse_other_books(name: str) -> None:
+    """Raise :class:`PictureError` for a file that is a book or archive, with what to do."""
+    from colorizer.pictures.comic_book import refuse_other_book
+    from colorizer.pictures.decoding import SUFFIXES
+
+    path = Path(name)
+    if name == "-" or path.suffix.lower() in SUFFIXES or not path.is_file():
+        return
+    try:
+        refuse_other_book(path)
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
+
+
 def choose_source(name: str) -> Path | bytes:
     """A sketch's path, or the bytes of standard input or another pipe, which only we can read."""
     if name == "-":
@@ -422,8 +451,11 @@ def write_coloured(
         print(f"{name}: {width}×{height}")
 
 
-def colour_many(arguments: argparse.Namespace) -> int:
-    """Colour a folder, or several files and folders, into a folder; return the exit code."""
+def colour_many(arguments: argparse.Namespace, targets: Path, book: Path | None) -> int:
+    """Colour a folder or .cbz, or several inputs, into a folder; return the exit code.
+
+    ``book``: a .cbz to pack the pictures into afterwards.
+    """
     from tqdm import tqdm
 
     from colorizer.batch import (
@@ -436,15 +468,21 @@ def colour_many(arguments: argparse.Namespace) -> int:
         options_key,
         write_report,
     )
-    from colorizer.jobs import find_all_jobs, find_jobs, summarize
+    from colorizer.jobs import find_all_jobs, find_jobs, list_inputs, summarize
+    from colorizer.pictures.comic_book import is_book, open_book, write_book
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.runtime import Colorizer
 
-    sources, targets = Path(), Path(arguments.output)
+    sources = Path()
     shard = Shard(number=arguments.shard[0], count=arguments.shard[1])
     suffix = f".{arguments.format or 'png'}"
     if len(arguments.inputs) == 1:
         sources = Path(arguments.inputs[0])
+        if is_book(sources):
+            try:
+                open_book(sources)
+            except PictureError as error:
+                raise PictureError(f"{sources}: {error}") from None
         found = find_jobs(sources, suffix, targets)
     else:
         found = find_all_jobs([Path(name) for name in arguments.inputs], suffix, targets)
@@ -462,7 +500,7 @@ def colour_many(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ColorizerError(f"-o {targets}: can't be a folder ({error.strerror})") from None
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
-    inputs = [sources / job.source for job in found.jobs]
+    inputs = list_inputs(sources, found.jobs)
     protected = [*inputs, *filter(None, [arguments.reference])]
     batch = Batch(colorizer, sources, targets, options, arguments.only, protected=protected)
     journal, total = Journal(targets, shard, key), len(jobs)
@@ -477,6 +515,9 @@ def colour_many(arguments: argparse.Namespace) -> int:
         done = batch.run(jobs, journal, workers=arguments.workers, on_result=advance)
     rows = make_rows(done.results, ignored)
     report = write_report(targets, shard, rows)
+    if book is not None:
+        pictures = [result.target for result in done.results if result.has_picture]
+        write_book(book, ((target, targets / target) for target in pictures))
     if arguments.json:
         print(json.dumps(rows))
     else:
@@ -485,7 +526,7 @@ def colour_many(arguments: argparse.Namespace) -> int:
         print(
             f"{done.num_coloured} coloured, {done.num_skipped} skipped (done before),"
             f" {tell_copied(arguments.coloured, done.num_coloured_before)}"
-            f"{done.num_failed} failed; {printable(report)}"
+            f"{done.num_failed} failed; {printable(report)}{f', {printable(book)}' if book else ''}"
         )
     return EXIT_SOME_FAILED if done.num_failed else 0
 

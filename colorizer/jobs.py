@@ -1,7 +1,8 @@
 """What an input folder holds: the sketches to colour, what isn't taken, and the outputs' names.
 
-The names depend on the set of sketches alone, so that every shard and every run agree on them. No
-two outputs share a name, not even on a disk that ignores case or stores accents otherwise.
+A .cbz is taken as a folder of its pages. The names depend on the set of sketches alone, so that
+every shard and every run agree on them. No two outputs share a name, not even on a disk that
+ignores case or stores accents otherwise.
 """
 
 import os
@@ -15,11 +16,20 @@ from typing import NamedTuple
 
 from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.base.names import printable
+from colorizer.pictures.comic_book import (
+    NOT_A_PAGE,
+    OTHER_BOOK,
+    OTHER_BOOK_SUFFIXES,
+    find_book,
+    is_book,
+    open_book,
+    reading_order,
+)
 from colorizer.pictures.decoding import SUFFIXES
 
 JOURNALS = ".colorize*.jsonl"
 """Marks a folder that this command writes to."""
-WRONG_SUFFIX = "not a picture by its ending"
+WRONG_SUFFIX = NOT_A_PAGE
 OUTPUT_FOLDER = "an output folder of this command"
 FOLDER_LINK = "a link to a folder, which isn't followed"
 _PAGE = re.compile(r"(.+)_\d+")
@@ -37,6 +47,11 @@ class Job:
     """Counted from 1."""
     pages: int = 1
     """Of the file, as far as is known: 1 before its first page was decoded."""
+    member: str | None = None
+    """Of a page in a .cbz, which ``source`` names first: its name as the zip has it; "" for a
+    damaged .cbz as a whole."""
+    name: str = ""
+    """By which the target is named: its path below the input folder, or below a .cbz's own."""
 
     def of_page(self, page: int, pages: int) -> "Job":
         """The job for a page of this file, which has ``pages`` of them."""
@@ -70,6 +85,9 @@ def name_page(stem: str, page: int, pages: int) -> str:
 def find_jobs(sources: Path, suffix: str, output: Path | None = None) -> Found:
     """Every picture file below a folder by its suffix, sorted; the subfolders are kept.
 
+    A .cbz counts as a folder of its pages, which are sorted as one reads them; ``sources`` may be
+    one. Of a damaged one a single job is made, which fails.
+
     Hidden files are left out: a killed writer's temporary files are hidden. The output folder and
     those of earlier runs are left out where they lie in the input folder.
 
@@ -78,18 +96,12 @@ def find_jobs(sources: Path, suffix: str, output: Path | None = None) -> Found:
     """
     if output is not None:
         refuse_overwriting(sources, output)
-    found, ignored = [], []
-    for entry in _walk(sources, os.path.realpath(output) if output else None):
-        if isinstance(entry, Ignored):
-            ignored.append(entry)
-        elif _has_picture_suffix(entry):
-            found.append(entry)
-        elif not any(part.startswith(".") for part in PurePosixPath(entry).parts):
-            ignored.append(Ignored(entry, WRONG_SUFFIX))
+    find = _open_book if is_book(sources) else _find_files
+    found, ignored = find(sources, output)
     if not found:
         others = "".join(f"; {text}" for text in summarize(ignored))
         raise PictureError(f"{sources}: no pictures ({', '.join(SUFFIXES)}){others}")
-    return Found(_name_targets(sorted(found), suffix), sorted(ignored))
+    return Found(_make_jobs(found, suffix), sorted(ignored))
 
 
 def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
@@ -99,27 +111,34 @@ def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
     does what is in a folder. Raises what :func:`find_jobs` raises, :class:`PictureError` for a file
     that doesn't exist and :class:`ColorizerError` if the output folder holds one of the files.
     """
-    names: dict[str, str] = {}
+    found: dict[str, _Source] = {}
     ignored = []
     counts = Counter(_key(path.stem) for path in dict.fromkeys(inputs))
     for path in dict.fromkeys(inputs):
-        if path.is_dir():
-            found = find_jobs(path, suffix, output)
-            below = Path(os.path.realpath(path)).name
-            for job in found.jobs:
-                names.setdefault(str(path / job.source), f"{below}/{job.source}")
-            ignored += [Ignored(str(path / source), reason) for source, reason in found.ignored]
+        if path.is_dir() or is_book(path):
+            inside = find_jobs(path, suffix, output)
+            resolved = Path(os.path.realpath(path))
+            below = resolved.name if path.is_dir() else resolved.stem
+            for job in inside.jobs:
+                its = _Source(str(path / job.source), f"{below}/{job.name}", job.member)
+                found.setdefault(its.source, its)
+            ignored += [Ignored(str(path / source), reason) for source, reason in inside.ignored]
         elif not os.path.lexists(path):
             raise PictureError(f"{path}: no such file")
         elif os.path.realpath(path.parent) == os.path.realpath(output):
             raise ColorizerError(f"{output}: holds an input, {path}; choose another folder for -o")
         else:
             below = Path(os.path.realpath(path.parent)).name if counts[_key(path.stem)] > 1 else ""
-            names.setdefault(str(path), (PurePosixPath(below) / path.name).as_posix())
-    in_order = sorted(names.items(), key=lambda item: item[::-1])
-    jobs = _name_targets([name for _, name in in_order], suffix)
-    renamed = [replace(job, source=source) for job, (source, _) in zip(jobs, in_order, strict=True)]
-    return Found(renamed, sorted(ignored))
+            name = (PurePosixPath(below) / path.name).as_posix()
+            found.setdefault(str(path), _Source(str(path), name))
+    in_order = sorted(found.values(), key=_order)
+    return Found(_make_jobs(in_order, suffix), sorted(ignored))
+
+
+def list_inputs(sources: Path, jobs: Sequence[Job]) -> set[Path]:
+    """The files that the jobs read: for pages in a .cbz, that."""
+    paths = (sources / job.source for job in jobs)
+    return {find_book(path) or path for path in paths}
 
 
 def refuse_overwriting(source: Path, target: Path) -> None:
@@ -144,6 +163,81 @@ def summarize(ignored: Sequence[Ignored], *, max_names: int = 3) -> list[str]:
         more = ", …" if count > max_names else ""
         lines.append(f"{count} not taken: {reason} ({', '.join(names[:max_names])}{more})")
     return lines
+
+
+class _Source(NamedTuple):
+    """A sketch, and the path by which its picture is named."""
+
+    source: str
+    path: str
+    member: str | None = None
+
+
+def _find_files(sources: Path, output: Path | None) -> tuple[list[_Source], list[Ignored]]:
+    """The pictures below a folder, then the pages of its books; and what isn't taken."""
+    found: list[_Source] = []
+    ignored: list[Ignored] = []
+    books: list[str] = []
+    for entry in _walk(sources, os.path.realpath(output) if output else None):
+        if isinstance(entry, Ignored):
+            ignored.append(entry)
+        elif _has_picture_suffix(entry):
+            found.append(_Source(entry, entry))
+        elif any(part.startswith(".") for part in PurePosixPath(entry).parts):
+            continue
+        elif is_book(sources / entry):
+            books.append(entry)
+        else:
+            is_other_book = PurePosixPath(entry).suffix.lower() in OTHER_BOOK_SUFFIXES
+            ignored.append(Ignored(entry, OTHER_BOOK if is_other_book else WRONG_SUFFIX))
+    found.sort()
+    folders = {_key(str(up)) for each in found for up in PurePosixPath(each.path).parents}
+    for book, below in _name_books(sorted(books), folders):
+        pages, others = _open_book(sources / book, None, book, below)
+        found += pages
+        ignored += others
+    return found, ignored
+
+
+def _order(each: _Source) -> tuple[bool, tuple[str, ...], str]:
+    """Files by their names, then books' pages as one reads them."""
+    if each.member is None:
+        return False, (each.path,), each.source
+    return True, *reading_order(each.path)
+
+
+def _open_book(
+    book: Path, _: Path | None, source: str = "", below: str = ""
+) -> tuple[list[_Source], list[Ignored]]:
+    """A .cbz's pages and other members; ``below``: the folder that its pictures are put into."""
+    try:
+        pages, others = open_book(book)
+    except (PictureError, OSError):  # reading it fails again, and then it's reported
+        return [_Source(source or ".", below or book.stem, "")], []
+    # not joined as paths: a member's name may be an absolute one
+    start, folder = (f"{name}/" if name else "" for name in (source, below))
+    found = [_Source(start + path, folder + path, member) for member, path in pages]
+    return found, [Ignored(start + path, reason) for path, reason in others]
+
+
+def _name_books(books: Sequence[str], folders: set[str]) -> Iterator[tuple[str, str]]:
+    """Each .cbz and the folder for its pictures: named by its stem where that is unique."""
+    stems = [str(PurePosixPath(book).with_suffix("")) for book in books]
+    counts = Counter(map(_key, stems))
+    is_free = [counts[_key(stem)] == 1 and _key(stem) not in folders for stem in stems]
+    taken = {_key(stem) for stem, free in zip(stems, is_free, strict=True) if free}
+    for book, stem, free in zip(books, stems, is_free, strict=True):
+        below = stem if free else _first_free(book, taken, folders, "")
+        taken.add(_key(below))
+        yield book, below
+
+
+def _make_jobs(found: Sequence[_Source], suffix: str) -> list[Job]:
+    jobs = _name_targets([each.path for each in found], suffix)
+    return [
+        replace(job, source=each.source, name=each.path, member=each.member)
+        for job, each in zip(jobs, found, strict=True)
+    ]
 
 
 def _has_picture_suffix(source: str) -> bool:
@@ -208,7 +302,7 @@ def _name_targets(sources: Sequence[str], suffix: str) -> list[Job]:
         if _key(base) in numbered:
             page_stem = _first_free(source, taken | numbered, folders, suffix)
             taken.add(_key(page_stem))
-        jobs.append(Job(source=source, target=base + suffix, page_stem=page_stem))
+        jobs.append(Job(source=source, name=source, target=base + suffix, page_stem=page_stem))
     return jobs
 
 

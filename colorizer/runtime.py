@@ -9,7 +9,7 @@ import numpy as np
 from colorizer.base.errors import AlreadyColouredError, PictureError
 from colorizer.base.names import british
 from colorizer.model.folder import ModelFolder, open_model_folder
-from colorizer.model.session import ModelSession
+from colorizer.model.session import Float32Array, ModelSession, UInt8Array
 from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import (
     MAX_SKETCH_PIXELS,
@@ -17,7 +17,14 @@ from colorizer.pictures.decoding import (
     convert_picture,
     open_with_alpha,
 )
-from colorizer.pictures.squares import fit_sketch
+from colorizer.pictures.squares import fit_sketch, is_strip
+from colorizer.pictures.strips import (
+    Window,
+    crop_rows,
+    draw_windows,
+    place_windows,
+    window_length,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -190,10 +197,9 @@ class Colorizer:
         from colorizer.look.upscaling import spread_colours
 
         grey = sketch.grey
-        square, placement = fit_sketch(grey, self.model.image_size)
         noise = None if options.seed is None else self.session.draw_noise([options.seed])
-        coloured = np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))
-        colour = spread_colours(coloured, grey)
+        colour_small = self._colour_strip if is_strip(grey.size) else self._colour_small
+        colour = spread_colours(colour_small(grey, noise), grey)
         if options.reference is not None:
             colour = palette.recolour_like(
                 colour, options.reference, lines=grey, keep_skin=options.keep_skin
@@ -203,3 +209,25 @@ class Colorizer:
             colour = palette.recolour_with(colour, wanted, lines=grey, keep_skin=options.keep_skin)
         artwork = Artwork(colour, sketch.lines, sketch.alpha)
         return artwork.with_line_strength(options.line_strength)
+
+    def _colour_small(self, grey: "Image", noise: list[Float32Array] | None) -> UInt8Array:
+        """The generator's h×w×3 picture of a sketch (mode L), its longer side S px."""
+        square, placement = fit_sketch(grey, self.model.image_size)
+        return np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))
+
+    def _colour_strip(self, grey: "Image", noise: list[Float32Array] | None) -> UInt8Array:
+        """A strip's h×w×3 picture, at most S px wide, of windows that the generator coloured."""
+        from PIL import Image
+
+        side, (short, long) = self.model.image_size, sorted(grey.size)
+        length = window_length(grey.size, side)
+        small = [max(1, round(sizes * side / length)) for sizes in (short, long)]
+        windows = place_windows(long, length, small[1], side)
+
+        def draw(window: Window) -> "Image.Image":
+            part = crop_rows(grey, window.start, window.length)
+            return Image.fromarray(self._colour_small(part, noise))
+
+        is_tall = grey.height > grey.width
+        size = (small[0], small[1]) if is_tall else (small[1], small[0])
+        return np.asarray(draw_windows(size, windows, draw, grey))

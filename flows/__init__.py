@@ -6,10 +6,12 @@ What a stage does belongs in ``pipeline_steps``. No other folder knows Prefect.
 
 import os
 
+from colorizer.base.cores import limit_thread_pools
 from pipeline_steps.base.operating_system import require_linux
 
 # each command of this package imports it first, before libraries that may be missing elsewhere
 require_linux()
+limit_thread_pools()
 
 _LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
 

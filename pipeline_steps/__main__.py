@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from colorizer.base.cores import limit_thread_pools
 from pipeline_steps.base.errors import run_main
 from pipeline_steps.base.operating_system import require_linux
 
@@ -63,4 +64,5 @@ def parse_no_arguments(module: str) -> None:
 
 if __name__ == "__main__":
     require_linux()
+    limit_thread_pools()
     run_main(main)

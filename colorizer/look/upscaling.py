@@ -19,6 +19,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from colorizer.pictures.sketch import stretch_levels
+from colorizer.pictures.squares import is_strip
+from colorizer.pictures.strips import Window, crop_rows, draw_windows, place_windows
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -50,6 +52,8 @@ NUM_FILLS, NUM_INK_FILLS = 6, 2
 DIFFUSION_RATE = np.float32(0.24)
 """Of a difference that passes in a step: with a quarter or more, values would oscillate."""
 BAND_ROWS = 256
+MIN_STRIP_ROWS, STRIP_OVERLAP = 1024, 0.25
+"""A strip is enlarged in windows that are as long as wide, but of so many rows at least."""
 
 
 def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
@@ -61,6 +65,27 @@ def spread_colours(colour: UInt8Array, lines: Image.Image) -> Image.Image:
     if lines.mode != "L":
         raise ValueError(f"need lines of mode L, got {lines.mode}")
     lines = _on_white(lines)
+    return _spread_strip(colour, lines) if is_strip(lines.size) else _spread(colour, lines)
+
+
+def _spread_strip(colour: UInt8Array, lines: Image.Image) -> Image.Image:
+    """As :func:`_spread` does, in windows: in the whole, only thin bands beside ink would be."""
+    short, long = sorted(lines.size)
+    small = Image.fromarray(colour)
+    small_long = max(small.size)
+    window = min(long, max(short, MIN_STRIP_ROWS))
+    small_window = max(1, round(window * small_long / long))
+    # what is placed in one scale is drawn in the other
+    windows = place_windows(small_long, small_window, long, window, STRIP_OVERLAP)
+
+    def draw(its: Window) -> Image.Image:
+        part = crop_rows(small, its.start, its.length)
+        return _spread(np.asarray(part), crop_rows(lines, its.drawn_start, window))
+
+    return draw_windows(lines.size, windows, draw)
+
+
+def _spread(colour: UInt8Array, lines: Image.Image) -> Image.Image:
     levels = _halvings(_passable(lines), max(colour.shape[:2]))
     num_dense = sum(max(level.shape) <= DIFFUSION_SIDE_PX for level in levels) or 1
     dense, sparse = levels[:num_dense], levels[num_dense:]

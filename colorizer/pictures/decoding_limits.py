@@ -28,6 +28,13 @@ BYTES_PER_PIXEL = 32
 BASE_BYTES = 512 * 1024 * 1024
 """For the file itself and what libraries allocate."""
 
+MAX_MEMBERS = 4000
+"""Of a .cbz, pages and all else."""
+MAX_MEMBER_BYTES = 256 * 1024 * 1024
+"""Unpacked, of a page's file, which is read into memory."""
+MAX_BOOK_BYTES = 16 * 1024**3
+"""Unpacked, of all pages' files by what the archive says; they're read one by one."""
+
 FILL_BYTE = 0xA5
 """Freed memory holds this, and fresh memory its complement."""
 _ENVIRONMENT_LOCK = threading.Lock()

@@ -14,6 +14,11 @@ from colorizer.pictures.decoding import WHITE
 
 UInt8Array = npt.NDArray[np.uint8]
 
+MAX_ASPECT = 2.0
+"""Longer pictures are strips. In a square these lose their colours: docs/colouring.md."""
+MAX_REDUCED_ASPECT = 128
+"""Still longer ones are reduced further, so that the result's size is bounded."""
+
 
 class Placement(NamedTuple):
     """Where a picture lies in the square that it was fitted into, in pixels."""
@@ -67,9 +72,20 @@ def place_in_square(picture_size: tuple[int, int], size: int) -> Placement:
     return Placement((size - width) // 2, (size - height) // 2, width, height)
 
 
+def is_strip(size: tuple[int, int]) -> bool:
+    """Whether a picture is too long for a square; see :mod:`colorizer.pictures.strips`."""
+    return max(size) > MAX_ASPECT * min(size)
+
+
 def reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """A picture's width and height with a longer side of ``side`` px at most, aspect kept."""
-    scale = min(1.0, side / max(size))
+    """A picture's width and height with a longer side of ``side`` px at most, aspect kept.
+
+    A strip is reduced like a picture of its width that is just none.
+    """
+    longest = float(max(size))
+    if is_strip(size):
+        longest = max(MAX_ASPECT * min(size), MAX_ASPECT / MAX_REDUCED_ASPECT * longest)
+    scale = min(1.0, side / longest)
     width, height = size
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -1,5 +1,9 @@
 """The runtime keeps a sketch's size, lines and transparency."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -128,3 +132,45 @@ def test_an_unknown_device_is_refused(colorizer: Colorizer) -> None:
         Colorizer.load(colorizer.model.folder, device="tpu")
     with pytest.raises(ModelFolderError, match="doesn't support cuda"):
         Colorizer.load(colorizer.model.folder, device="cuda")
+
+
+def vertical_strip(width: int, num_panels: int) -> Image.Image:
+    """Drawings below one another, a tenth of their width apart."""
+    strip = Image.new("RGB", (width, num_panels * width * 11 // 10), "white")
+    for number in range(num_panels):
+        strip.paste(draw(width, width), (0, number * width * 11 // 10))
+    return strip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_strips_end_has_the_colours_that_it_has_alone(colorizer: Colorizer, turned: bool) -> None:
+    strip = vertical_strip(120, 5)
+    if turned:
+        strip = strip.transpose(Image.Transpose.TRANSPOSE)
+    alone = colorizer.draw(strip.crop((0, 0, 120, 120))).colour
+    whole = colorizer.draw(strip).colour
+    assert whole.size == strip.size
+    # its first half is no other window's
+    box = (0, 0, 50, 120) if turned else (0, 0, 120, 50)
+    one, other = (np.asarray(each.crop(box)).astype(int) for each in (alone, whole))
+    assert one.std(axis=(0, 1)).max() > 5
+    assert np.abs(one - other).mean() < 2
+
+
+@pytest.mark.slow
+def test_a_webtoon_takes_little_memory(model_folder: Path) -> None:
+    code = f"""
+import resource
+from PIL import Image
+from colorizer import Colorizer
+colorizer = Colorizer.load({str(model_folder)!r}, threads=1)
+colorizer(Image.new("RGB", (60, 60), "white"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+picture = colorizer(Image.effect_noise((800, 20_000), 9))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(picture.size, (after - before) * 1024 / (800 * 20_000))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, bytes_per_pixel = done.stdout.rsplit(maxsplit=1)
+    assert size == "(800, 20000)"
+    assert float(bytes_per_pixel) < 40

@@ -242,3 +242,20 @@ def test_colours_are_read_with_and_without_a_hash() -> None:
 def test_invalid_palettes_are_refused(text: str) -> None:
     with pytest.raises(PictureError, match="1 to 12 colours"):
         parse_colours(text)
+
+
+def test_a_palette_moves_pale_areas_in_a_strip_as_on_a_page() -> None:
+    page, lines = Image.new("RGB", (100, 110), "white"), Image.new("L", (100, 110), 255)
+    box = (30, 30, 70, 70)
+    ImageDraw.Draw(page).rectangle(box, fill=(214, 232, 208))  # too pale to count by itself
+    ImageDraw.Draw(lines).rectangle(box, outline=0, width=4)
+    strip, its_lines = (Image.new(each.mode, (100, 4400), "white") for each in (page, lines))
+    for top in range(0, 4400, 110):
+        strip.paste(page, (0, top))
+        its_lines.paste(lines, (0, top))
+    wanted = np.asarray(recolour_with(page, [(255, 0, 0)], lines=lines)).astype(int)
+    found = np.asarray(recolour_with(strip, [(255, 0, 0)], lines=its_lines)).astype(int)
+    assert np.abs(wanted - np.asarray(page))[40:60, 40:60].mean() > 20
+    for top in (0, 2200, 4290):
+        assert np.abs(found[top : top + 110] - wanted)[40:60, 40:60].mean() < 5
+        assert (found[top : top + 20] == 255).all()
