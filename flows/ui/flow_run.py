@@ -1,4 +1,7 @@
-"""The current flow run: its name and page, its errors as one line, the end of its stages."""
+"""The current flow run: its name and page, its errors as one line, the end of its stages.
+
+A worker runs a flow by importing it, without its ``main``: so secrets are redacted from here on.
+"""
 
 import functools
 import logging
@@ -11,8 +14,10 @@ from typing import ParamSpec, TypeVar, cast
 from prefect import runtime
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.worker import EventsWorker
+from prefect.settings import get_current_settings
 from prefect.states import Failed
 
+from colorizer.base.redaction import add_secrets, redact_error, redact_output
 from flows.pipeline.process_group import end_all
 from flows.promotion.champion import who
 from pipeline_steps.base.errors import PipelineError
@@ -28,7 +33,8 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
     """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
 
     Raised, Prefect would log it with its traceback. ``task.submit(…).result()`` raises it; a plain
-    call of such a task would return the state.
+    call of such a task would return the state. No error that is raised, or returned, shows a
+    secret: Prefect sends its text to the server.
     """
 
     @functools.wraps(body)
@@ -37,8 +43,12 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
             with mlflow_server.plain_errors():
                 return body(*args, **kwargs)
         except PipelineError as error:
+            redact_error(error)
             # to Prefect a returned state stands for the call's result
             return cast(T, Failed(message=str(error), data=error))
+        except Exception as error:
+            redact_error(error)
+            raise
         finally:
             if FlowRunContext.get() and not TaskRunContext.get():
                 send_heartbeats()
@@ -72,6 +82,22 @@ class AlreadyReported(logging.Filter):
         return not (record.exc_info[1] is None or isinstance(record.exc_info[1], PipelineError))
 
 
+def redact_prefect() -> None:
+    """Redact what this process prints and logs, with the secrets of Prefect's own settings."""
+    settings = get_current_settings()
+    add_secrets(settings.api.url)
+    for secret in (
+        settings.api.key,
+        settings.api.auth_string,
+        settings.server.api.auth_string,
+        settings.server.database.connection_url,
+        settings.server.database.password,
+    ):
+        add_secrets(secret.get_secret_value() if secret else None)
+    redact_output()
+
+
+redact_prefect()
 for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_logger).addFilter(AlreadyReported())
 
