@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar, cast
 
 from prefect import runtime
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.worker import EventsWorker
-from prefect.settings import get_current_settings
 from prefect.states import Failed
 
-from colorizer.base.redaction import add_secrets, redact_error, redact_output
+from colorizer.base.redaction import redact, redact_error, redact_output
 from flows.pipeline.process_group import end_all
 from flows.promotion.champion import who
+from flows.ui.prefect_secrets import add_prefect_secrets
 from pipeline_steps.base.errors import PipelineError
 from pipeline_steps.base.signals import die_with_parent
 from pipeline_steps.tracking import mlflow_server
@@ -33,15 +34,18 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
     """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
 
     Raised, Prefect would log it with its traceback. ``task.submit(…).result()`` raises it; a plain
-    call of such a task would return the state. No error that is raised, or returned, shows a
-    secret: Prefect sends its text to the server.
+    call of such a task would return the state. No error and no state's message shows a secret:
+    Prefect sends them to the server.
     """
 
     @functools.wraps(body)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with mlflow_server.plain_errors():
-                return body(*args, **kwargs)
+                result = body(*args, **kwargs)
+            if isinstance(result, State) and result.message:
+                result.message = redact(result.message)
+            return result
         except PipelineError as error:
             redact_error(error)
             # to Prefect a returned state stands for the call's result
@@ -82,22 +86,8 @@ class AlreadyReported(logging.Filter):
         return not (record.exc_info[1] is None or isinstance(record.exc_info[1], PipelineError))
 
 
-def redact_prefect() -> None:
-    """Redact what this process prints and logs, with the secrets of Prefect's own settings."""
-    settings = get_current_settings()
-    add_secrets(settings.api.url)
-    for secret in (
-        settings.api.key,
-        settings.api.auth_string,
-        settings.server.api.auth_string,
-        settings.server.database.connection_url,
-        settings.server.database.password,
-    ):
-        add_secrets(secret.get_secret_value() if secret else None)
-    redact_output()
-
-
-redact_prefect()
+add_prefect_secrets()
+redact_output()
 for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_logger).addFilter(AlreadyReported())
 

@@ -9,11 +9,13 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from flows.errors import ServerError
+from flows.ui.prefect_secrets import add_prefect_secrets
 
 
 @contextmanager
 def connected() -> Iterator[SyncPrefectClient]:
     """A client of the Prefect server in use; raises :class:`ServerError` if it can't be used."""
+    add_prefect_secrets()
     url = get_current_settings().api.url
     if not url:
         # without an address the client would start a server of its own, gone a moment later
