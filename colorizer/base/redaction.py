@@ -166,7 +166,7 @@ def _spellings(
     return (
         [_Spelling(form, _plain_pattern(form)) for form in sorted(plain, key=len, reverse=True)],
         [
-            _Spelling(form, re.compile(rf"[\w+/-]*{re.escape(form)}[\w+/=-]*"))
+            _Spelling(form, re.compile(rf"(?<![\w+/-])[\w+/-]*{re.escape(form)}[\w+/=-]*"))
             for form in sorted(encoded)
         ],
     )

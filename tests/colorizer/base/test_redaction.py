@@ -120,6 +120,15 @@ def test_what_is_no_secret_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["a.b-", "QUJD+/", "x://y", "?a", "&a-", "Authorization: "])
+def test_a_long_text_takes_linear_time(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quadratic time would be hours: a report holds pictures of 200 KB in base64."""
+    monkeypatch.setenv("KAGGLE_KEY", PASSWORD)
+    shown = redact(f"{piece * 50_000} {BASIC} http://bob:pw@host")
+    assert shown.endswith(" *** http://host")
+
+
 def test_secrets_from_elsewhere_are_added() -> None:
     add_secrets("admin:from-a-file", None, "http://localhost/api", "http://bob:in-a-profile@h/api")
     text = "admin, from-a-file, http://localhost/api, in-a-profile"
