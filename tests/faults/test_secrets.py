@@ -392,9 +392,9 @@ def retrain(shell: Shell, clone: Clone) -> None:
 
 
 def place_of(file: Path) -> str:
-    """The folder of the shell, or of a clone in it, that a file is in."""
+    """The folder of the shell, or of a clone in it, that a file is in; its name without one."""
     depth = 2 if file.parts[0] in ("clone", "sample") else 1
-    return "/".join(file.parts[:depth])
+    return "/".join(file.parent.parts[:depth]) or file.name
 
 
 @pytest.mark.parametrize("name", CANARIES)
