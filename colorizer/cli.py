@@ -31,6 +31,7 @@ from colorizer.base.errors import (
     PictureError,
 )
 from colorizer.base.names import british, printable
+from colorizer.base.redaction import redact_output
 from colorizer.completion import add_completion
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ MODEL = Path("models/colorizer")
 def main() -> int:
     """Run the command; return its exit code."""
     limit_thread_pools()
+    redact_output()
     # names and messages are printed also where the terminal's encoding doesn't have them
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from colorizer.base.errors import PictureError
+from colorizer.base.redaction import redact_output
 from colorizer.pictures.decoding import DEFAULT_MAX_PIXELS, Decoded, open_with_alpha
 from colorizer.pictures.decoding_limits import (
     DECODING_LIMIT_S,
@@ -161,6 +162,7 @@ def _request(
 
 def _serve(connection: Connection, max_pixels: int, limit_s: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    redact_output()
     limit_memory(decoding_bytes(max_pixels))
     gc.disable()  # so that what is new is always in the youngest generation, collected below
     with suppress(EOFError, ConnectionError):  # the parent exited or closed its end

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from colorizer.base.errors import ModelFolderError
+from colorizer.base.redaction import redact
 from colorizer.model.folder import CARD_FILE, GRID_FILE, folder_fingerprint
 from colorizer.runtime import Colorizer
 
@@ -100,7 +101,8 @@ class Models:
             try:
                 self._refresh_one(name, source)
             except Exception as error:  # a broken new model leaves the old one in place
-                self.load_errors[name] = str(error).splitlines()[0] if str(error) else repr(error)
+                reason = str(error).splitlines()[0] if str(error) else repr(error)
+                self.load_errors[name] = redact(reason)  # the page shows it
             else:
                 self.load_errors.pop(name, None)
 

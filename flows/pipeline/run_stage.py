@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from colorizer.base.files import write_json
+from colorizer.base.redaction import add_secrets, is_secret_name, redact_output
 from pipeline_steps.base.errors import TRY_LATER
 from pipeline_steps.base.signals import die_with_parent
 from pipeline_steps.commands.dvc_lock import FILE, quarantine_truncated_lock
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="run it although nothing changed")
     arguments = parser.parse_args()
     die_with_parent()
+    redact_output()
     quarantine_truncated_lock(Path(FILE).resolve())
     report = reproduce(arguments.stage, force=arguments.force)
     write_json(arguments.report, asdict(report))
@@ -80,6 +82,8 @@ def reproduce(name: str, *, force: bool) -> StageReport:
     dvc.stage.run.StageCmdFailedError = CommandFailedError
     try:
         with closing(Repo()) as repo:
+            for remote in repo.config["remote"].values():
+                add_secrets(*(str(v) for name, v in remote.items() if is_secret_name(name)))
             repo.scm_context.quiet = True  # no advice to `git add dvc.lock`
             repo.stage_cache = WatchedRunCache(repo)
             reproduced = repo.reproduce(targets=[name], single_item=True, force=force)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from colorizer.base.redaction import redact
 from flows.promotion.decision import Interval
 from pipeline_steps.params import PromotionParams
 from pipeline_steps.tracking import runs
@@ -121,7 +122,7 @@ def finish(client: "MlflowClient", entry: Entry, artifacts: Path | None = None) 
 
 def give_up(client: "MlflowClient", entry: Entry, reason: str) -> None:
     """Mark an entry as one that can't be carried out, and why."""
-    client.set_tag(entry.row_id, f"{_PREFIX}undone", reason[:MAX_TAG_CHARS])
+    client.set_tag(entry.row_id, f"{_PREFIX}undone", redact(reason)[:MAX_TAG_CHARS])
     client.set_terminated(entry.row_id, status="FAILED")
 
 
@@ -157,6 +158,7 @@ def _shallow(entry: Entry) -> dict[str, Any]:
 def _to_tags(entry: Entry) -> dict[str, str]:
     values = asdict(entry) | {"intervals": {k: list(v) for k, v in entry.intervals.items()}}
     del values["row_id"], values["state"]
+    values["reason"] = redact(entry.reason)
     return {
         f"{_PREFIX}{key}": value[:MAX_TAG_CHARS] if isinstance(value, str) else json.dumps(value)
         for key, value in values.items()

@@ -14,6 +14,7 @@ from prefect.artifacts import (
 )
 
 from colorizer.base.addresses import without_credentials
+from colorizer.base.redaction import redact
 from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRIC_TITLES
 from pipeline_steps.tracking.mlflow_server import tracking_uri
 
@@ -43,7 +44,9 @@ def show_picture(key: str, path: Path, description: str) -> None:
 
 def show_report(report: str) -> None:
     """The comparison of challenger and champion."""
-    create_markdown_artifact(key="comparison", markdown=report, description="and the verdict")
+    create_markdown_artifact(
+        key="comparison", markdown=redact(report), description="and the verdict"
+    )
 
 
 def show_links(experiment_id: str, run_id: str, name: str, version: int) -> None:

@@ -1,4 +1,7 @@
-"""The current flow run: its name and page, its errors as one line, the end of its stages."""
+"""The current flow run: its name and page, its errors as one line, the end of its stages.
+
+A worker runs a flow by importing it, without its ``main``: so secrets are redacted from here on.
+"""
 
 import functools
 import logging
@@ -9,12 +12,15 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar, cast
 
 from prefect import runtime
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.worker import EventsWorker
 from prefect.states import Failed
 
+from colorizer.base.redaction import redact, redact_error, redact_output
 from flows.pipeline.process_group import end_all
 from flows.promotion.champion import who
+from flows.ui.prefect_secrets import add_prefect_secrets
 from pipeline_steps.base.errors import PipelineError
 from pipeline_steps.base.signals import die_with_parent
 from pipeline_steps.tracking import mlflow_server
@@ -28,17 +34,25 @@ def failed_state_on_error(body: Callable[P, T]) -> Callable[P, T]:
     """Wrap a flow's or a task's body: a :class:`PipelineError` becomes a failed state's message.
 
     Raised, Prefect would log it with its traceback. ``task.submit(…).result()`` raises it; a plain
-    call of such a task would return the state.
+    call of such a task would return the state. No error and no state's message shows a secret:
+    Prefect sends them to the server.
     """
 
     @functools.wraps(body)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with mlflow_server.plain_errors():
-                return body(*args, **kwargs)
+                result = body(*args, **kwargs)
+            if isinstance(result, State) and result.message:
+                result.message = redact(result.message)
+            return result
         except PipelineError as error:
+            redact_error(error)
             # to Prefect a returned state stands for the call's result
             return cast(T, Failed(message=str(error), data=error))
+        except Exception as error:
+            redact_error(error)
+            raise
         finally:
             if FlowRunContext.get() and not TaskRunContext.get():
                 send_heartbeats()
@@ -72,6 +86,8 @@ class AlreadyReported(logging.Filter):
         return not (record.exc_info[1] is None or isinstance(record.exc_info[1], PipelineError))
 
 
+add_prefect_secrets()
+redact_output()
 for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_logger).addFilter(AlreadyReported())
 

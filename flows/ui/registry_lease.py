@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from colorizer.base.addresses import without_credentials
 from flows.errors import PromotionError, ServerError
 from flows.promotion.registry_lock import Lease, Registry
 from pipeline_steps.tracking import mlflow_server
@@ -39,10 +38,9 @@ def hold_lease(name: str, timeout_s: float) -> Iterator[Lease]:
     from flows.ui.prefect_client import connected
 
     if not get_current_settings().api.url:
-        where = without_credentials(mlflow_server.tracking_uri())
         raise ServerError(
-            f"several machines may write to the registry at {where}: set PREFECT_API_URL to the"
-            " Prefect server that they share, so that they take turns"
+            f"several machines may write to the registry at {mlflow_server.tracking_uri()}: set"
+            " PREFECT_API_URL to the Prefect server that they share, so that they take turns"
         )
     limit = f"{name} registry"
     with connected() as client:

@@ -15,6 +15,7 @@ from colorizer.base.errors import ColorizerError
 from colorizer.base.listening import bind
 from colorizer.studio.same_site import LOOPBACK_NAMES, close_to_other_sites
 from flows.errors import ServerError
+from flows.ui.prefect_secrets import add_prefect_secrets
 from pipeline_steps.base.errors import report_errors
 
 HOST = "127.0.0.1"
@@ -63,6 +64,8 @@ def serve(host: str, port: int, names: Iterable[str]) -> None:
         # Prefect's server takes seconds to import
         import uvicorn
         from prefect.server.api.server import create_app
+
+        add_prefect_secrets()
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from colorizer.base.redaction import redact_output
 from pipeline_steps.base import signals
 from pipeline_steps.base.signals import die_with_parent
 
@@ -91,8 +92,10 @@ def report_errors(command: Callable[[], None]) -> None:
     """Run a command; turn a failure into one line on stderr and an exit code.
 
     A :class:`PipelineError` exits with its ``exit_code``. ``COLORIZER_TRACEBACK=1`` shows the
-    traceback as well. Any other error is a bug and is raised unchanged.
+    traceback as well. Any other error is a bug and is raised unchanged. Nothing that the process
+    prints or logs from here on shows a secret.
     """
+    redact_output()
     warnings.formatwarning = _format_warning  # type: ignore[assignment]
     try:
         command()

@@ -7,6 +7,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from colorizer.base.redaction import redact_output
+
 
 @contextmanager
 def process_pool(
@@ -19,8 +21,8 @@ def process_pool(
     pool = ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=initializer,
-        initargs=initargs,
+        initializer=_start_worker,
+        initargs=(initializer, *initargs),
     )
     try:
         yield pool
@@ -31,3 +33,8 @@ def process_pool(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(initializer: Callable[..., None], *arguments: Any) -> None:
+    redact_output()
+    initializer(*arguments)

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from colorizer.base.redaction import redact
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 
@@ -71,7 +73,7 @@ def exit_now(line: str, exit_code: int) -> NoReturn:
             end_progress_bars()
         with suppress(Exception):
             sys.stdout.flush()
-        os.write(2, f"{line}\n".encode())
+        os.write(2, f"{redact(line)}\n".encode())
     finally:
         os._exit(exit_code)
 

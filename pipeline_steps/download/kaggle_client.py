@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from colorizer.base.redaction import add_secrets
 from pipeline_steps.base.errors import SourceError
 from pipeline_steps.download.resumable_download import CannotResumeError, TemporaryError
 
@@ -131,6 +132,8 @@ def _find_credentials() -> Any:
             f" (a file's path, or a token short enough for one) and ~/.kaggle, or {CREATE_TOKEN}"
         ) from None
     secrets = vars(credentials).values() if credentials else ()
+    if credentials:
+        add_secrets(credentials.key, credentials.api_key)
     if not all(secret.isascii() and secret.isprintable() for secret in secrets if secret):
         raise SourceError(
             "the Kaggle credentials can't be sent, they hold a line break, or a letter that is not"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from colorizer.base.files import atomic_path, file_sha256, sync, write_json
+from colorizer.base.redaction import redact
 
 Kind = Literal["tags", "params", "metrics", "file", "dataset", "status"]
 Send = Literal["always", "missing", "changed"]
@@ -80,8 +81,14 @@ class RunJournal:
     def add(
         self, key: str, kind: Kind, content: Mapping[str, Any], *, send: Send = "always"
     ) -> None:
-        """Append an entry, unless there is one of this key. Raises :class:`OSError`."""
-        entry = Entry(key=key, kind=kind, content=dict(content), send=send)
+        """Append an entry, unless there is one of this key. Raises :class:`OSError`.
+
+        Tags and params are redacted.
+        """
+        values = dict(content)
+        if kind in ("tags", "params"):
+            values = {name: redact(str(value)) for name, value in values.items()}
+        entry = Entry(key=key, kind=kind, content=values, send=send)
         with self._changed:
             if key in self._keys:
                 return

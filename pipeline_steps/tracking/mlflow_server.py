@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.addresses import without_credentials
+from colorizer.base.redaction import add_secrets
 from pipeline_steps.base.errors import TrackingError, TrackingUnreachableError
 from pipeline_steps.tracking.embedded_database import FILE, ensure_database, sqlite_path
 
@@ -30,7 +31,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # MLflow prints a run's address with the password of the server's; see runs.run_page
+    # runs.run_page is printed instead
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # nothing from a server is unpickled
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -70,7 +71,10 @@ def connect() -> "MlflowClient":
 
     import mlflow
     from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import read_mlflow_creds
     from sqlalchemy.exc import SQLAlchemyError
+
+    add_secrets(read_mlflow_creds().password)  # it may be in ~/.mlflow/credentials
 
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -85,12 +89,12 @@ def connect() -> "MlflowClient":
         client.search_experiments(max_results=1)
     except MlflowException as error:
         raise TrackingError(
-            f"MLflow at {without_credentials(uri)} rejected the request ({one_line(error)}); set"
+            f"MLflow at {uri} rejected the request ({one_line(error)}); set"
             " MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         ) from None
     except SQLAlchemyError as error:
         raise TrackingError(
-            f"MLflow can't use the database {without_credentials(uri)} ({one_line(error)}); restore"
+            f"MLflow can't use the database {uri} ({one_line(error)}); restore"
             " it from a backup, or move it away and run the same command again"
         ) from None
     return client
@@ -107,23 +111,22 @@ def plain_errors() -> Iterator[None]:
         reason = one_line(error)
         if "Max retries exceeded" in reason or "timed out" in reason:
             raise went_away(reason[:200]) from None
-        where = without_credentials(tracking_uri())
-        raise TrackingError(f"MLflow at {where} rejected the request ({reason})") from error
+        raise TrackingError(
+            f"MLflow at {tracking_uri()} rejected the request ({reason})"
+        ) from error
 
 
 def went_away(what: str) -> TrackingUnreachableError:
     """The error to raise when the server stops answering."""
-    where = without_credentials(tracking_uri())
     return TrackingUnreachableError(
-        f"the MLflow server at {where} stopped responding ({what}); run the same"
+        f"the MLflow server at {tracking_uri()} stopped responding ({what}); run the same"
         " command again when it's back"
     )
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error's text, without the password of the server's address."""
-    uri = tracking_uri()
-    lines = str(error).replace(uri, without_credentials(uri)).splitlines()
+    """The first line of an error's text."""
+    lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 
 
@@ -136,6 +139,6 @@ def _require_answer(uri: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TrackingUnreachableError(
-            f"no MLflow server answers at {without_credentials(uri)} ({reason}); start it, or"
+            f"no MLflow server answers at {uri} ({reason}); start it, or"
             " correct or unset MLFLOW_TRACKING_URI"
         ) from None

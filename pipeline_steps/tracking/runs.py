@@ -58,7 +58,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 def require_active(experiment: "Experiment") -> None:
     """Raise :class:`TrackingError` if an experiment is in MLflow's trash."""
     if experiment.lifecycle_stage != "active":
-        server = without_credentials(tracking_uri())
+        server = tracking_uri()
         raise TrackingError(
             f"MLflow experiment {experiment.name!r} is deleted on {server}; restore it:"
             f" MLFLOW_TRACKING_URI={server} mlflow experiments restore"

@@ -1,16 +1,19 @@
-"""An HTTP proxy on loopback that simulates a slow, unresponsive or stopped server."""
+"""An HTTP proxy on loopback that simulates a slow, unresponsive, stopped or rejecting server."""
 
 import http.client
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Mode = Literal["open", "gone", "mute", "slow"]
+Mode = Literal["open", "gone", "mute", "slow", "no artifacts"]
 DELAY_S = 2.0
 MUTE_S = 120.0
+ARTIFACTS = "/mlflow-artifacts/"
+"""In the path of a request for an artifact, which the mode ``no artifacts`` rejects."""
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
@@ -44,6 +47,9 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
             if proxy.mode == "slow":
                 time.sleep(DELAY_S)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if proxy.mode == "no artifacts" and ARTIFACTS in self.path:
+                self.send_error(HTTPStatus.FORBIDDEN)
+                return
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
             connection.request(self.command, self.path, body, headers)

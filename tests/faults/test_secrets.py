@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.faults.report import FULL, report
 from tests.pipeline_steps.download.kaggle_server import (
     KEY,
@@ -41,6 +45,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PASSWORD = "Prefect's password"
 WEBHOOK = "the webhook's address"
+GRID_FILE = "models/colorizer/grid.png"
 NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 WITH_TRACEBACK = {"COLORIZER_TRACEBACK": "1"}
 TRACEBACK_MODES: tuple[dict[str, str], ...] = ({}, WITH_TRACEBACK) if FULL else (WITH_TRACEBACK,)
@@ -51,6 +56,7 @@ CANARIES = {
     "a wrong Kaggle key": "canary-kaggle-5d1c/+wrong",
     "MLflow's password in the environment": "canary-mlflow-a71e/+environment",
     "MLflow's password in the address": "canary-mlflow-90fb/+address",
+    "the password of the proxy": "canary-proxy-27d4/+address",
     PASSWORD: "canary-prefect-3c6a/+string",
     "a wrong Prefect password": "canary-prefect-b442/+wrong",
     WEBHOOK: "canary-webhook-e805-path",
@@ -150,14 +156,16 @@ class Shell:
         self.home = folder / "home"
         self.home.mkdir()
         self.outputs: dict[str, bytes] = {}
+        word = urllib.parse.quote(CANARIES["the password of the proxy"], safe="")
+        proxy = blocking_proxy.url.replace("http://", f"http://someone:{word}@")
         self.environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": str(self.home),
             "OMP_NUM_THREADS": "1",
-            "HTTP_PROXY": blocking_proxy.url,
-            "HTTPS_PROXY": blocking_proxy.url,
-            "http_proxy": blocking_proxy.url,
-            "https_proxy": blocking_proxy.url,
+            "HTTP_PROXY": proxy,
+            "HTTPS_PROXY": proxy,
+            "http_proxy": proxy,
+            "https_proxy": proxy,
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
         }
@@ -166,9 +174,10 @@ class Shell:
         self,
         clone: Clone,
         *command: str,
-        fails: bool = False,
+        fails: bool | None = False,
         secrets: Mapping[str, str] = NO_SECRETS,
     ) -> str:
+        """Run a command to its end; ``fails``: whether it must (None: it may)."""
         done = subprocess.run(
             command,
             cwd=clone.folder,
@@ -178,9 +187,37 @@ class Shell:
             timeout=600,
         )
         output = done.stdout + done.stderr
+        self.keep(command, output)
+        text = output.decode(errors="replace")
+        assert fails is None or bool(done.returncode) == fails, text[-3000:]
+        return text
+
+    def keep(self, command: Sequence[str], output: bytes) -> None:
+        """Keep what a command printed, to be searched."""
         self.outputs[f"{len(self.outputs)} {' '.join(command)}"[:80]] = output
-        assert bool(done.returncode) == fails, output.decode(errors="replace")[-3000:]
-        return output.decode(errors="replace")
+
+    def serve(self, clone: Clone, *command: str, secrets: Mapping[str, str]) -> None:
+        """Run the studio, ask it for its state, and end it."""
+        log_path = self.folder / "studio.log"
+        port = free_port()
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [*command, "--port", str(port)],
+                cwd=clone.folder,
+                env=self.environment | {"PYTHONPATH": str(clone.folder)} | dict(secrets),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            wait_until(
+                lambda: b"studio: http" in log_path.read_bytes(), 120, lambda: log_path.read_text()
+            )
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
+                self.keep((*command, "GET", "/health"), answer.read())
+        finally:
+            end(process)
+        self.keep(command, log_path.read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +228,12 @@ def used_shell(tmp_path_factory: pytest.TempPathFactory, blocking_proxy: Recorde
     clone = make_small_clone(folder / "clone")
     with Watcher() as watcher:
         download(shell, clone)
-        train(shell, clone)
+        with mlflow_behind_proxy(shell) as proxy:
+            train(shell, clone, proxy)
+            use_registry(shell, clone, proxy)
+            if FULL:
+                use_all(shell, clone, proxy)
+        register_without_server(shell, clone, proxy)
         retrain(shell, clone)
     assert watcher.num_polls > 100
     shell.outputs["process arguments"] = " ".join(
@@ -220,12 +262,13 @@ def download(shell: Shell, clone: Clone) -> None:
         assert len(server.api_calls) >= 4
 
 
-def train(shell: Shell, clone: Clone) -> None:
-    """MLflow: a password in the environment, in the address, and both without a server."""
+@contextmanager
+def mlflow_behind_proxy(shell: Shell) -> Iterator[FaultyProxy]:
+    """An MLflow server that asks for no password, and so accepts any, and a proxy before it."""
     port = free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{shell.folder}/server.db"),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{shell.folder}/mlflow.db"),
         *("--artifacts-destination", str(shell.folder / "artifacts")),
     ]
     off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -235,23 +278,84 @@ def train(shell: Shell, clone: Clone) -> None:
         server = subprocess.Popen(
             command, cwd=shell.folder, env=environment, stdout=log, stderr=log
         )
-    password = urllib.parse.quote(CANARIES["MLflow's password in the address"], safe="")
-    address = {"MLFLOW_TRACKING_URI": f"http://someone:{password}@127.0.0.1:{port}"}
-    pair = {
-        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
-        "MLFLOW_TRACKING_USERNAME": "someone",
-        "MLFLOW_TRACKING_PASSWORD": CANARIES["MLflow's password in the environment"],
-    }
     try:
         wait_until(
             lambda: b"startup complete" in log_path.read_bytes(), 180, lambda: log_path.read_text()
         )
-        shell.run(clone, "dvc", "repro", "evaluate", secrets=address)
-        shell.run(clone, "dvc", "repro", secrets=pair)
-        shell.run(clone, *REGISTER, secrets=pair)
+        with faulty_proxy(port) as proxy:
+            yield proxy
     finally:
         end(server)
-    for secret in (address, pair):
+
+
+def in_address(proxy: FaultyProxy) -> dict[str, str]:
+    """The environment of a user whose password is in the address."""
+    password = urllib.parse.quote(CANARIES["MLflow's password in the address"], safe="")
+    return {"MLFLOW_TRACKING_URI": proxy.url.replace("http://", f"http://someone:{password}@")}
+
+
+def in_variables(proxy: FaultyProxy) -> dict[str, str]:
+    """The environment of a user whose password has a variable of its own."""
+    return {
+        "MLFLOW_TRACKING_URI": proxy.url,
+        "MLFLOW_TRACKING_USERNAME": "someone",
+        "MLFLOW_TRACKING_PASSWORD": CANARIES["MLflow's password in the environment"],
+    }
+
+
+def train(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
+    """MLflow: the stages, and a registration that isn't allowed to write artifacts."""
+    shell.run(clone, "dvc", "repro", "evaluate", secrets=in_address(proxy))
+    shell.run(clone, "dvc", "repro", secrets=in_variables(proxy))
+    # the run's files are there, the model's are rejected
+    shell.run(clone, sys.executable, "-m", "pipeline_steps", "deliver", secrets=in_address(proxy))
+    proxy.mode = "no artifacts"
+    for more in TRACEBACK_MODES:
+        shell.run(clone, *REGISTER, fails=True, secrets=in_address(proxy) | more)
+    proxy.mode = "open"
+    shell.run(clone, *REGISTER, secrets=in_variables(proxy))
+
+
+def use_registry(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
+    """Colouring, the studio and a promotion, with artifacts and without."""
+    python, address = sys.executable, in_address(proxy)
+    (clone.folder / "sketch.png").write_bytes((clone.folder / GRID_FILE).read_bytes())
+    model = ("--model", "models:/sketch-colorizer@candidate")
+    colorize = (python, "-m", "colorizer", "sketch.png", "-o", "coloured.png", *model)
+    proxy.mode = "no artifacts"
+    shell.run(clone, *colorize, fails=True, secrets=address)
+    shell.run(clone, python, "-m", "flows.promote", fails=None, secrets=address)
+    shell.serve(clone, python, "-m", "colorizer", "studio", *model, secrets=address)
+    proxy.mode = "open"
+    shell.run(clone, *colorize, secrets=address)
+    shell.run(clone, python, "-m", "flows.history", secrets=address)
+    shell.run(clone, python, "-m", "pipeline_steps", "summary", secrets=address)
+
+
+def use_all(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
+    """The other commands, with artifacts and without."""
+    python = sys.executable
+    commands = (
+        (python, "-m", "pipeline_steps", "evaluate"),
+        (python, "-m", "pipeline_steps", "deliver"),
+        (python, "-m", "flows.rollback"),
+        (python, "-m", "flows.promote", "--unjudged", "by hand"),
+        (python, "-m", "flows.history", "--csv"),
+        (python, "-m", "flows.retrain", "--promote", "no"),
+        (python, "-m", "pipeline_steps", "summary"),
+    )
+    clone.set_params({"evaluate": {"grid_pairs": 3}, "download": {"source": "sample"}})
+    clone.commit()
+    for mode in ("no artifacts", "open", "gone"):
+        proxy.mode = mode
+        for command in commands:
+            for secrets in (in_address(proxy), in_variables(proxy)):
+                shell.run(clone, *command, fails=None, secrets=secrets | WITH_TRACEBACK)
+
+
+def register_without_server(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
+    """Nothing answers at the address."""
+    for secret in (in_address(proxy), in_variables(proxy)):
         for more in TRACEBACK_MODES:
             output = shell.run(clone, *REGISTER, fails=True, secrets=secret | more)
             assert "MLFLOW_TRACKING_URI" in output
@@ -287,6 +391,12 @@ def retrain(shell: Shell, clone: Clone) -> None:
             shell.run(clone, *command, fails=True, secrets=wrong | more)
 
 
+def place_of(file: Path) -> str:
+    """The folder of the shell, or of a clone in it, that a file is in; its name without one."""
+    depth = 2 if file.parts[0] in ("clone", "sample") else 1
+    return "/".join(file.parent.parts[:depth]) or file.name
+
+
 @pytest.mark.parametrize("name", CANARIES)
 def test_a_secret_is_found_in_every_encoding(name: str) -> None:
     """Control: without it, the search could find nothing because it is wrong."""
@@ -304,7 +414,7 @@ def test_no_secret_is_written_anywhere(used_shell: Shell) -> None:
         for command, data in used_shell.outputs.items()
         if (names := find_canaries(data))
     }
-    num_files = 0
+    num_files: Counter[str] = Counter()
     for folder, folders, files in os.walk(used_shell.folder):
         folders[:] = [
             name for name in folders if name not in ("tests", ".git")
@@ -313,13 +423,15 @@ def test_no_secret_is_written_anywhere(used_shell: Shell) -> None:
             path = Path(folder) / file
             if path.is_symlink() or not path.is_file():
                 continue
-            num_files += 1
+            num_files[place_of(path.relative_to(used_shell.folder))] += 1
             if names := find_canaries(path.read_bytes()):
                 found[str(path.relative_to(used_shell.folder))] = (names, b"")
     assert not found
+    assert {"mlflow.db", "prefect", "clone/.work", "clone/.dvc", "clone/reports"} <= set(num_files)
     report(
         f"canaries: {len(CANARIES)} planted ({len(SPELLINGS)} spellings), 0 found in the output of"
-        f" {len(used_shell.outputs) - 1} commands, {num_files} files and all process arguments"
+        f" {len(used_shell.outputs) - 1} commands, {num_files.total()} files in {len(num_files)}"
+        " places and all process arguments"
     )
 
 

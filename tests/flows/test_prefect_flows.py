@@ -1,6 +1,7 @@
 """The flows on a real, temporary Prefect server: approval, the data trigger, retries."""
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -14,10 +15,10 @@ from uuid import UUID
 
 import pytest
 import yaml
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.filters import FlowRunFilter, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, State
 from prefect.states import (
     Cancelled,
@@ -373,3 +374,48 @@ def test_a_run_that_the_limit_cancelled_is_reported_and_one_that_a_person_cancel
         (reported,) = read_lost_runs(client, [served.name], started)
     assert reported.id == second
     assert "Cancelled: Deployment concurrency limit reached." in describe(reported)
+
+
+class ServerSaysNoError(Exception):
+    """A library's, whose text holds an address."""
+
+
+@pytest.mark.parametrize("kind", [ServerSaysNoError, TrackingUnreachableError])
+def test_prefect_gets_no_secret_in_logs_and_states(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    address = "http://alice:canary-77ab@host"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+
+    @task
+    @failed_state_on_error
+    def fail() -> None:
+        logging.getLogger("prefect.library").warning("from a library: %s", address)
+        get_run_logger().info("the child said canary-77ab")
+        raise kind(f"403 for {address}") from OSError(address)
+
+    @flow
+    @failed_state_on_error
+    def failing() -> None:
+        fail.submit().result()
+
+    state: State[Any] = failing(return_state=True)
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+    deadline_s = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline_s:
+            logs = client.read_logs(wanted)
+            if any("the child said" in log.message for log in logs):
+                break
+            time.sleep(0.5)
+        kept = client.read_flow_run(run_id)
+        tasks = client.read_task_runs(
+            flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run_id]}})
+        )
+    assert any("the child said ***" in log.message for log in logs)
+    texts = [log.message for log in logs]
+    texts += [each.model_dump_json() for each in (kept, *tasks)]
+    assert any("403 for http://host" in text for text in texts)
+    assert not [text for text in texts if "canary-77ab" in text]

@@ -270,7 +270,7 @@ def prefect_server(
     def healthy() -> bool:
         try:
             return require_running(process, log_path) and bool(prefect.call("GET", "/health"))
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # it listens before it can answer
             return False
 
     try:

@@ -245,10 +245,17 @@ def test_a_server_that_fails_during_a_delivery_is_reported(
         deliver_waiting(mlflow_server.connect(), "e", in_folder / "work", command="deliver")
 
 
-def test_messages_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:word@host:5000")
-    error = RuntimeError("API request to http://name:word@host:5000/api failed\nmore")
-    assert mlflow_server.one_line(error) == "API request to http://host:5000/api failed"
+def test_tags_and_params_are_kept_without_secrets(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "canary-word")
+    journal = RunJournal(in_folder / "t1")
+    journal.add("tags", "tags", {"origin": "https://me:canary-word@host/x", "told": "canary-word"})
+    journal.add("params", "params", {"download.path": "canary-word.zip", "epochs": "3"})
+    text = "".join(path.read_text() for path in in_folder.rglob("*.jsonl"))
+    assert "canary-word" not in text
+    assert journal.first_tags == {"origin": "https://host/x", "told": "***"}
+    assert journal.entries[1].content == {"download.path": "***.zip", "epochs": "3"}
 
 
 EVALUATION = {"generator": {"l1": 0.1}, "white": {"l1": 0.3}, "test_pairs": 6}
