@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that simulates a slow, unresponsive or stopped server."""
+"""An HTTP proxy on loopback: a slow, mute or stopped server, a body limit, a gateway's time-out."""
 
 import http.client
 import threading
@@ -6,26 +6,55 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Mode = Literal["open", "gone", "mute", "slow"]
 DELAY_S = 2.0
 MUTE_S = 120.0
+LINGER_S = 30.0
+"""How long a refused body is still read, as nginx does (``lingering_time``)."""
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
+class Request(NamedTuple):
+    """What the proxy received and answered."""
+
+    method: str
+    path: str
+    num_bytes: int
+    """Of the body, as announced."""
+    status: int
+
+
 class FaultyProxy:
-    """The proxy's address and its current mode."""
+    """The proxy's address, and how it behaves at present."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.mode: Mode = "open"
         self.released = threading.Event()
+        self.max_body_bytes: int | None = None
+        """A larger body is refused with 413, as by nginx's ``client_max_body_size``."""
+        self.closes_early = False
+        """Close the connection right after that answer, without reading the body."""
+        self.answers: dict[str, int] = {}
+        """Part of a path → the status that it is answered with, instead of being forwarded."""
+        self.answer_body = "<html><h1>no</h1></html>"
+        self.store_s = 0.0
+        """How long the server behind takes, at least, to answer a PUT."""
+        self.gateway_timeout_s: float | None = None
+        """What isn't answered by then is answered 504; the server behind works on."""
+        self.requests: list[Request] = []
+        self.num_connections = 0
+
+    def num_puts(self, name: str) -> int:
+        """How often a file of this name was sent."""
+        return sum(each.method == "PUT" and each.path.endswith(name) for each in self.requests)
 
 
 @contextmanager
 def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
-    """Forward requests to a port on loopback; the tests change ``mode``."""
+    """Forward requests to a port on loopback; the tests change the attributes."""
     proxy = FaultyProxy("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -36,6 +65,7 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
             self.close_connection = True
 
         def forward(self) -> None:
+            proxy.num_connections += 1
             if proxy.mode == "mute":
                 proxy.released.wait(MUTE_S)
             if proxy.mode in ("gone", "mute"):
@@ -43,15 +73,57 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
                 return
             if proxy.mode == "slow":
                 time.sleep(DELAY_S)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            num_bytes = int(self.headers.get("Content-Length") or 0)
+            planned = [code for part, code in proxy.answers.items() if part in self.path]
+            if proxy.max_body_bytes is not None and num_bytes > proxy.max_body_bytes:
+                self.answer(413, num_bytes)
+                if not proxy.closes_early:
+                    self.linger(num_bytes)
+                return
+            body = self.rfile.read(num_bytes)
+            if planned:
+                self.answer(planned[0], num_bytes)
+                return
+            self.pass_on(body)
+
+        def answer(self, status: int, num_bytes: int) -> None:
+            proxy.requests.append(Request(self.command, self.path, num_bytes, status))
+            content = proxy.answer_body.encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+            self.wfile.flush()
+
+        def linger(self, num_bytes: int) -> None:
+            self.connection.settimeout(LINGER_S)
+            while num_bytes > 0 and (block := self.rfile.read(min(num_bytes, 1 << 20))):
+                num_bytes -= len(block)
+
+        def pass_on(self, body: bytes) -> None:
+            answers: list[tuple[int, list[tuple[str, str]], bytes]] = []
             headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
-            connection.request(self.command, self.path, body, headers)
-            response = connection.getresponse()
-            content = response.read()
-            connection.close()
-            self.send_response(response.status)
-            for key, value in response.getheaders():
+
+            def ask() -> None:
+                if self.command == "PUT":
+                    proxy.released.wait(proxy.store_s)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request(self.command, self.path, body, headers)
+                response = connection.getresponse()
+                answers.append((response.status, response.getheaders(), response.read()))
+                connection.close()
+
+            asking = threading.Thread(target=ask, daemon=True)
+            asking.start()
+            asking.join(proxy.gateway_timeout_s)
+            if not answers:
+                self.answer(504, len(body))
+                return
+            status, received, content = answers[0]
+            proxy.requests.append(Request(self.command, self.path, len(body), status))
+            self.send_response(status)
+            for key, value in received:
                 if key.lower() not in _HOP_BY_HOP:
                     self.send_header(key, value)
             self.send_header("Content-Length", str(len(content)))
