@@ -1,12 +1,19 @@
 """An HTTP proxy on loopback: a slow, mute or stopped server, a body limit, a gateway's time-out."""
 
 import http.client
+import os
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal, NamedTuple
+
+from tests.whole.prefect_stack import end, free_port, require_running, wait_until
 
 Mode = Literal["open", "gone", "mute", "slow"]
 DELAY_S = 2.0
@@ -41,7 +48,9 @@ class FaultyProxy:
         """Part of a path → the status that it is answered with, instead of being forwarded."""
         self.answer_body = "<html><h1>no</h1></html>"
         self.store_s = 0.0
-        """How long the server behind takes, at least, to answer a PUT."""
+        """How long the server behind takes, at least, to answer a slow PUT."""
+        self.slow_from_bytes = 0
+        """The size from which on a PUT is slow."""
         self.gateway_timeout_s: float | None = None
         """What isn't answered by then is answered 504; the server behind works on."""
         self.requests: list[Request] = []
@@ -106,7 +115,7 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
             headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
 
             def ask() -> None:
-                if self.command == "PUT":
+                if self.command == "PUT" and len(body) >= proxy.slow_from_bytes:
                     proxy.released.wait(proxy.store_s)
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 connection.request(self.command, self.path, body, headers)
@@ -151,3 +160,32 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
             proxy.released.set()
             listener.shutdown()
             thread.join(10)
+
+
+@contextmanager
+def mlflow_behind_proxy(folder: Path) -> Iterator[FaultyProxy]:
+    """A real MLflow server that keeps all in ``folder``, behind a proxy."""
+    port, log_path = free_port(), folder / "server.log"
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with log_path.open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=os.environ | off, stdout=log, stderr=log)
+    try:
+        with faulty_proxy(port) as proxy:
+
+            def responds() -> bool:
+                require_running(server, log_path)
+                try:
+                    urllib.request.urlopen(f"{proxy.url}/health", timeout=5).close()
+                except OSError:
+                    return False
+                return True
+
+            wait_until(responds, 180, lambda: log_path.read_text(errors="replace")[-2000:])
+            yield proxy
+    finally:
+        end(server)
