@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from colorizer.base.addresses import without_credentials
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256, write_text
+from colorizer.base.server_answers import find_answer
 from colorizer.model.folder import CONFIG_FILE, ONNX_FILE, open_model_folder
-from colorizer.model.server_answers import find_answer
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -136,7 +136,7 @@ def _prepare_mlflow() -> None:
         ) from None
     scheme, _, path = mlflow.get_registry_uri().partition(":///")
     if scheme != "sqlite":
-        from colorizer.model.file_transfer import use_timeouts_by_size
+        from colorizer.base.file_transfer import use_timeouts_by_size
 
         use_timeouts_by_size()
         return

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.errors import ModelFolderError
+from colorizer.base.server_answers import find_answer
 from colorizer.model.folder import open_model_folder
 from colorizer.model.registry import download_folder, require_registered
-from colorizer.model.server_answers import find_answer
 from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
 from pipeline_steps.tracking import mlflow_server

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from colorizer.base.addresses import without_credentials
-from colorizer.model.server_answers import Answer, find_answer, is_too_slow
+from colorizer.base.server_answers import Answer, find_answer, is_too_slow
 from pipeline_steps.tracking import mlflow_server, runs
 from pipeline_steps.tracking.journal import FOLDER, Entry, Missing, RunJournal
 from pipeline_steps.tracking.run_writer import RunWriter, next_batch

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.addresses import without_credentials
-from colorizer.model.server_answers import Answer, find_answer, is_connection_lost
+from colorizer.base.server_answers import Answer, find_answer, is_connection_lost
 from pipeline_steps.base.errors import TrackingError, TrackingUnreachableError
 from pipeline_steps.tracking.embedded_database import FILE, ensure_database, sqlite_path
 
@@ -82,7 +82,7 @@ def connect() -> "MlflowClient":
     if database:
         ensure_database(database)
     else:
-        from colorizer.model.file_transfer import use_timeouts_by_size
+        from colorizer.base.file_transfer import use_timeouts_by_size
 
         use_timeouts_by_size()
     mlflow.set_tracking_uri(uri)

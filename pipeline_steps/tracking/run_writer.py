@@ -64,7 +64,7 @@ class RunWriter:
 
     def timeout_s(self, entry: Entry) -> float:
         """How long the server is given to answer an entry's file; 0 for another entry."""
-        from colorizer.model.file_transfer import transfer_timeout_s
+        from colorizer.base.file_transfer import transfer_timeout_s
 
         file = self.files / str(entry.content.get("file"))
         is_file = entry.kind == "file" and file.is_file()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from colorizer.model import file_transfer
+from colorizer.base import file_transfer
 from pipeline_steps.base.errors import TrackingError, TrackingUnreachableError
 from pipeline_steps.commands import deliver
 from pipeline_steps.tracking import delivery as delivery_module

@@ -20,7 +20,7 @@ from mlflow.utils.mime_type_utils import _guess_mime_type
 from mlflow.utils.request_utils import augmented_raise_for_status
 from mlflow.utils.rest_utils import http_request
 
-from colorizer.model.server_answers import find_answer, is_connection_lost, is_too_slow
+from colorizer.base.server_answers import find_answer, is_connection_lost, is_too_slow
 
 BASE_TIMEOUT_S = 60.0
 """How long a server may take to answer a transfer of no bytes."""

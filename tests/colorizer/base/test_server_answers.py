@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from colorizer.base.errors import ModelFolderError
+from colorizer.base.server_answers import find_answer, is_connection_lost
 from colorizer.model import registry
-from colorizer.model.server_answers import find_answer, is_connection_lost
 from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def client(proxy: FaultyProxy) -> "MlflowClient":
 @pytest.fixture
 def store(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Where MLflow's client sends files to."""
-    from colorizer.model import file_transfer
+    from colorizer.base import file_transfer
 
     monkeypatch.setattr(file_transfer, "RETRY_S", 0.01)
     return file_transfer.MlflowTransfer("mlflow-artifacts:/1", with_password(proxy.url))
@@ -122,7 +122,7 @@ def test_a_slow_server_has_time_by_the_size_and_gets_the_file_once(
 ) -> None:
     from mlflow.exceptions import MlflowException
 
-    from colorizer.model import file_transfer
+    from colorizer.base import file_transfer
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     assert file_transfer.transfer_timeout_s(218_000_000) == 60 + 218
