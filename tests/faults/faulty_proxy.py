@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -118,16 +118,18 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
                 if self.command == "PUT" and len(body) >= proxy.slow_from_bytes:
                     proxy.released.wait(proxy.store_s)
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-                connection.request(self.command, self.path, body, headers)
-                response = connection.getresponse()
-                answers.append((response.status, response.getheaders(), response.read()))
-                connection.close()
+                with closing(connection), suppress(OSError, http.client.HTTPException):
+                    connection.request(self.command, self.path, body, headers)
+                    response = connection.getresponse()
+                    answers.append((response.status, response.getheaders(), response.read()))
 
             asking = threading.Thread(target=ask, daemon=True)
             asking.start()
             asking.join(proxy.gateway_timeout_s)
-            if not answers:
+            if asking.is_alive():
                 self.answer(504, len(body))
+                return
+            if not answers:  # no server is behind it
                 return
             status, received, content = answers[0]
             proxy.requests.append(Request(self.command, self.path, len(body), status))
