@@ -34,7 +34,8 @@ INTERRUPTED_LIMIT_S = 3.0
 """A preempted machine gives ten seconds in all."""
 REJECTED = "INVALID_PARAMETER_VALUE"
 """MLflow's error code for an entry that it will never accept."""
-MAX_PRINTED = 5
+MAX_PRINTED = 3
+"""Of the entries that a run lacks, the newest are described one by one."""
 DELIVER = "python -m pipeline_steps deliver"
 
 
@@ -318,7 +319,7 @@ def print_undelivered(command: str, delivery: Delivery) -> None:
     """Print the entries that the run lacks, one per line, and what to do about it."""
     for reason in delivery.rejected:
         print(f"{command}: MLflow rejected an entry ({reason})")
-    for key in list(delivery.missing)[:MAX_PRINTED]:
+    for key in list(delivery.missing)[-MAX_PRINTED:]:
         reason, is_final = delivery.missing[key]
         print(f"{command}: {'set aside' if is_final else 'waiting'}: {key}: {reason}")
     if len(delivery.missing) > MAX_PRINTED:

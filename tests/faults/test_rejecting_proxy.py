@@ -17,7 +17,7 @@ from pipeline_steps.params import Params
 from tests.faults.faulty_proxy import FaultyProxy, mlflow_behind_proxy
 from tests.pipeline_steps.register.outputs import NAME, REPOSITORY, write_outputs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FIRST_TIMEOUT_S = 15.0
 """MLFLOW_HTTP_REQUEST_TIMEOUT, as it is set for all other requests."""
