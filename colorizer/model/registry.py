@@ -236,8 +236,11 @@ def _failed(error: Exception) -> Exception:
     answer = find_answer(error)
     if answer is None:
         return _unreachable()
-    what = f"{answer}; {answer.advice}"
+    is_mlflows_own = not answer.address and "failed with error code" not in str(error)
     if not answer.address:
+        answer = answer._replace(address=f"the registry at {_server()}")
+    what = f"{answer}; {answer.advice}"
+    if is_mlflows_own:
         reason = str(error).splitlines()[0].replace(mlflow.get_registry_uri(), _server())
         what = f"the registry at {_server()} answered: {reason}"
     return ModelFolderError(what) if answer.is_final else _UnreachableError(what)
