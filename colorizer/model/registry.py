@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from colorizer.base.addresses import without_credentials
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256, write_text
+from colorizer.base.server_answers import find_answer
 from colorizer.model.folder import CONFIG_FILE, ONNX_FILE, open_model_folder
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
 
     If the registry is unreachable, returns the version fetched last, with a warning on stderr.
     Raises :class:`ModelFolderError` if there is no such version, its files aren't those that were
-    registered, or the registry is unreachable and nothing was fetched before.
+    registered, the registry rejected the request, or it's unreachable and nothing was fetched
+    before.
     """
     name, alias, number = _parse(uri)
     cache = cache or cache_folder()
@@ -134,6 +136,9 @@ def _prepare_mlflow() -> None:
         ) from None
     scheme, _, path = mlflow.get_registry_uri().partition(":///")
     if scheme != "sqlite":
+        from colorizer.base.file_transfer import use_timeouts_by_size
+
+        use_timeouts_by_size()
         return
     if not Path(path).exists():  # MLflow would create an empty one
         raise ModelFolderError(
@@ -165,7 +170,7 @@ def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVer
                 f"{name} has {wanted} at {_server()}: `make repro` registers a candidate,"
                 " `make promote` makes it champion"
             ) from None
-        raise _unreachable() from None
+        raise _failed(error) from None
 
 
 def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
@@ -181,8 +186,8 @@ def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
         partial.mkdir()
         try:
             download_folder(name, int(version.version), partial)
-        except Exception:
-            raise _unreachable() from None
+        except Exception as error:
+            raise _failed(error) from None
         open_model_folder(partial)
         require_registered(what, partial, tags)
         shutil.rmtree(folder, ignore_errors=True)
@@ -222,3 +227,20 @@ def _server() -> str:
 
 def _unreachable() -> _UnreachableError:
     return _UnreachableError(f"no answer from the registry at {_server()} (MLFLOW_TRACKING_URI)")
+
+
+def _failed(error: Exception) -> Exception:
+    """The error to raise for one of MLflow's: the registry said no, can't now, or isn't there."""
+    import mlflow
+
+    answer = find_answer(error)
+    if answer is None:
+        return _unreachable()
+    is_mlflows_own = not answer.address and "failed with error code" not in str(error)
+    if not answer.address:
+        answer = answer._replace(address=f"the registry at {_server()}")
+    what = f"{answer}; {answer.advice}"
+    if is_mlflows_own:
+        reason = str(error).splitlines()[0].replace(mlflow.get_registry_uri(), _server())
+        what = f"the registry at {_server()} answered: {reason}"
+    return ModelFolderError(what) if answer.is_final else _UnreachableError(what)

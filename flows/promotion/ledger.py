@@ -11,6 +11,7 @@ Write only while holding :func:`flows.promotion.registry_lock.registry_lock`.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from colorizer.base.redaction import redact
 from flows.promotion.decision import Interval
 from pipeline_steps.params import PromotionParams
-from pipeline_steps.tracking import runs
+from pipeline_steps.tracking import mlflow_server, runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,7 +106,13 @@ def append_intent(client: "MlflowClient", registered_model: str, entry: Entry) -
 
 
 def finish(client: "MlflowClient", entry: Entry, artifacts: Path | None = None) -> None:
-    """Log the metrics and artifacts of an entry, and mark it as carried out."""
+    """Log the metrics and artifacts of an entry, and mark it as carried out.
+
+    That the artifacts can't be sent is a warning: the aliases have moved.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
     values = {
         f"improvement_{metric}_{bound}": value
         for metric, interval in entry.intervals.items()
@@ -116,7 +123,14 @@ def finish(client: "MlflowClient", entry: Entry, artifacts: Path | None = None) 
     if values:
         runs.log_metrics(client, entry.row_id, values)
     if artifacts is not None:
-        client.log_artifacts(entry.row_id, str(artifacts))
+        try:
+            client.log_artifacts(entry.row_id, str(artifacts))
+        except (MlflowException, RequestException) as error:
+            warnings.warn(
+                f"the comparison isn't kept with decision {entry.sequence}:"
+                f" {mlflow_server.plain_error(error)}",
+                stacklevel=2,
+            )
     client.set_terminated(entry.row_id)
 
 

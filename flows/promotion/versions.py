@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.errors import ModelFolderError
+from colorizer.base.server_answers import find_answer
 from colorizer.model.folder import open_model_folder
 from colorizer.model.registry import download_folder, require_registered
 from colorizer.runtime import Colorizer
@@ -118,7 +119,10 @@ def fetch_folder(name: str, number: int, folder: Path) -> None:
     try:
         download_folder(name, number, folder)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        if mlflow_server.is_passing(error):
+            raise mlflow_server.plain_error(error) from None
+        answer = find_answer(error)
+        reason = answer if answer and answer.address else mlflow_server.one_line(error)
         raise PromotionError(
             f"{name} version {number}: its files can't be downloaded ({reason}); check the"
             " registry's artifact store"

@@ -41,7 +41,7 @@ from pipeline_steps.scores.definitions import GENERATOR
 from pipeline_steps.scores.metrics import score
 from pipeline_steps.scores.table import best_baseline, format_evaluation
 from pipeline_steps.tracking import mlflow_server, run_entries
-from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
+from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_undelivered
 from pipeline_steps.tracking.run_file import read_run_file
 
 if TYPE_CHECKING:
@@ -167,4 +167,4 @@ def log_to_training_run(client: "MlflowClient", params: Params, evaluation: dict
         journal, evaluation, EVALUATION_REPORT, baseline=best_baseline(evaluation)
     )
     delivery = bring_up_to_date(client, params.tracking.experiment, journal)
-    print_rejected("evaluate", delivery)
+    print_undelivered("evaluate", delivery)

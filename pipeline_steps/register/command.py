@@ -48,7 +48,7 @@ from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.register.bundle import Bundle, open_bundle, open_exported
 from pipeline_steps.scores.table import best_baseline
 from pipeline_steps.tracking import mlflow_server, run_entries, runs
-from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_rejected
+from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_undelivered
 from pipeline_steps.tracking.journal import RunJournal
 from pipeline_steps.tracking.machine_lock import machine_lock
 from pipeline_steps.tracking.run_file import read_run_file
@@ -118,8 +118,6 @@ def register(
     client: "MlflowClient", params: Params, model: ModelFolder, bundle: Bundle | None = None
 ) -> "ModelVersion":
     """Bring the training's run up to date, log the model to it and make it a version."""
-    import mlflow
-
     if bundle:
         journal = bundle_journal(bundle)
         add_outputs(journal, model, *bundle.files())
@@ -127,9 +125,8 @@ def register(
         journal = run_entries.open_journal(TRAIN_WORK, read_run_file(RUN_FILE))
         add_outputs(journal, model, HISTORY, STRIPS, EVALUATION_REPORT)
     delivery = bring_up_to_date(client, params.tracking.experiment, journal)
-    print_rejected("register", delivery)
-    with mlflow.start_run(run_id=delivery.run_id, log_system_metrics=False):
-        model_uri = log_model(model)
+    print_undelivered("register", delivery)
+    model_uri = log_whole_model(client, delivery.run_id, model)
     tags = version_tags(model, journal.training, client.get_run(delivery.run_id).data.tags)
     if bundle:
         tags[runs.ORIGIN_TAG] = bundle.origin
@@ -237,6 +234,30 @@ def quiet_onnxruntime() -> Iterator[None]:
         yield
     finally:
         onnxruntime.set_default_logger_severity(_ORT_WARNING)
+
+
+def log_whole_model(client: "MlflowClient", run_id: str, model: ModelFolder) -> str:
+    """Log the model to a run; return its URI. If a file can't be sent, nothing of it is left.
+
+    The run keeps its status. Raises :class:`TrackingError`.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    failure: Exception | None = None
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        try:
+            return log_model(model)
+        except (MlflowException, RequestException) as error:  # left by it, the run would be FAILED
+            failure = error
+            with contextlib.suppress(MlflowException, RequestException):
+                part = mlflow.last_logged_model()
+                if part and part.source_run_id == run_id and str(part.status) != "READY":
+                    client.delete_logged_model(part.model_id)
+    assert failure is not None
+    plain = mlflow_server.plain_error(failure)
+    raise type(plain)(f"the model isn't registered, no version was made: {plain}") from None
 
 
 def log_model(model: ModelFolder) -> str:

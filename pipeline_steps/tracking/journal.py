@@ -2,7 +2,8 @@
 
     outbox/journal.jsonl    one entry per line, in order; appended and synced
     outbox/files/           files that entries name
-    outbox/delivered.json   the server and run that got the entries last, and how many of them
+    outbox/delivered.json   the server and run that got the entries last, how many of them, and
+                            which of these it lacks, with the reason
 
 The journal is the only source of a run: training, evaluating and registering append entries, and
 :mod:`pipeline_steps.tracking.delivery` brings a run on a server up to it. An entry has a key and is
@@ -44,13 +45,23 @@ class Entry:
     send: Send = "always"
 
 
+class Missing(NamedTuple):
+    """Why a run lacks an entry that others were sent after."""
+
+    reason: str
+    is_final: bool
+    """The server rejected it: set aside until :mod:`pipeline_steps.commands.deliver` is run."""
+
+
 class DeliveryMark(NamedTuple):
-    """How many entries, from the first on, a run on a server has."""
+    """How many entries, from the first on, a run on a server was sent."""
 
     server: str
     """Its address, without user name and password."""
     run_id: str
     num_entries: int
+    missing: Mapping[str, Missing] = {}
+    """Those of them that the run lacks, by key."""
 
 
 class RunJournal:
@@ -143,27 +154,43 @@ class RunJournal:
         try:
             mark = json.loads(self._mark.read_text(encoding="utf-8"))
             server, run_id, count = mark["server"], mark["run"], mark["entries"]
-        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
+            missing = {
+                str(key): Missing(str(reason), bool(is_final))
+                for key, (reason, is_final) in mark.get("missing", {}).items()
+            }
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         if not isinstance(server, str) or not isinstance(count, int) or count < 0:
             return None
         if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
             return None
-        return DeliveryMark(server, run_id, min(count, len(self.entries)))
+        missing = {key: each for key, each in missing.items() if self.has(key)}
+        return DeliveryMark(server, run_id, min(count, len(self.entries)), missing)
 
     def count_delivered(self, server: str, run_id: str) -> int:
-        """How many entries, from the first on, a run on a server has."""
+        """How many entries, from the first on, a run on a server was sent."""
         mark = self.read_mark()
         return mark.num_entries if mark and mark[:2] == (server, run_id) else 0
 
-    def mark_delivered(self, server: str, run_id: str, count: int) -> None:
-        """Record that a run on a server has so many entries."""
-        write_json(self._mark, {"server": server, "run": run_id, "entries": count})
-
-    def is_waiting(self) -> bool:
-        """Whether there are entries that no server has."""
+    def find_missing(self, server: str, run_id: str) -> Mapping[str, Missing]:
+        """The entries that a run on a server lacks, of those that it was sent, by key."""
         mark = self.read_mark()
-        return (mark.num_entries if mark else 0) < len(self.entries)
+        return mark.missing if mark and mark[:2] == (server, run_id) else {}
+
+    def mark_delivered(
+        self, server: str, run_id: str, count: int, missing: Mapping[str, Missing] | None = None
+    ) -> None:
+        """Record that a run on a server was sent so many entries, and lacks some of them."""
+        mark = {"server": server, "run": run_id, "entries": count}
+        write_json(self._mark, mark | ({"missing": dict(missing)} if missing else {}))
+
+    def is_waiting(self, *, also_rejected: bool = False) -> bool:
+        """Whether there are entries that no server has; of those set aside only if asked to."""
+        mark = self.read_mark()
+        missing = mark.missing.values() if mark else ()
+        return (mark.num_entries if mark else 0) < len(self.entries) or any(
+            also_rejected or not each.is_final for each in missing
+        )
 
     def wait_for_more_than(self, count: int, timeout_s: float) -> None:
         """Wait until there are more entries than ``count``, at most ``timeout_s``."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from colorizer.base.addresses import without_credentials
 from colorizer.base.redaction import add_secrets
+from colorizer.base.server_answers import Answer, find_answer, is_connection_lost
 from pipeline_steps.base.errors import TrackingError, TrackingUnreachableError
 from pipeline_steps.tracking.embedded_database import FILE, ensure_database, sqlite_path
 
@@ -62,7 +63,8 @@ def require_reachable() -> None:
 def connect() -> "MlflowClient":
     """Check that the server in use responds, within seconds, and return its client.
 
-    Raises :class:`TrackingError` if it is not there or rejects the request.
+    Raises :class:`TrackingUnreachableError` if it doesn't respond, and :class:`TrackingError` if it
+    rejects the request.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -83,11 +85,17 @@ def connect() -> "MlflowClient":
     database = sqlite_path(uri)
     if database:
         ensure_database(database)
+    else:
+        from colorizer.base.file_transfer import use_timeouts_by_size
+
+        use_timeouts_by_size()
     mlflow.set_tracking_uri(uri)
     try:
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except MlflowException as error:
+        if is_passing(error):
+            raise plain_error(error) from None
         raise TrackingError(
             f"MLflow at {uri} rejected the request ({one_line(error)}); set"
             " MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -102,22 +110,38 @@ def connect() -> "MlflowClient":
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn an exception of MLflow's into a :class:`TrackingError` of one line."""
+    """Turn an exception of MLflow's client into a :class:`TrackingError` of one line."""
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
 
     try:
         yield
-    except MlflowException as error:
-        reason = one_line(error)
-        if "Max retries exceeded" in reason or "timed out" in reason:
-            raise went_away(reason[:200]) from None
-        raise TrackingError(
-            f"MLflow at {tracking_uri()} rejected the request ({reason})"
-        ) from error
+    except (MlflowException, RequestException) as error:
+        raise plain_error(error) from (error if isinstance(error, MlflowException) else None)
 
 
-def went_away(what: str) -> TrackingUnreachableError:
-    """The error to raise when the server stops answering."""
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may succeed later, by the status of the server's answer."""
+    answer = find_answer(error)
+    return is_connection_lost(error) if answer is None else not answer.is_final
+
+
+def plain_error(error: Exception) -> TrackingError:
+    """The error to raise for one of MLflow's client."""
+    answer, reason = find_answer(error), one_line(error)
+    if is_passing(error):
+        return went_away("" if answer and answer.address else reason[:200], answer)
+    if answer is not None and answer.address:
+        return TrackingError(f"{answer}; {answer.advice}, and run the same command again")
+    return TrackingError(f"MLflow at {tracking_uri()} rejected the request ({reason})")
+
+
+def went_away(what: str, answer: Answer | None = None) -> TrackingUnreachableError:
+    """The error to raise when the server stops answering, or answers that it can't now."""
+    if answer is not None and not answer.address:
+        answer = answer._replace(address=f"MLflow at {tracking_uri()}")
+    if answer is not None:
+        return TrackingUnreachableError(f"{answer}{f' ({what})' if what else ''}; {answer.advice}")
     return TrackingUnreachableError(
         f"the MLflow server at {tracking_uri()} stopped responding ({what}); run the same"
         " command again when it's back"

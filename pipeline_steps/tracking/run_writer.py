@@ -1,9 +1,11 @@
 """Sends a journal's entries to one MLflow run; sending an entry again changes nothing."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colorizer.base.files import file_sha256
 from pipeline_steps.tracking.journal import Entry
 
 if TYPE_CHECKING:
@@ -59,6 +61,25 @@ class RunWriter:
             self._send_dataset(entry.content)
         elif entry.send == "always" or self._run().info.status == "RUNNING":
             self._send_status(entry.content)
+
+    def timeout_s(self, entry: Entry) -> float:
+        """How long the server is given to answer an entry's file; 0 for another entry."""
+        from colorizer.base.file_transfer import transfer_timeout_s
+
+        file = self.files / str(entry.content.get("file"))
+        is_file = entry.kind == "file" and file.is_file()
+        return transfer_timeout_s(file.stat().st_size) if is_file else 0.0
+
+    def has_file(self, entry: Entry) -> bool:
+        """Whether the run has an entry's file with these very bytes. Raises what MLflow raises."""
+        file, folder = self.files / entry.content["file"], entry.content["folder"] or None
+        artifacts = self.client.list_artifacts(self.run_id, folder)
+        found = [each for each in artifacts if Path(each.path).name == file.name]
+        if not found or found[0].file_size != file.stat().st_size:
+            return False
+        with tempfile.TemporaryDirectory() as temporary:
+            stored = self.client.download_artifacts(self.run_id, found[0].path, temporary)
+            return file_sha256(Path(stored)) == file_sha256(file)
 
     def _run(self) -> "Run":
         return self.client.get_run(self.run_id)

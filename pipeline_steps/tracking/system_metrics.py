@@ -26,7 +26,7 @@ class SystemMetrics(SystemMetricsMonitor):
         """Pass on what was measured, under MLflow's names."""
         self.on_values({f"{self._metrics_prefix}{key}": value for key, value in metrics.items()})
         for meter in self.monitors:
-            meter.clear_metrics()  # type: ignore[no-untyped-call]
+            meter.clear_metrics()
 
     def finish(self) -> None:
         """Stop measuring."""

@@ -25,7 +25,7 @@ from pipeline_steps.tracking.delivery import (
     INTERRUPTED_LIMIT_S,
     TOTAL_LIMIT_S,
     Delivery,
-    print_rejected,
+    print_undelivered,
     server_address,
 )
 from pipeline_steps.tracking.journal import RunJournal
@@ -107,13 +107,13 @@ class TrainingLog:
         status = "KILLED" if is_interrupted else "FAILED" if kind else "FINISHED"
         run_entries.add_status(self.journal, status)
         limit_s = INTERRUPTED_LIMIT_S if kind else TOTAL_LIMIT_S
-        left = self._delivery.finish(idle_limit_s=min(IDLE_LIMIT_S, limit_s), total_limit_s=limit_s)
-        if left:
+        self._delivery.finish(idle_limit_s=min(IDLE_LIMIT_S, limit_s), total_limit_s=limit_s)
+        if queued := self._delivery.num_queued:
             print(
-                f"train: {left} entries wait for MLflow at {self._delivery.server}, which doesn't"
+                f"train: {queued} entries wait for MLflow at {self._delivery.server}, which doesn't"
                 " accept them; `python -m pipeline_steps deliver` sends them when it's back"
             )
-        print_rejected("train", self._delivery)
+        print_undelivered("train", self._delivery)
 
     def _log_origin(self) -> None:
         if not self.journal.has("origin"):

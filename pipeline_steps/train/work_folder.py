@@ -82,7 +82,19 @@ def _changed_s(folder: Path) -> float:
 
 
 def _remove_unless_in_use(folder: Path) -> None:
-    """Remove a folder, unless a process holds its lock or entries wait for MLflow."""
+    """Remove a folder, unless a process holds its lock or entries wait for MLflow.
+
+    Of one whose entries MLflow rejected, the journal is kept: `deliver` may send them later.
+    """
     with suppress(Timeout), FileLock(folder / LOCK, blocking=False):
-        if not RunJournal(folder).is_waiting():
+        journal = RunJournal(folder)
+        if journal.is_waiting():
+            return
+        if not journal.is_waiting(also_rejected=True):
             shutil.rmtree(folder)
+            return
+        for path in folder.iterdir():
+            if path.is_dir() and path != journal.folder:
+                shutil.rmtree(path)
+            elif path.is_file() and path.name != LOCK:
+                path.unlink()

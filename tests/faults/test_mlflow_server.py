@@ -1,7 +1,6 @@
 """A stopped, unresponsive or slow MLflow server: training doesn't wait, no entry is lost."""
 
 import json
-import os
 import re
 import shutil
 import statistics
@@ -16,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.faults.faulty_proxy import FaultyProxy, mlflow_behind_proxy
 from tests.faults.killing import TRAIN, start, wait_for_session_end
 from tests.faults.report import FULL, report
 from tests.whole.clone import Clone, make_small_clone
-from tests.whole.prefect_stack import end, free_port, require_running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -65,36 +63,8 @@ def mlflow_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSet
     clone = make_small_clone(folder / "prepared")
     clone.set_params({"train": TRAIN_PARAMS})
     clone.dvc("repro", "prepare")
-    port, log_path = free_port(), folder / "server.log"
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with log_path.open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=os.environ | off, stdout=log, stderr=log)
-    try:
-        with faulty_proxy(port) as proxy:
-
-            def responds() -> bool:
-                return require_running(server, log_path) and _get(proxy.url) is not None
-
-            wait_until(responds, 180, lambda: log_path.read_text(errors="replace")[-2000:])
-            yield MlflowSetup(clone, proxy, folder)
-    finally:
-        end(server)
-
-
-def _get(url: str) -> bytes | None:
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
-            content: bytes = response.read()
-            return content
-    except OSError:
-        return None
+    with mlflow_behind_proxy(folder) as proxy:
+        yield MlflowSetup(clone, proxy, folder)
 
 
 def journal(clone: Clone) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.faults.faulty_proxy import FaultyProxy, Mode, faulty_proxy
 from tests.faults.report import FULL, report
 from tests.pipeline_steps.download.kaggle_server import (
     KEY,
@@ -46,6 +46,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 PASSWORD = "Prefect's password"
 WEBHOOK = "the webhook's address"
 GRID_FILE = "models/colorizer/grid.png"
+NO_ARTIFACTS = {"/mlflow-artifacts/": 403}
+"""What the proxy answers, by a part of the path."""
 NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 WITH_TRACEBACK = {"COLORIZER_TRACEBACK": "1"}
 TRACEBACK_MODES: tuple[dict[str, str], ...] = ({}, WITH_TRACEBACK) if FULL else (WITH_TRACEBACK,)
@@ -309,10 +311,10 @@ def train(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
     shell.run(clone, "dvc", "repro", secrets=in_variables(proxy))
     # the run's files are there, the model's are rejected
     shell.run(clone, sys.executable, "-m", "pipeline_steps", "deliver", secrets=in_address(proxy))
-    proxy.mode = "no artifacts"
+    proxy.answers = NO_ARTIFACTS
     for more in TRACEBACK_MODES:
         shell.run(clone, *REGISTER, fails=True, secrets=in_address(proxy) | more)
-    proxy.mode = "open"
+    proxy.answers = {}
     shell.run(clone, *REGISTER, secrets=in_variables(proxy))
 
 
@@ -322,11 +324,11 @@ def use_registry(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
     (clone.folder / "sketch.png").write_bytes((clone.folder / GRID_FILE).read_bytes())
     model = ("--model", "models:/sketch-colorizer@candidate")
     colorize = (python, "-m", "colorizer", "sketch.png", "-o", "coloured.png", *model)
-    proxy.mode = "no artifacts"
+    proxy.answers = NO_ARTIFACTS
     shell.run(clone, *colorize, fails=True, secrets=address)
     shell.run(clone, python, "-m", "flows.promote", fails=None, secrets=address)
     shell.serve(clone, python, "-m", "colorizer", "studio", *model, secrets=address)
-    proxy.mode = "open"
+    proxy.answers = {}
     shell.run(clone, *colorize, secrets=address)
     shell.run(clone, python, "-m", "flows.history", secrets=address)
     shell.run(clone, python, "-m", "pipeline_steps", "summary", secrets=address)
@@ -346,8 +348,12 @@ def use_all(shell: Shell, clone: Clone, proxy: FaultyProxy) -> None:
     )
     clone.set_params({"evaluate": {"grid_pairs": 3}, "download": {"source": "sample"}})
     clone.commit()
-    for mode in ("no artifacts", "open", "gone"):
-        proxy.mode = mode
+    modes: tuple[tuple[Mode, dict[str, int]], ...] = (
+        ("open", NO_ARTIFACTS),
+        ("open", {}),
+        ("gone", {}),
+    )
+    for proxy.mode, proxy.answers in modes:
         for command in commands:
             for secrets in (in_address(proxy), in_variables(proxy)):
                 shell.run(clone, *command, fails=None, secrets=secrets | WITH_TRACEBACK)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import torch
 
 from colorizer.base.files import file_sha256, write_json
 from colorizer.model.folder import compute_checksums
-from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.errors import DataError, TrackingError
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.base.paths import (
     EXPORTED_MODEL,
@@ -143,3 +144,39 @@ def test_a_damaged_history_is_refused_by_name(clone: Path) -> None:
     with pytest.raises(DataError, match=r"history\.csv: not a number"):
         command.main()
     assert read_versions() == []
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(413, 1), (504, 75)])
+def test_a_model_whose_files_cannot_be_sent_leaves_no_version(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, status: int, exit_code: int
+) -> None:
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    log_artifacts: Any = LocalArtifactRepository.log_artifacts
+
+    def reject_after_half(repository: Any, folder: str, *arguments: Any) -> None:
+        log_artifacts(repository, folder, *arguments)
+        response = requests.Response()
+        response.status_code, response.url = status, "http://alice:word@tracking/model.onnx"
+        raise requests.HTTPError("no", response=response)
+
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", reject_after_half)
+    with pytest.raises(TrackingError) as raised:
+        command.main()
+    assert raised.value.exit_code == exit_code
+    text = str(raised.value)
+    assert text.startswith(
+        "the model isn't registered, no version was made: http://tracking/model.onnx answered"
+        f" {status} "
+    )
+    assert "\n" not in text
+    client = mlflow_server.connect()
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert client.search_registered_models() == []
+    assert client.search_logged_models(experiments) == []
+    assert [run.info.status for run in client.search_runs(experiments)] == ["FINISHED"]
+    monkeypatch.undo()
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr("sys.argv", ["register"])
+    command.main()
+    assert read_versions() == [1]

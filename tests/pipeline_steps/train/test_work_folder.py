@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_steps.base.errors import TrainingError
-from pipeline_steps.tracking.journal import RunJournal
+from pipeline_steps.tracking.journal import Missing, RunJournal
 from pipeline_steps.train import work_folder
 from pipeline_steps.train.work_folder import mark_finished, open_work_folder
 
@@ -91,6 +91,18 @@ def test_a_folder_with_entries_to_deliver_is_kept(tmp_path: Path, is_finished: b
     assert open_current(tmp_path, days=0.0) == {waiting.name}
     journal.mark_delivered("server", "run", 1)
     assert open_current(tmp_path, days=0.0) == set()
+
+
+def test_of_a_folder_with_rejected_entries_the_journal_is_kept(tmp_path: Path) -> None:
+    rejecting = make(tmp_path, 1, days_old=1000)
+    journal = RunJournal(rejecting)
+    journal.add("epoch 1", "metrics", {"values": {}, "step": 1, "time_ms": 1})
+    (rejecting / "checkpoint-1").write_bytes(b"x")
+    journal.mark_delivered("server", "run", 1, {"epoch 1": Missing("413", is_final=True)})
+    os.utime(rejecting, (0, 0))
+    assert open_current(tmp_path, days=0.0) == {rejecting.name}
+    assert RunJournal(rejecting).has("epoch 1")
+    assert not (rejecting / "checkpoint-1").exists()
 
 
 def test_a_folder_that_a_process_trains_in_is_kept(tmp_path: Path) -> None:
