@@ -6,17 +6,20 @@ Needs MLflow or mlflow-skinny, which the runtime imports only here.
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 from colorizer.base.addresses import without_credentials
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256, write_text
 from colorizer.model.folder import CONFIG_FILE, ONNX_FILE, open_model_folder
+from colorizer.model.moved_database import follow_folder
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -46,9 +49,9 @@ class FetchedModel(NamedTuple):
 def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
     """Download ``models:/name@alias`` or ``models:/name/7`` into the cache, unless it's there.
 
-    If the registry is unreachable, returns the version fetched last, with a warning on stderr.
-    Raises :class:`ModelFolderError` if there is no such version, its files aren't those that were
-    registered, or the registry is unreachable and nothing was fetched before.
+    If the registry is unreachable or has lost the files, returns the version fetched last, with a
+    warning on stderr. Raises :class:`ModelFolderError` if there is no such version, its files
+    aren't those that were registered, or nothing was fetched before.
     """
     name, alias, number = _parse(uri)
     cache = cache or cache_folder()
@@ -60,7 +63,7 @@ def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
     except _UnreachableError as error:
         known = _read_record(record)
         if known is None:
-            raise ModelFolderError(f"{uri}: {error}, and none was fetched before") from None
+            raise ModelFolderError(f"{uri}: {error} (none was fetched before)") from None
         print(
             f"warning: {uri}: {error}; using version {known.version}, fetched before",
             file=sys.stderr,
@@ -94,21 +97,30 @@ def require_registered(what: str, folder: Path, tags: dict[str, str]) -> None:
             )
 
 
+class FilesGoneError(ModelFolderError):
+    """The registry has a version, but not its files anymore."""
+
+
 def download_folder(name: str, number: int, folder: Path) -> None:
-    """Download a version's files into ``folder``, as exported. Raises what MLflow raises."""
+    """Download a version's files into ``folder``, as exported.
+
+    Raises what MLflow raises, and :class:`FilesGoneError` if the artifact store has none of them.
+    """
     import mlflow
 
     # with dst_path MLflow copies; without, a local store returns its own folder
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         uri = f"models:/{name}/{number}"
         stored = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
+        if not (stored / "model.onnx").is_file() or not (stored / "extra_files").is_dir():
+            raise _files_gone(name, number)
         (stored / "model.onnx").replace(folder / ONNX_FILE)
         for file in (stored / "extra_files").iterdir():
             file.replace(folder / file.name)
 
 
 class _UnreachableError(Exception):
-    """No answer from the registry."""
+    """No answer from the registry, or it can't give the version's files."""
 
 
 def _parse(uri: str) -> tuple[str, str | None, str | None]:
@@ -132,12 +144,18 @@ def _prepare_mlflow() -> None:
             "models:/… needs MLflow: pip install 'image-colorizer[registry]', or give the folder"
             " of an exported model"
         ) from None
+    # it says at level INFO that it found no files to download
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     scheme, _, path = mlflow.get_registry_uri().partition(":///")
     if scheme != "sqlite":
         return
+    if not Path(path).exists() and Path(unquote(path)).exists():
+        # MLflow quotes the path of its default database, but SQLAlchemy doesn't unquote it
+        path = unquote(path)
+        mlflow.set_tracking_uri(f"sqlite:///{path}")
     if not Path(path).exists():  # MLflow would create an empty one
         raise ModelFolderError(
-            f"no registry: {path} doesn't exist; `make repro` creates one, or set"
+            f"no registry: {unquote(path)} doesn't exist; `make repro` creates one, or set"
             " MLFLOW_TRACKING_URI to a server"
         )
     if importlib.util.find_spec("sqlalchemy") is None:
@@ -145,6 +163,7 @@ def _prepare_mlflow() -> None:
             f"mlflow-skinny can't read {path}: pip install mlflow, or set"
             " MLFLOW_TRACKING_URI to a server"
         )
+    follow_folder(Path(path))
 
 
 def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVersion":
@@ -165,7 +184,7 @@ def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVer
                 f"{name} has {wanted} at {_server()}: `make repro` registers a candidate,"
                 " `make promote` makes it champion"
             ) from None
-        raise _unreachable() from None
+        raise _failed(f"{name} at {_server()}", error) from None
 
 
 def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
@@ -181,8 +200,8 @@ def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
         partial.mkdir()
         try:
             download_folder(name, int(version.version), partial)
-        except Exception:
-            raise _unreachable() from None
+        except Exception as error:
+            raise _failed(what, error) from None
         open_model_folder(partial)
         require_registered(what, partial, tags)
         shutil.rmtree(folder, ignore_errors=True)
@@ -218,6 +237,29 @@ def _server() -> str:
     import mlflow
 
     return without_credentials(mlflow.get_registry_uri())
+
+
+def _files_gone(name: str, number: int) -> FilesGoneError:
+    from mlflow import MlflowClient
+
+    address = MlflowClient().get_model_version_download_uri(name, str(number))
+    return FilesGoneError(
+        f"{name} version {number}: its files are gone from {without_credentials(address)}; put them"
+        " back from a backup, or run `make register` where its model is: it stores them again"
+    )
+
+
+def _failed(what: str, error: Exception) -> _UnreachableError:
+    """The error to raise for one of MLflow's or the disk's: no answer, or what really failed."""
+    if isinstance(error, FilesGoneError):
+        return _UnreachableError(str(error))
+    is_local = _server().startswith("sqlite:")
+    # the network's errors are OSErrors too, but name no file
+    is_disk = isinstance(error, OSError) and error.filename is not None
+    if not is_local and not is_disk:
+        return _unreachable()
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return _UnreachableError(f"{what}: {reason}")
 
 
 def _unreachable() -> _UnreachableError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from colorizer.base.errors import ModelFolderError
 from colorizer.model.folder import open_model_folder
-from colorizer.model.registry import download_folder, require_registered
+from colorizer.model.registry import FilesGoneError, download_folder, require_registered
 from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
 from pipeline_steps.tracking import mlflow_server
@@ -117,6 +117,8 @@ def fetch_folder(name: str, number: int, folder: Path) -> None:
 
     try:
         download_folder(name, number, folder)
+    except FilesGoneError as error:
+        raise PromotionError(str(error)) from None
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise PromotionError(
