@@ -44,7 +44,7 @@ def test_a_model_is_fetched_from_a_renamed_checkout(
     monkeypatch.setenv("COLORIZER_CACHE", str(renamed / "cache"))
     assert fetch_model("models:/tiny@champion").version == 1
     shutil.rmtree(renamed / "mlruns")
-    with pytest.raises(ModelFolderError, match=r"version 2: its files are gone from file:"):
+    with pytest.raises(ModelFolderError, match=r"version 2: its files are gone from .*/mlruns/"):
         fetch_model("models:/tiny/2")
 
 
