@@ -46,15 +46,28 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
+# relocatable: the commands in it find Python next to themselves, and the project four folders up, so
+# that the folder can be renamed, moved or copied; what an earlier release installed is installed anew
+ifneq ($(shell grep -Ls '^relocatable' $(VENV)/pyvenv.cfg),)
+.PHONY: $(SETUP)
+endif
+
 # bytecode is compiled once here: where Python may not write it, each process would compile anew
 $(SETUP): requirements.lock pyproject.toml | $(UV)
+	@grep -qs '^relocatable' $(VENV)/pyvenv.cfg || { rm -f $(VENV)/.setup-*; \
+		find $(VENV)/lib/python3*/site-packages -mindepth 1 -maxdepth 1 \
+			! -name pip ! -name 'pip-*' ! -name uv ! -name 'uv-*' -exec rm -rf {} + ; \
+		$(UV) venv --quiet --relocatable --allow-existing --python $(PYTHON) $(VENV); \
+		sed -i '/^uv = /d' $(VENV)/pyvenv.cfg; }  # which would let `uv pip sync` remove uv
 ifeq ($(TORCH),cpu)
 	grep -vE '^(nvidia-|cuda-|triton)' requirements.lock > $(VENV)/requirements-cpu.lock
 	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --torch-backend cpu $(VENV)/requirements-cpu.lock
 else
 	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 endif
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps \
+		--config-settings editable_mode=compat --editable .
+	@for file in $(VENV)/lib/python3*/site-packages/__editable__.*.pth; do echo ../../../.. > "$$file"; done
 	@test -d .git || $(BIN)/dvc config --local core.no_scm true
 	@rm -f $(VENV)/.setup-*
 	@touch $@

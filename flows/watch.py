@@ -5,6 +5,7 @@ version seen last is kept in a Prefect variable, so it's known on every machine.
 one is kept, what the repository or its retrainings have downloaded is taken for seen.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,6 +36,8 @@ SEEN = "colorizer_source"
 def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[Any]:
     """Compare the source with what was seen last; start the deployment on a change."""
     params = read_params(Path(repository) / "params.yaml").download
+    if params.path:
+        params = replace(params, path=str(Path(repository) / Path(params.path).expanduser()))
     seen = read_seen(Path(repository), params)
     stamp = find_source_stamp(params)
     is_handled = not was_cancelled(seen.get("flow_run"))

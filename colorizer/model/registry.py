@@ -6,17 +6,20 @@ Needs MLflow or mlflow-skinny, which the runtime imports only here.
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 from colorizer.base.addresses import without_credentials
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256, write_text
-from colorizer.base.server_answers import find_answer
+from colorizer.base.moved_database import follow_folder
+from colorizer.base.server_answers import Answer, find_answer
 from colorizer.model.folder import CONFIG_FILE, ONNX_FILE, open_model_folder
 
 if TYPE_CHECKING:
@@ -47,9 +50,9 @@ class FetchedModel(NamedTuple):
 def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
     """Download ``models:/name@alias`` or ``models:/name/7`` into the cache, unless it's there.
 
-    If the registry is unreachable, returns the version fetched last, with a warning on stderr.
-    Raises :class:`ModelFolderError` if there is no such version, its files aren't those that were
-    registered, the registry rejected the request, or it's unreachable and nothing was fetched
+    If the registry is unreachable or has lost the files, returns the version fetched last, with a
+    warning on stderr. Raises :class:`ModelFolderError` if there is no such version, its files
+    aren't those that were registered, the registry rejected the request, or nothing was fetched
     before.
     """
     name, alias, number = _parse(uri)
@@ -62,7 +65,7 @@ def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
     except _UnreachableError as error:
         known = _read_record(record)
         if known is None:
-            raise ModelFolderError(f"{uri}: {error}, and none was fetched before") from None
+            raise ModelFolderError(f"{uri}: {error} (none was fetched before)") from None
         print(
             f"warning: {uri}: {error}; using version {known.version}, fetched before",
             file=sys.stderr,
@@ -96,21 +99,30 @@ def require_registered(what: str, folder: Path, tags: dict[str, str]) -> None:
             )
 
 
+class FilesGoneError(ModelFolderError):
+    """The registry has a version, but not its files anymore."""
+
+
 def download_folder(name: str, number: int, folder: Path) -> None:
-    """Download a version's files into ``folder``, as exported. Raises what MLflow raises."""
+    """Download a version's files into ``folder``, as exported.
+
+    Raises what MLflow raises, and :class:`FilesGoneError` if the artifact store has none of them.
+    """
     import mlflow
 
     # with dst_path MLflow copies; without, a local store returns its own folder
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         uri = f"models:/{name}/{number}"
         stored = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
+        if not (stored / "model.onnx").is_file() or not (stored / "extra_files").is_dir():
+            raise _files_gone(name, number)
         (stored / "model.onnx").replace(folder / ONNX_FILE)
         for file in (stored / "extra_files").iterdir():
             file.replace(folder / file.name)
 
 
 class _UnreachableError(Exception):
-    """No answer from the registry."""
+    """No answer from the registry, or it can't give the version's files."""
 
 
 def _parse(uri: str) -> tuple[str, str | None, str | None]:
@@ -134,15 +146,21 @@ def _prepare_mlflow() -> None:
             "models:/… needs MLflow: pip install 'image-colorizer[registry]', or give the folder"
             " of an exported model"
         ) from None
+    # it says at level INFO that it found no files to download
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     scheme, _, path = mlflow.get_registry_uri().partition(":///")
     if scheme != "sqlite":
         from colorizer.base.file_transfer import use_timeouts_by_size
 
         use_timeouts_by_size()
         return
+    if not Path(path).exists() and Path(unquote(path)).exists():
+        # MLflow quotes the path of its default database, but SQLAlchemy doesn't unquote it
+        path = unquote(path)
+        mlflow.set_tracking_uri(f"sqlite:///{path}")
     if not Path(path).exists():  # MLflow would create an empty one
         raise ModelFolderError(
-            f"no registry: {path} doesn't exist; `make repro` creates one, or set"
+            f"no registry: {unquote(path)} doesn't exist; `make repro` creates one, or set"
             " MLFLOW_TRACKING_URI to a server"
         )
     if importlib.util.find_spec("sqlalchemy") is None:
@@ -150,6 +168,7 @@ def _prepare_mlflow() -> None:
             f"mlflow-skinny can't read {path}: pip install mlflow, or set"
             " MLFLOW_TRACKING_URI to a server"
         )
+    follow_folder(Path(path))
 
 
 def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVersion":
@@ -170,7 +189,7 @@ def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVer
                 f"{name} has {wanted} at {_server()}: `make repro` registers a candidate,"
                 " `make promote` makes it champion"
             ) from None
-        raise _failed(error) from None
+        raise _failed(f"{name} at {_server()}", error) from None
 
 
 def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
@@ -187,7 +206,7 @@ def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:
         try:
             download_folder(name, int(version.version), partial)
         except Exception as error:
-            raise _failed(error) from None
+            raise _failed(what, error) from None
         open_model_folder(partial)
         require_registered(what, partial, tags)
         shutil.rmtree(folder, ignore_errors=True)
@@ -225,17 +244,33 @@ def _server() -> str:
     return without_credentials(mlflow.get_registry_uri())
 
 
-def _unreachable() -> _UnreachableError:
-    return _UnreachableError(f"no answer from the registry at {_server()} (MLFLOW_TRACKING_URI)")
+def _files_gone(name: str, number: int) -> FilesGoneError:
+    from mlflow import MlflowClient
+
+    address = MlflowClient().get_model_version_download_uri(name, str(number))
+    return FilesGoneError(
+        f"{name} version {number}: its files are gone from {without_credentials(address)}; put them"
+        " back from a backup, or run `make register` where its model is: it stores them again"
+    )
 
 
-def _failed(error: Exception) -> Exception:
-    """The error to raise for one of MLflow's: the registry said no, can't now, or isn't there."""
+def _failed(what: str, error: Exception) -> Exception:
+    """The error to raise for one of MLflow's or the disk's, which says what really failed."""
+    if isinstance(error, FilesGoneError):
+        return _UnreachableError(str(error))
+    # the network's errors are OSErrors too, but name no file
+    is_disk = isinstance(error, OSError) and error.filename is not None
+    if is_disk or _server().startswith("sqlite:"):
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return _UnreachableError(f"{what}: {reason}")
+    answer = find_answer(error)
+    return _unreachable() if answer is None else _rejected(answer, error)
+
+
+def _rejected(answer: Answer, error: Exception) -> Exception:
+    """The error to raise where the registry said no, or can't now."""
     import mlflow
 
-    answer = find_answer(error)
-    if answer is None:
-        return _unreachable()
     is_mlflows_own = not answer.address and "failed with error code" not in str(error)
     if not answer.address:
         answer = answer._replace(address=f"the registry at {_server()}")
@@ -244,3 +279,7 @@ def _failed(error: Exception) -> Exception:
         reason = str(error).splitlines()[0].replace(mlflow.get_registry_uri(), _server())
         what = f"the registry at {_server()} answered: {reason}"
     return ModelFolderError(what) if answer.is_final else _UnreachableError(what)
+
+
+def _unreachable() -> _UnreachableError:
+    return _UnreachableError(f"no answer from the registry at {_server()} (MLFLOW_TRACKING_URI)")

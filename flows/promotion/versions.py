@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.server_answers import find_answer
 from colorizer.model.folder import open_model_folder
-from colorizer.model.registry import download_folder, require_registered
+from colorizer.model.registry import FilesGoneError, download_folder, require_registered
 from colorizer.runtime import Colorizer
 from flows.errors import PromotionError
 from pipeline_steps.tracking import mlflow_server
@@ -118,6 +118,8 @@ def fetch_folder(name: str, number: int, folder: Path) -> None:
 
     try:
         download_folder(name, number, folder)
+    except FilesGoneError as error:
+        raise PromotionError(str(error)) from None
     except (MlflowException, OSError) as error:
         if mlflow_server.is_passing(error):
             raise mlflow_server.plain_error(error) from None

@@ -7,6 +7,7 @@ once: no such archive, no credentials, no such data set.
 import argparse
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -93,8 +94,18 @@ def find_source_stamp(params: DownloadParams) -> str | None:
     return digest.hexdigest()
 
 
+def find_path(text: str) -> Path:
+    """The file or folder that ``download.path`` names; a relative one is the repository's.
+
+    In the folder of ``dvc exp run --temp`` or a queued experiment only what git or DVC track is
+    there; all else is where the main repository has it.
+    """
+    path = Path(text).expanduser()
+    return path if path.exists() else Path(os.environ.get("DVC_ROOT") or "") / path
+
+
 def _require_path(params: DownloadParams) -> Path:
-    path = Path(params.path or "").expanduser()
+    path = find_path(params.path or "")
     if not params.path or not path.exists():
         raise SourceError(f"{path}: no such file or folder; correct download.path")
     return path

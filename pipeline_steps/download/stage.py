@@ -15,6 +15,7 @@ from pipeline_steps.download.archive import take_archive
 from pipeline_steps.download.archive_limits import ArchiveLimits
 from pipeline_steps.download.kaggle import download_kaggle, write_pairs_zip
 from pipeline_steps.download.sample import write_sample
+from pipeline_steps.download.source_version import find_path
 from pipeline_steps.params import DownloadParams, read_params
 
 
@@ -64,7 +65,7 @@ def take_path(params: DownloadParams, pairs: Path) -> dict[str, Any]:
     if params.path is None:
         raise SourceError("download.path: must name a zip, tar or folder when source is archive")
     path = Path(params.path).expanduser()
-    archive = take_archive(path, pairs, limits_of(params))
+    archive = take_archive(find_path(params.path), pairs, limits_of(params))
     if archive.links:
         print(
             f"download: {archive.links} links in {path} are not followed; put the files themselves"

@@ -15,9 +15,10 @@ import argparse
 import contextlib
 import io
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from colorizer.model.folder import (
     ModelFolder,
 )
 from colorizer.model.registry import CONFIG_TAG, MODEL_TAG
-from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.errors import DataError, TrackingError
 from pipeline_steps.base.json_and_csv import read_table
 from pipeline_steps.base.paths import (
     EVALUATION_REPORT,
@@ -91,12 +92,16 @@ def register_once(params: Params, model: ModelFolder, bundle: Bundle | None = No
         with machine_lock(client):
             version = find_registered(client, name, file_sha256(model.onnx_path))
             is_known = version is not None
+            is_restored = version is not None and not has_files(version)
             if version is None:
                 version = register(client, params, model, bundle)
+            elif is_restored:
+                restore_files(client, version, model)
             describe(client, version, model)
             client.set_registered_model_alias(name, CANDIDATE, str(version.version))
     state = "had this model already as" if is_known else "is now"
-    print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}")
+    again = "; its files were gone and are stored again" if is_restored else ""
+    print(f"register: {name} {state} version {version.version}, alias {CANDIDATE}{again}")
 
 
 def find_registered(client: "MlflowClient", name: str, model_sha256: str) -> "ModelVersion | None":
@@ -112,6 +117,39 @@ def find_registered(client: "MlflowClient", name: str, model_sha256: str) -> "Mo
             return None
         raise
     return min(versions, key=lambda version: int(version.version)) if versions else None
+
+
+def has_files(version: "ModelVersion") -> bool:
+    """Whether the artifact store has a version's files."""
+    import mlflow
+
+    stored = mlflow.artifacts.list_artifacts(f"models:/{version.name}/{version.version}")
+    return {"model.onnx", "extra_files"} <= {Path(file.path).name for file in stored}
+
+
+def restore_files(client: "MlflowClient", version: "ModelVersion", model: ModelFolder) -> None:
+    """Store a version's files again, at their address.
+
+    Raises :class:`TrackingError` if the folder's config isn't the registered one.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    # `models:/m-…`, as :func:`log_model` returned it
+    model_id = str(version.source).removeprefix("models:/")
+    registered = dict(version.tags).get(CONFIG_TAG)
+    if not model_id.startswith("m-") or registered != file_sha256(model.folder / CONFIG_FILE):
+        raise TrackingError(
+            f"{version.name} version {version.version} has lost its files, and {model.folder} has"
+            " its model with another config.json; put its files back from a backup, or delete the"
+            " version in MLflow and run the same command again"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        header = Model(run_id=version.run_id, model_id=model_id)
+        with quiet_onnxruntime():
+            mlflow.onnx.save_model(path=folder, mlflow_model=header, **logged_contents(model))
+        client.log_model_artifacts(model_id, str(folder))
 
 
 def register(
@@ -263,6 +301,14 @@ def log_whole_model(client: "MlflowClient", run_id: str, model: ModelFolder) -> 
 def log_model(model: ModelFolder) -> str:
     """Log the ONNX file with signature, input example and the whole folder; return its URI."""
     import mlflow
+
+    with quiet_onnxruntime():  # MLflow runs the example in a session with default options
+        logged = mlflow.onnx.log_model(name="generator", **logged_contents(model))
+    return str(logged.model_uri)
+
+
+def logged_contents(model: ModelFolder) -> dict[str, Any]:
+    """The arguments with which MLflow stores a model."""
     import onnx
     from mlflow.models import infer_signature
 
@@ -270,22 +316,19 @@ def log_model(model: ModelFolder) -> str:
     blank = np.full((1, 1, size, size), 255, np.float32)
     example = to_model_range(blank)
     output = np.zeros((1, 3, size, size), np.float32)
-    with quiet_onnxruntime():  # MLflow runs the example in a session with default options
-        logged = mlflow.onnx.log_model(
-            onnx.load_model_from_string(model.read_onnx()),
-            name="generator",
-            signature=infer_signature({INPUT_NAME: example}, {OUTPUT_NAME: output}),
-            input_example={INPUT_NAME: example},
-            pip_requirements=["onnxruntime>=1.22", "numpy>=2.2", "pillow>=12.3"],
-            onnx_execution_providers=["CPUExecutionProvider"],
-            save_as_external_data=False,
-            extra_files=[
-                (model.folder / name).resolve().as_uri()
-                for name in (*CHECKED_FILES, CHECKSUMS_FILE)
-                if name != ONNX_FILE
-            ],
-        )
-    return str(logged.model_uri)
+    return {
+        "onnx_model": onnx.load_model_from_string(model.read_onnx()),
+        "signature": infer_signature({INPUT_NAME: example}, {OUTPUT_NAME: output}),
+        "input_example": {INPUT_NAME: example},
+        "pip_requirements": ["onnxruntime>=1.22", "numpy>=2.2", "pillow>=12.3"],
+        "onnx_execution_providers": ["CPUExecutionProvider"],
+        "save_as_external_data": False,
+        "extra_files": [
+            (model.folder / name).resolve().as_uri()
+            for name in (*CHECKED_FILES, CHECKSUMS_FILE)
+            if name != ONNX_FILE
+        ],
+    }
 
 
 def version_tags(model: ModelFolder, training: str, run_tags: dict[str, str]) -> dict[str, str]:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import atomic_path
+from colorizer.base.moved_database import follow_folder
+from pipeline_steps.base.errors import TrackingError
 
 FILE = "mlflow.db"
 
@@ -30,9 +33,14 @@ def lock_path(database: Path) -> Path:
 def ensure_database(database: Path) -> None:
     """Create an empty MLflow database, unless it exists. Waits for another process doing so.
 
-    Raises what MLflow, SQLAlchemy or the disk raise, and then leaves no database.
+    One whose folder was moved has its addresses updated; raises :class:`TrackingError` if it can't
+    be. Raises what MLflow, SQLAlchemy or the disk raise, and then creates no database.
     """
     if database.exists():
+        try:
+            follow_folder(database)
+        except ModelFolderError as error:
+            raise TrackingError(str(error)) from None
         return
     import mlflow
 

@@ -1,6 +1,7 @@
 """Models from a real registry (SQLite), and without it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from colorizer.model import registry
 from colorizer.model.folder import CONFIG_FILE, ONNX_FILE
 from colorizer.model.registry import fetch_model
 from colorizer.runtime import Colorizer
+from pipeline_steps.tracking import mlflow_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +31,21 @@ def test_an_alias_is_fetched_and_followed(client: "MlflowClient", in_folder: Pat
     assert fetch_model("models:/tiny@champion").version == 2
     assert fetch_model("models:/tiny/1").folder == first.folder
     assert Colorizer.load("models:/tiny@champion").model.image_size == 32
+
+
+def test_a_model_is_fetched_from_a_renamed_checkout(
+    client: "MlflowClient", in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = in_folder.with_name("renamed, with a space")
+    in_folder.rename(renamed)
+    monkeypatch.chdir(renamed)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which MLflow sets itself
+    mlflow_server.connect()
+    monkeypatch.setenv("COLORIZER_CACHE", str(renamed / "cache"))
+    assert fetch_model("models:/tiny@champion").version == 1
+    shutil.rmtree(renamed / "mlruns")
+    with pytest.raises(ModelFolderError, match=r"version 2: its files are gone from .*/mlruns/"):
+        fetch_model("models:/tiny/2")
 
 
 @pytest.fixture

@@ -139,3 +139,18 @@ def test_make_passes_any_characters_on(tmp_path: Path, target: str, expected: li
     lines = (tmp_path / "arguments").read_text().splitlines()
     written = [line for line in lines if line not in ("-m", "pipeline_steps", "summary")]
     assert written == expected
+
+
+@pytest.mark.parametrize("is_relocatable", [True, False])
+def test_an_environment_that_can_not_be_moved_is_installed_anew(
+    tmp_path: Path, is_relocatable: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").touch()
+    (tmp_path / ".setup-auto").touch()
+    (tmp_path / "pyvenv.cfg").write_text(
+        "home = /usr/bin\n" + "relocatable = true\n" * is_relocatable
+    )
+    command = ["make", "-n", "setup", f"VENV={tmp_path}", "TORCH=auto"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert ("uv venv --quiet --relocatable" in done.stdout) == (not is_relocatable)

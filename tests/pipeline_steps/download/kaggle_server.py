@@ -85,6 +85,8 @@ class KaggleServer(ThreadingHTTPServer):
         self.hashes: dict[str, str] = {}
         self.claimed_bytes: int | None = None
         self.sends_length = True
+        self.ignores_range = False
+        self.etag: str | None = None
         self.api_faults: Iterator[Fault] = iter(())
         self.storage_faults: Iterator[Fault] = iter(())
         self.api_calls: list[str] = []
@@ -150,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        first_byte = int(requested[1]) if requested else 0
+        first_byte = int(requested[1]) if requested and not self.server.ignores_range else 0
         call = StorageCall(first_byte, self.headers["Authorization"])
         self.server.storage_calls.append(call)
         fault = next(self.server.storage_faults, None)
@@ -175,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(num_bytes - first_byte))
         self.send_header("Content-Type", "application/zip")
         self.send_header("Accept-Ranges", "bytes")
+        if self.server.etag:
+            self.send_header("ETag", self.server.etag)
         for name, value in self.server.hashes.items():
             self.send_header("x-goog-hash", f"{name}={value}")
         self.end_headers()

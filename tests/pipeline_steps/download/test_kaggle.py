@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -492,6 +493,60 @@ def test_two_archives_are_never_joined(server: KaggleServer, folder: Path, other
     assert download(folder).archive.read_bytes() == other
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        Reply(200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>Sign in</html>"),
+        Reply(200, {"Content-Type": "text/html"}, b"\n<!doctype html>" + bytes(len(ARCHIVE) - 16)),
+        Reply(200, {}, b"  <html>Sign in</html>"),
+        Reply(200, {"Content-Type": "application/octet-stream"}, b"try again in a minute"),
+        Reply(206, {"Content-Type": "text/html", "Content-Range": "bytes 0-19/20"}, b"<" * 20),
+        Reply(206, {"Content-Range": f"bytes {HALF}-{len(ARCHIVE)}/{len(ARCHIVE) + 1}"}, b"x"),
+        Reply(416),
+        Reply(200, {"Content-Type": "application/zip", "ETag": '"other"'}, b""),
+    ],
+    ids=["login page", "of its size", "no type", "text", "206", "other total", "416", "empty"],
+)
+def test_what_is_not_the_archive_leaves_the_downloaded_part_whole(
+    server: KaggleServer, folder: Path, page: Reply
+) -> None:
+    cut_download(server, folder)
+    part = partial_file(folder).read_bytes()
+    server.storage_calls.clear()
+    server.fail(storage=[page] * 2 * NUM_TRIES)
+    said = refuse(folder)
+    assert partial_file(folder).read_bytes() == part
+    if page.status == 200 and b"<" in page.body[:3]:
+        assert re.match(r"127\.0\.0\.1 sent a web page instead of the archive \(.*is kept$", said)
+
+    server.fail()
+    server.storage_calls.clear()
+    assert download(folder).archive.read_bytes() == ARCHIVE
+    assert [call.first_byte for call in server.storage_calls] == [len(part)]
+
+
+def test_a_rest_with_another_etag_is_not_appended(server: KaggleServer, folder: Path) -> None:
+    server.etag = '"one"'
+    cut_download(server, folder)
+    server.archive = zip_of({name: content[::-1] for name, content in PICTURES.items()})
+    server.etag = '"two"'
+    assert download(folder).archive.read_bytes() == server.archive
+
+
+def test_a_whole_archive_continues_the_part_without_losing_it(
+    server: KaggleServer, folder: Path
+) -> None:
+    cut_download(server, folder)
+    part = partial_file(folder).read_bytes()
+    whole = Reply(200, {"Content-Type": "application/zip"}, ARCHIVE)
+    server.ignores_range = True
+    server.fail(storage=[Cut(1000)] * NUM_TRIES)
+    refuse(folder)
+    assert partial_file(folder).read_bytes() == part
+    server.fail(storage=[whole])
+    assert download(folder).archive.read_bytes() == ARCHIVE
+
+
 # --- what Kaggle rejects ---
 
 
@@ -671,9 +726,9 @@ def test_bad_handle_is_refused(folder: Path, handle: str) -> None:
         (flip_byte(ARCHIVE, len(ARCHIVE) - 7), "its directory is broken"),
         (ARCHIVE[:-30], "its directory is broken"),
         (zip_of({}), "it holds no file"),
-        (b"<html>not an archive</html>", "no whole zip or tar"),
+        (b"this is not an archive", "no whole zip or tar"),
     ],
-    ids=["flipped byte in the directory", "cut", "empty", "page"],
+    ids=["flipped byte in the directory", "cut", "empty", "text"],
 )
 def test_damaged_archive_is_refused_and_removed(
     server: KaggleServer, folder: Path, body: bytes, damage: str

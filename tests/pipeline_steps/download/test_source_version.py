@@ -35,6 +35,22 @@ def test_the_version_of_an_archive_depends_on_its_bytes(archive: DownloadParams)
     assert find_source_version(archive) != first[0]
 
 
+def test_a_relative_path_is_the_main_repositorys_below_a_temporary_experiment(
+    archive: DownloadParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = find_source_version(archive)
+    relative = dataclasses.replace(archive, path="pairs.zip")
+    temporary = tmp_path / ".dvc" / "tmp" / "exps" / "one"
+    temporary.mkdir(parents=True)
+    monkeypatch.chdir(temporary)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert find_source_version(relative) == version
+    with pytest.raises(SourceError, match=f"{tmp_path}/other.zip: no such file"):
+        find_source_version(dataclasses.replace(archive, path="other.zip"))
+    (temporary / "pairs.zip").write_bytes(b"tracked, at the experiment's commit")
+    assert find_source_version(relative) != version
+
+
 def test_the_version_of_a_folder_depends_on_its_files(
     archive: DownloadParams, tmp_path: Path
 ) -> None:

@@ -85,6 +85,26 @@ def test_machines_that_register_at_the_same_time_keep_the_lowest_version(
     assert capsys.readouterr().out == f"register: {NAME} is now version 1, alias candidate\n" * 2
 
 
+def test_a_version_that_lost_its_files_gets_them_again(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.main()
+    stored = next((clone / "mlruns" / "models").glob("*/artifacts"))
+    before = {path.name: file_sha256(path) for path in stored.rglob("*") if path.is_file()}
+    shutil.rmtree(clone / "mlruns")
+    capsys.readouterr()
+    command.main()
+    assert capsys.readouterr().out == (
+        f"register: {NAME} had this model already as version 1, alias candidate;"
+        " its files were gone and are stored again\n"
+    )
+    after = {path.name: file_sha256(path) for path in stored.rglob("*") if path.is_file()}
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {"MLmodel"}
+    command.main()
+    assert capsys.readouterr().out.endswith("version 1, alias candidate\n")
+
+
 def test_another_model_file_becomes_another_version(clone: Path, params: Params) -> None:
     command.main()
     torch.manual_seed(1)
