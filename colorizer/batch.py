@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from colorizer.base.errors import AlreadyColouredError, ColorizerError, PictureError
 from colorizer.base.files import remove_abandoned, write_bytes
@@ -35,6 +35,9 @@ from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, SUFFIXES
 from colorizer.pictures.pages import MAX_PAGES
 from colorizer.runtime import ColorizeOptions, Colorizer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 COPIED = "coloured already, so it was copied"
 
@@ -220,7 +223,8 @@ def _open_source(source: Path, member: str | None) -> tuple[list[int], Path | by
 
 def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
     """A hash of all that a picture depends on except its sketch."""
-    reference = hashlib.sha256(options.reference.tobytes()).hexdigest() if options.reference else ""
+    picture = cast("Image | None", options.reference)
+    reference = hashlib.sha256(picture.tobytes()).hexdigest() if picture else ""
     parts = [model_sha256, options.clean, options.opaque, options.seed, options.palette, reference]
     parts += [options.keep_skin, options.line_strength, options.coloured, part]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

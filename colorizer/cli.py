@@ -56,19 +56,29 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        if sys.argv[1:2] == ["studio"]:
-            from colorizer.studio.server import main as serve
-
-            return serve(sys.argv[2:])
-        parser = make_parser()
-        arguments = parser.parse_args()
-        return run(arguments, parser)
+        try:
+            return run_command(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; to resume, run the same command again", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # what reads standard output, such as head, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ColorizerError, OSError, ValueError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
+
+
+def run_command(words: list[str]) -> int:
+    """Run ``colorize`` or ``colorize studio``; return the exit code."""
+    if words[:1] == ["studio"]:
+        from colorizer.studio.server import main as serve
+
+        return serve(words[1:])
+    parser = make_parser()
+    return run(parser.parse_args(words), parser)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -196,7 +206,7 @@ def parse_palette(text: str) -> str:
 
     try:
         parse_colours(text)
-    except PictureError as error:
+    except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error}, got {text}") from None
     return text
 
@@ -239,7 +249,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         try:
             check_kind(choose_kind(arguments, output), arguments.only)
         except PictureError as error:
-            raise PictureError(f"-o {arguments.output}: {error}") from None
+            folder = "" if output is None or output.suffix else f"; a new folder is {output}/"
+            raise PictureError(f"-o {arguments.output}: {error}{folder}") from None
         return colour_one(arguments, output)
     output = Path(arguments.output)
     if arguments.output == "-" or (names_a_file(output) and not is_folder(arguments.output)):
@@ -311,11 +322,11 @@ def colour_one(arguments: argparse.Namespace, output: Path | None) -> int:
     with DecoderProcess(max_pixels=MAX_SKETCH_PIXELS) as decoder:
         model = choose_model(arguments)
         colorizer = Colorizer.load(model, decoder=decoder, device=arguments.device)
-        tell_of_model(colorizer.model)
         reference = open_reference(arguments, decoder)
         options = make_options(arguments, reference)
         source = choose_source(name)
         decoded = colorizer.decode(source)
+        tell_of_model(colorizer.model)
         tell_of_pages(decoded, is_piped=output is None)
         pages = 1 if output is None else decoded.pages.num_pages
         if pages > MAX_PAGES:
@@ -491,7 +502,6 @@ def colour_many(arguments: argparse.Namespace, targets: Path, book: Path | None)
     jobs, ignored = choose_shard(found.jobs, shard), choose_shard(found.ignored, shard)
     threads = max(1, count_cores() // arguments.workers)
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
-    tell_of_model(colorizer.model)
     reference = None
     if arguments.reference:
         with DecoderProcess() as decoder:
@@ -506,6 +516,7 @@ def colour_many(arguments: argparse.Namespace, targets: Path, book: Path | None)
     protected = [*inputs, *filter(None, [arguments.reference])]
     batch = Batch(colorizer, sources, targets, options, arguments.only, protected=protected)
     journal, total = Journal(targets, shard, key), len(jobs)
+    tell_of_model(colorizer.model)
     with tqdm(total=total, unit="picture", disable=arguments.json) as bar:
 
         def advance(result: Result) -> None:
@@ -560,8 +571,9 @@ def choose_model(arguments: argparse.Namespace) -> str:
         return str(wanted)
     if not MODEL.is_dir():
         raise ModelFolderError(
-            f"no model: {MODEL} doesn't exist. `make repro` makes one, or set --model or"
-            " COLORIZER_MODEL to a folder or models:/sketch-colorizer@champion"
+            f"no model: {printable(MODEL.absolute())} doesn't exist ({MODEL} is looked for in the"
+            " current folder). Set --model or COLORIZER_MODEL to a folder that is elsewhere, or to"
+            " models:/sketch-colorizer@champion; `make repro` makes one"
         )
     return str(MODEL)
 

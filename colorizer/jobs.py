@@ -124,7 +124,7 @@ def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
                 found.setdefault(its.source, its)
             ignored += [Ignored(str(path / source), reason) for source, reason in inside.ignored]
         elif not os.path.lexists(path):
-            raise PictureError(f"{path}: no such file")
+            raise PictureError(f"{path}: no such file or folder")
         elif os.path.realpath(path.parent) == os.path.realpath(output):
             raise ColorizerError(f"{output}: holds an input, {path}; choose another folder for -o")
         else:

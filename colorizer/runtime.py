@@ -1,8 +1,9 @@
 """Colouring sketches with an exported generator; needs onnxruntime, numpy and pillow only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
 import numpy as np
 
@@ -38,27 +39,34 @@ WhenColoured = Literal["skip", "copy", "colour"]
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeOptions:
-    """Options of one colouring. Raises :class:`ValueError` for a value out of range.
+    """Options of one colouring.
 
-    An invalid palette is a :class:`~colorizer.base.errors.PictureError`.
+    clean           turn a photo or scan into line art first
+    opaque          composite the sketch on white, so that colours show where it was transparent
+    seed            a whole number ≥ 0: a slight variation by the generator's dropout noise; None:
+                    no noise
+    palette         1 to 12 colours that replace the picture's main colours: "#ff8800,#2244aa", or a
+                    sequence of such colours; kept as text
+    reference       a picture whose hues and saturation the result takes on: a file's path, its
+                    bytes or a picture of Pillow's; kept as the latter
+    keep_skin       palette and reference leave out what has the colours of skin
+    line_strength   0 (no lines) to 2 (twice as dark); 1: as in the sketch
+    coloured        of a picture that is coloured already: "skip" leaves it alone
+                    (AlreadyColouredError), "copy" copies it as it is, "colour" colours it
+
+    Raises :class:`ValueError` for a value out of range, an invalid palette or a reference without
+    colours, :class:`TypeError` for a reference of another type, and
+    :class:`~colorizer.base.errors.PictureError` for a reference that isn't a readable picture.
     """
 
     clean: bool = False
-    """Turn a photo or scan into line art first."""
     opaque: bool = False
-    """Composite the sketch on white, so that colours show where it was transparent."""
     seed: int | None = None
-    """≥ 0: a variation by the generator's dropout noise. None: no noise."""
-    palette: str | None = None
-    """1 to 12 colours like ``#ff8800,#2244aa`` that replace the picture's main colours."""
-    reference: "Image | None" = None
-    """A picture (RGB or RGBA) whose hues and saturation the result takes on."""
+    palette: str | Sequence[str] | None = None
+    reference: "str | Path | bytes | Image | None" = None
     keep_skin: bool = False
-    """Leave out of both what has the colours of skin."""
     line_strength: float = 1.0
-    """0 (no lines) to 2 (twice as dark)."""
     coloured: WhenColoured = "copy"
-    """Of a picture that is coloured already: leave it alone, copy it as it is, or colour it."""
 
     def __post_init__(self) -> None:
         if self.seed is not None and self.seed < 0:
@@ -68,16 +76,45 @@ class ColorizeOptions:
                 f"line strength must be 0 to {MAX_LINE_STRENGTH:g}, got {self.line_strength:g}"
             )
         object.__setattr__(self, "coloured", british(self.coloured))
-        if self.palette is not None:
-            from colorizer.look.palette import parse_colours
-
-            parse_colours(self.palette)
         if self.coloured not in get_args(WhenColoured):
             raise ValueError(f"coloured must be skip, copy or colour, got {self.coloured!r}")
-        if self.reference and self.reference.mode == "RGBA":
-            _, most_opaque = self.reference.getchannel("A").getextrema()
-            if most_opaque == 0:
-                raise ValueError("the reference is wholly transparent: it has no colours to take")
+        if self.palette is not None:
+            from colorizer.look.palette import join_colours, parse_colours
+
+            object.__setattr__(self, "palette", text := join_colours(self.palette))
+            parse_colours(text)
+        if self.reference is not None:
+            object.__setattr__(self, "reference", open_reference(self.reference))
+
+
+def open_reference(given: "str | Path | bytes | Image") -> "Image":
+    """A reference, as RGB or RGBA: a file's path, its bytes or a picture of Pillow's.
+
+    Raises :class:`PictureError` for a file that isn't a readable picture, :class:`ValueError` for a
+    picture without colours, and :class:`TypeError` for anything else.
+    """
+    from PIL import Image
+
+    from colorizer.look.palette import has_colours
+
+    if isinstance(given, Image.Image):
+        is_plain = given.mode in ("RGB", "RGBA")
+        picture = given if is_plain else convert_picture(given).with_alpha()
+    elif isinstance(given, str | Path | bytes):
+        source = Path(given) if isinstance(given, str) else given
+        where = "the reference" if isinstance(given, bytes) else f"the reference {given}"
+        try:
+            picture = open_with_alpha(source, max_pixels=MAX_SKETCH_PIXELS).with_alpha()
+        except PictureError as error:
+            raise PictureError(f"{where}: {error}") from None
+    else:
+        kind = type(given).__name__
+        raise TypeError(f"reference must be a path, a file's bytes or a PIL picture, got {kind}")
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[1] == 0:
+        raise ValueError("the reference is wholly transparent: it has no colours to take")
+    if not has_colours(picture):
+        raise ValueError("the reference is black and white: it has no colours to take")
+    return picture
 
 
 class Colorizer:
@@ -201,11 +238,12 @@ class Colorizer:
         colour_small = self._colour_strip if is_strip(grey.size) else self._colour_small
         colour = spread_colours(colour_small(grey, noise), grey)
         if options.reference is not None:
+            reference = cast("Image", options.reference)
             colour = palette.recolour_like(
-                colour, options.reference, lines=grey, keep_skin=options.keep_skin
+                colour, reference, lines=grey, keep_skin=options.keep_skin
             )
         if options.palette is not None:
-            wanted = palette.parse_colours(options.palette)
+            wanted = palette.parse_colours(palette.join_colours(options.palette))
             colour = palette.recolour_with(colour, wanted, lines=grey, keep_skin=options.keep_skin)
         artwork = Artwork(colour, sketch.lines, sketch.alpha)
         return artwork.with_line_strength(options.line_strength)

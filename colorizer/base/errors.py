@@ -2,6 +2,7 @@
 
 ColorizerError             one line: what was wrong, where, and what to do
 ├── PictureError           a picture can't be read, or not safely
+│   └── PaletteError       a palette isn't 1 to 12 colours; also a ValueError
 ├── AlreadyColouredError   a picture is coloured already, and such ones are to be left alone
 └── ModelFolderError       an exported folder is incomplete, damaged or from another version
 """
@@ -13,6 +14,10 @@ class ColorizerError(Exception):
 
 class PictureError(ColorizerError):
     """A picture is broken, of an unknown format, or larger than allowed."""
+
+
+class PaletteError(PictureError, ValueError):
+    """A palette isn't 1 to 12 colours like ``#ff8800``."""
 
 
 class AlreadyColouredError(ColorizerError):

@@ -18,7 +18,9 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            reason = f"port {port} is in use by another program; choose another by --port"
+            reason = (
+                f"port {port} is in use by another program; choose another by --port (make: PORT=…)"
+            )
         elif isinstance(error, PermissionError):
             reason = f"port {port} needs administrator's rights; choose one above 1023 by --port"
         else:

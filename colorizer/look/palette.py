@@ -7,13 +7,13 @@ coloured pixels (Reinhard et al., Color Transfer between Images, 2001).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from colorizer.base.errors import PictureError
+from colorizer.base.errors import PaletteError
 from colorizer.look.areas import faintness, find_areas, movable, smooth_step
 from colorizer.look.colour_clusters import find_clusters, lightness_of, match, to_hue_space
 from colorizer.look.colour_table import Change, change_colours, to_lab, to_rgb
@@ -39,11 +39,24 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 
 
+def join_colours(colours: str | Iterable[str]) -> str:
+    """``["#ff8800", "2244aa"]`` → ``"#ff8800,2244aa"``; a text is returned as it is.
+
+    Raises :class:`PaletteError` for what isn't text.
+    """
+    if isinstance(colours, str):
+        return colours
+    parts = list(colours) if isinstance(colours, Iterable) else [colours]
+    if not all(isinstance(part, str) for part in parts):
+        raise _invalid_palette()
+    return ",".join(parts)
+
+
 def parse_colours(text: str) -> list[Colour]:
-    """``"#ff8800,2244aa"`` → RGB triples 0..255. Raises :class:`PictureError` for anything else."""
+    """``"#ff8800,2244aa"`` → RGB triples 0..255. Raises :class:`PaletteError` for anything else."""
     found = [_HEX.fullmatch(part.strip()) for part in text.split(",")]
     if not 1 <= len(found) <= MAX_COLOURS or None in found:
-        raise PictureError(f"palette must be 1 to {MAX_COLOURS} colours like #ff8800,#2244aa")
+        raise _invalid_palette()
     digits = [match.group(1) for match in found if match]
     return [(int(d[:2], 16), int(d[2:4], 16), int(d[4:], 16)) for d in digits]
 
@@ -67,6 +80,11 @@ def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:
     means = np.array([np.average(pixels, 0, group) for group in groups], np.float32)
     levels = to_rgb(means).round().clip(0, 255).astype(int).tolist()
     return [(red, green, blue) for red, green, blue in levels]
+
+
+def has_colours(picture: Image.Image) -> bool:
+    """Whether an RGB or RGBA picture has main colours: more than paper, grey and transparency."""
+    return not _is_neutral(faintness(_opaque_pixels(picture)))
 
 
 def recolour_with(
@@ -137,6 +155,10 @@ def _recoloured(colour: Image.Image, replace: Change, mask: Image.Image) -> Imag
         return np.asarray(lab + share * (replace(lab) - lab), np.float32)
 
     return Image.composite(change_colours(colour, change), colour, mask)
+
+
+def _invalid_palette() -> PaletteError:
+    return PaletteError(f"palette must be 1 to {MAX_COLOURS} colours like #ff8800,#2244aa")
 
 
 def _chroma_statistics(

@@ -9,6 +9,7 @@ README.md, grid.png     the model card, and a grid of coloured test pictures
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ SAMPLE_NOTE = (
     " comes out worse than uncoloured; train on real pairs (make kaggle, or make archive PAIRS=…)"
 )
 """Said of a model that was trained on the sample."""
+_LIKE_AN_ADDRESS = re.compile(r"[^/]+(@[^/]+|/\d+)")
+"""A registry's ``NAME@ALIAS`` or ``NAME/NUMBER``, of which ``models:/`` was forgotten."""
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 2048
 
@@ -175,9 +178,20 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, error: OSError) -> ModelFolderError:
-    return ModelFolderError(
-        f"{path}: {error.strerror or error}; `dvc repro export` makes the folder"
-    )
+    folder, advice = path.parent, "`dvc repro export` makes models/colorizer"
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ModelFolderError(f"{path}: {error.strerror or error}")
+    if not folder.exists():
+        name = folder.as_posix()
+        if _LIKE_AN_ADDRESS.fullmatch(name):
+            advice = f"did you mean models:/{name.removeprefix('models:')}?"
+        where = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        return ModelFolderError(f"no model folder {folder}{where}; {advice}")
+    if not folder.is_dir():
+        return ModelFolderError(f"{folder}: a model is a folder, not a file; {advice}")
+    if path.name == CHECKSUMS_FILE:
+        return ModelFolderError(f"{folder}: not an exported model: no {path.name}; {advice}")
+    return ModelFolderError(f"{path}: no such file; export or download the folder again")
 
 
 def _differs(path: Path) -> ModelFolderError:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MODEL_TAG = "model_sha256"
 CONFIG_TAG = "config_sha256"
+MAX_LISTED_VERSIONS = 10
 # fail on a dead server in seconds, not minutes; send no telemetry
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -55,7 +56,7 @@ def fetch_model(uri: str, *, cache: Path | None = None) -> FetchedModel:
     aren't those that were registered, the registry rejected the request, or nothing was fetched
     before.
     """
-    name, alias, number = _parse(uri)
+    name, alias, number = parse_address(uri)
     cache = cache or cache_folder()
     _prepare_mlflow()
     record = cache / f"{hashlib.sha256(f'{_server()} {uri}'.encode()).hexdigest()[:16]}.json"
@@ -125,7 +126,8 @@ class _UnreachableError(Exception):
     """No answer from the registry, or it can't give the version's files."""
 
 
-def _parse(uri: str) -> tuple[str, str | None, str | None]:
+def parse_address(uri: str) -> tuple[str, str | None, str | None]:
+    """An address's name, and its alias or number. Raises :class:`ModelFolderError` for another."""
     name, at, alias = uri.removeprefix("models:/").partition("@")
     if at and name and alias:
         return name, alias, None
@@ -185,11 +187,27 @@ def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVer
             "INVALID_PARAMETER_VALUE",
         ):
             wanted = f"no alias {alias}" if alias else f"no version {number}"
-            raise ModelFolderError(
-                f"{name} has {wanted} at {_server()}: `make repro` registers a candidate,"
-                " `make promote` makes it champion"
-            ) from None
+            advice = "`make repro` registers a candidate, `make promote` makes it champion"
+            if number and (numbers := _newest_versions(name)):
+                advice = f"it has {', '.join(numbers)}"
+            raise ModelFolderError(f"{name} has {wanted} at {_server()}: {advice}") from None
         raise _failed(f"{name} at {_server()}", error) from None
+
+
+def _newest_versions(name: str) -> list[str]:
+    """A model's newest versions' numbers, and … if it has more; none if they can't be listed."""
+    from mlflow import MlflowClient
+
+    try:
+        found = MlflowClient().search_model_versions(
+            f"name = '{name}'",
+            max_results=MAX_LISTED_VERSIONS + 1,
+            order_by=["version_number DESC"],
+        )
+    except Exception:  # the error that is reported is that there is no such version
+        return []
+    numbers = [str(version.version) for version in found]
+    return [*numbers[:MAX_LISTED_VERSIONS], *("…" for _ in numbers[MAX_LISTED_VERSIONS:])]
 
 
 def _download_to_cache(name: str, version: "ModelVersion", cache: Path) -> Path:

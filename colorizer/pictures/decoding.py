@@ -280,6 +280,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "too large: not enough memory"
     if isinstance(error, FileNotFoundError):
-        return "not a picture: no such file"
+        return "no such file or folder"
     text = " ".join(_OBJECT_ADDRESS.sub("", str(error)).split())
     return f"broken: {text or type(error).__name__}"

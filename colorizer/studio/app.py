@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from pydantic import BeforeValidator
+from starlette.routing import Match
+from starlette.types import Scope
 
 from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.base.names import british
@@ -114,8 +117,21 @@ def create_app(models: Models, limits: Limits | None = None) -> FastAPI:
         return response
 
     add_routes(app)
-    app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
+    app.mount("/", PageFiles(directory=STATIC, html=True), name="page")
     return app
+
+
+class PageFiles(StaticFiles):
+    """The page's files. A route of the API, by a method that it doesn't have, is HTTP 405."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file's response. Raises HTTP 404, or 405 with the methods that the route has."""
+        for route in scope["app"].routes:
+            if isinstance(route, APIRoute) and route.matches(scope)[0] is Match.PARTIAL:
+                methods = ", ".join(sorted(route.methods or ()))
+                reason = f"{scope['path']} takes {methods}, not {scope['method']}: see /docs"
+                raise HTTPException(405, reason, headers={"Allow": methods})
+        return await super().get_response(path, scope)
 
 
 def add_routes(app: FastAPI) -> None:
@@ -202,7 +218,7 @@ def add_routes(app: FastAPI) -> None:
                 line_strength=line_strength,
                 coloured=coloured,
             )
-        except PictureError as error:
+        except ValueError as error:
             raise HTTPException(400, str(error)) from None
         with advice(request, body):
             file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))

@@ -70,8 +70,9 @@ def parse_header(value: str, name: str = "content-type") -> Message:
 def advise(body: bytes, content_type: str) -> str:
     """What to send instead of a body that isn't a readable picture; empty if nothing is known."""
     kind = parse_header(content_type).get_content_type()
-    # curl's --data and --data-ascii remove line ends, and this type is curl's default
-    if kind == "application/x-www-form-urlencoded" and not set(b"\r\n") & set(body[:4096]):
+    # curl's --data and --data-ascii remove line ends and zeros, and this type is curl's default
+    is_stripped = not body.isascii() and not set(b"\r\n\0") & set(body)
+    if kind == "application/x-www-form-urlencoded" and is_stripped:
         return f"curl's --data (-d) changes a file's bytes: send it by {USAGE}"
     if content_type and (kind == "application/json" or kind.startswith("text/")):
         return f"the body is to be the picture's file itself, not {kind}: {USAGE}"

@@ -1,7 +1,7 @@
 """The models that are served: loaded, tested, and replaced while requests run.
 
-Users choose a model by name: ``champion``, ``candidate``, ``previous``, or ``folder`` for an
-exported folder. Every few seconds each name is resolved again; a new model is loaded and tested
+Users choose a model by name: ``champion``, ``candidate``, ``previous``, or an exported
+folder's own name. Every few seconds each name is resolved again; a new model is loaded and tested
 while the old one serves, and replaces it only if it works. A request keeps the model that it
 started with.
 """
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from colorizer.base.errors import ModelFolderError
+from colorizer.base.names import printable
 from colorizer.base.redaction import redact
 from colorizer.model.folder import CARD_FILE, GRID_FILE, folder_fingerprint
+from colorizer.model.registry import fetch_model, parse_address
 from colorizer.runtime import Colorizer
 
 ALIASES = ("champion", "candidate", "previous")
-FOLDER = "folder"
 REFRESH_S = 5.0
 
 
@@ -133,8 +134,6 @@ def resolve(source: str) -> tuple[Path, str, bool]:
     """A source's folder, label and ``is_stale``. Raises :class:`ModelFolderError`."""
     if not source.startswith("models:/"):
         return Path(source), source, False
-    from colorizer.model.registry import fetch_model
-
     found = fetch_model(source)
     return found.folder, f"{found.name} version {found.version}", found.is_stale
 
@@ -150,9 +149,14 @@ def check_output(colorizer: Colorizer) -> None:
 
 
 def choose_sources(model: str) -> dict[str, str]:
-    """Name → source to serve: a folder or version alone; an alias with the other aliases."""
-    if not model.startswith("models:/") or "@" not in model:
-        return {FOLDER: model}
-    registered, _, alias = model.partition("@")
+    """Name → source to serve: a folder or version alone; an alias with the other aliases.
+
+    Raises :class:`ModelFolderError` for a malformed address of a registry.
+    """
+    if not model.startswith("models:/"):
+        return {printable(Path(model).absolute().name) or "model": model}
+    registered, alias, _ = parse_address(model)
+    if alias is None:
+        return {registered: model}
     others = [each for each in ALIASES if each != alias]
-    return {each: f"{registered}@{each}" for each in (alias, *others)}
+    return {each: f"models:/{registered}@{each}" for each in (alias, *others)}

@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped. Returns the exit code: 1 if it can't: a library or the port."""
+    """Serve until stopped. Returns the exit code: 1 if it can't: a library, port or folder."""
     options = make_parser().parse_args(arguments)
     try:
         import uvicorn
@@ -71,13 +71,18 @@ def main(arguments: list[str] | None = None) -> int:
     from colorizer.studio.same_site import close_to_other_sites
 
     try:
+        sources = choose_sources(options.model)
         listening = bind(options.host, options.port)
     except ColorizerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    threads = max(1, count_cores() // options.workers)
-    models = Models(choose_sources(options.model), threads=threads)
+    models = Models(sources, threads=max(1, count_cores() // options.workers))
     models.start()
+    if not models.names and not options.model.startswith("models:/"):  # a registry may answer later
+        print(f"error: {'; '.join(models.load_errors.values())}", file=sys.stderr)
+        models.close()
+        listening.close()
+        return 1
     for name in models.names:
         if served := models.get(name):
             note = served.colorizer.model.note

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,6 +228,30 @@ def test_a_picture_of_pillow_that_is_not_whole_is_refused(
 
 
 def test_an_invalid_option_is_refused_where_it_is_made() -> None:
-    for palette in ("", "red", "#12345"):
-        with pytest.raises(PictureError, match="palette must be"):
+    palettes: Any = ("", "red", "#12345", [], ["red"], [3], 3, ["#ff8800", None])
+    for palette in palettes:
+        with pytest.raises(PictureError, match="palette must be") as refused:
             ColorizeOptions(palette=palette)
+        assert isinstance(refused.value, ValueError)
+
+
+def test_a_palette_and_a_reference_are_taken_as_users_have_them(tmp_path: Path) -> None:
+    assert ColorizeOptions(palette=["#ff8800", "2244aa"]).palette == "#ff8800,2244aa"
+    picture = painted(70, 50)
+    (tmp_path / "other.png").write_bytes(png(picture))
+    givens: Any = (tmp_path / "other.png", str(tmp_path / "other.png"), png(picture), picture)
+    for given in givens:
+        taken = ColorizeOptions(reference=given).reference
+        assert isinstance(taken, Image.Image)
+        assert taken.tobytes() == picture.tobytes()
+    indexed = ColorizeOptions(reference=picture.quantize(8)).reference
+    assert isinstance(indexed, Image.Image)
+    assert indexed.mode == "RGB"
+    refusals: Any = (
+        (3, TypeError, "reference must be a path, a file's bytes or a PIL picture, got int"),
+        (str(tmp_path / "none.png"), PictureError, r"none\.png: no such file"),
+        (draw(70, 50).convert("L"), ValueError, "black and white"),
+    )
+    for given, kind, reason in refusals:
+        with pytest.raises(kind, match=reason):
+            ColorizeOptions(reference=given)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -17,9 +18,10 @@ import pytest
 from PIL import Image
 
 from colorizer import cli
+from colorizer.base.errors import ModelFolderError
 from colorizer.pictures.decoding import Decoded
 from colorizer.pictures.sketch import to_sketch
-from colorizer.runtime import ColorizeOptions
+from colorizer.runtime import ColorizeOptions, Colorizer
 from tests.colorizer.conftest import Ran, copy_as_toy
 from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
 from tests.colorizer.test_batch import Done, colorize
@@ -133,7 +135,8 @@ def test_a_reference_without_colours_is_refused_by_name(
     out, reference = tmp_path / "out.png", tmp_path / "reference.png"
     for data, reason in (
         (png(Image.new("RGBA", (9, 9))), "the reference is wholly transparent"),
-        (b"text", f"{reference}: not a picture"),
+        (png(draw(70, 50).convert("L")), "the reference is black and white"),
+        (b"text", f"--reference {reference}: not a picture"),
     ):
         reference.write_bytes(data)
         done = run(sketch, "-o", out, "--reference", reference)
@@ -188,7 +191,48 @@ def test_a_missing_model_is_reported_with_how_to_make_one(sketch: Path, tmp_path
         capture_output=True,
         timeout=60,
     )
+    refused(done, f"{tmp_path}/models/colorizer doesn't exist (models/colorizer is looked for in")
+    refused(done, "Set --model or COLORIZER_MODEL")
     refused(done, "`make repro` makes one")
+
+
+def test_a_wrong_model_is_reported_by_what_is_wrong(
+    sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model, reason in (
+        ("nothere", f"no model folder nothere in {tmp_path}; "),
+        ("tiny@candidate", "did you mean models:/tiny@candidate?"),
+        ("tiny/3", "did you mean models:/tiny/3?"),
+        (str(tmp_path), f"{tmp_path}: not an exported model: no checksums.json; "),
+        (str(sketch), f"{sketch}: a model is a folder, not a file; "),
+    ):
+        with pytest.raises(ModelFolderError, match=re.escape(reason)):
+            Colorizer.load(model)
+
+
+def test_an_input_that_is_not_there_is_all_that_is_reported(
+    run: Callable[..., Ran], sketch: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    toy = copy_as_toy(model_folder, tmp_path / "toy")
+    none, out = tmp_path / "none.png", tmp_path / "out"
+    for inputs in ((none,), (none, sketch)):
+        done = run(*inputs, "-o", f"{out}/", model=toy)
+        assert (done.code, done.err) == (1, f"error: {none}: no such file or folder\n")
+    assert run(sketch, "-o", out, model=toy).err.endswith(f"a new folder is {out}/\n")
+
+
+def test_a_reader_that_ends_early_is_no_error(model_folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "colorizer", "--print-completion", "zsh"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_picture_that_is_coloured_already_is_copied_with_a_note(

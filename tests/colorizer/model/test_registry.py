@@ -107,12 +107,24 @@ def test_a_changed_cached_copy_is_downloaded_again(client: "MlflowClient") -> No
     assert (fetch_model("models:/tiny@champion").folder / ONNX_FILE).read_bytes() == original
 
 
-@pytest.mark.parametrize("uri", ["models:/tiny@nobody", "models:/tiny/9", "models:/other@champion"])
+@pytest.mark.parametrize(
+    "uri", ["models:/tiny@nobody", "models:/other/9", "models:/other@champion"]
+)
 def test_a_missing_version_is_reported_with_how_to_make_one(
     client: "MlflowClient", uri: str
 ) -> None:
     with pytest.raises(ModelFolderError, match="`make promote` makes it champion"):
         fetch_model(uri)
+
+
+def test_a_missing_number_is_reported_with_those_that_exist(
+    client: "MlflowClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelFolderError, match=r"tiny has no version 9 at .*: it has 2, 1$"):
+        fetch_model("models:/tiny/9")
+    monkeypatch.setattr(registry, "MAX_LISTED_VERSIONS", 1)
+    with pytest.raises(ModelFolderError, match=r"it has 2, …$"):
+        fetch_model("models:/tiny/9")
 
 
 @pytest.mark.parametrize("uri", ["models:/", "models:/tiny", "models:/tiny@", "models:/tiny/x"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from colorizer.studio.body import FormError, extract_picture
+from colorizer.studio.body import FormError, advise, extract_picture
 from tests.colorizer.drawing import draw, png
 from tests.colorizer.studio.running import Studio, running_studio
 
@@ -108,6 +108,15 @@ def test_a_form_without_exactly_one_file_is_refused_with_what_to_send(
 ) -> None:
     with pytest.raises(FormError, match=re.escape(reason)):
         extract_picture(form, kind)
+
+
+@pytest.mark.parametrize(
+    "broken", [b"hello", b"\xff\xd8\xff\xe0\0\x10JFIF\0", bytes(9), SKETCH[:90]]
+)
+def test_a_broken_file_without_signs_of_curls_data_gets_no_advice(broken: bytes) -> None:
+    kind = "application/x-www-form-urlencoded"
+    assert advise(broken, kind) == ""
+    assert "--data-binary" in advise(SKETCH.translate(None, b"\r\n\0"), kind)
 
 
 @pytest.mark.parametrize(

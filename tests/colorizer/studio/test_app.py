@@ -267,6 +267,15 @@ def test_a_new_model_replaces_the_old_one_without_a_failed_request(
         assert "not an ONNX model" in health["complaints"]["folder"]
 
 
+def test_a_wrong_method_is_answered_by_the_right_one(studio: Studio) -> None:
+    for path, allowed in (("colorize", "POST"), ("palette", "POST"), ("model", "GET")):
+        method = "GET" if allowed == "POST" else "POST"
+        response = requests.request(method, f"{studio.url}/{path}", timeout=10)
+        assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+        assert f"/{path} takes {allowed}, not {method}" in response.json()["detail"]
+    assert requests.get(f"{studio.url}/studio.css", timeout=10).status_code == 200
+
+
 def identity(studio: Studio) -> str:
     found: str = requests.get(f"{studio.url}/model", timeout=10).json()[0]["identity"]
     return found
@@ -285,4 +294,4 @@ def test_a_missing_model_is_reported_with_how_to_make_one(tmp_path: Path) -> Non
     models = Models({"folder": str(tmp_path / "none")})
     models.refresh()
     assert models.names == ()
-    assert "`dvc repro export` makes the folder" in models.load_errors["folder"]
+    assert "`dvc repro export` makes models/colorizer" in models.load_errors["folder"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from colorizer.base.errors import ModelFolderError
 from colorizer.model import registry
 from colorizer.studio.models import Models, choose_sources
 from tests.flows.tiny_model import TRUE_GAINS, make_folder, register_folder
@@ -70,5 +71,8 @@ def test_without_the_registry_the_last_version_is_served_and_marked_stale(
 
 
 def test_a_folder_or_version_is_the_only_model_offered() -> None:
-    assert choose_sources("models/colorizer") == {"folder": "models/colorizer"}
-    assert choose_sources("models:/tiny/7") == {"folder": "models:/tiny/7"}
+    assert choose_sources("models/colorizer") == {"colorizer": "models/colorizer"}
+    assert choose_sources(".") == {Path.cwd().name: "."}
+    assert choose_sources("models:/tiny/7") == {"tiny": "models:/tiny/7"}
+    with pytest.raises(ModelFolderError, match="must be models:/NAME@ALIAS"):
+        choose_sources("models:/tiny")

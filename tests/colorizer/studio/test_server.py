@@ -21,7 +21,22 @@ def test_a_port_that_is_taken_is_reported_in_one_line_before_the_models_load(
         assert server.main(["--port", str(port), "--model", "nowhere"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == (f"error: port {port} is in use by another program; choose another by --port\n")
+    reason = f"port {port} is in use by another program; choose another by --port (make: PORT=…)"
+    assert err == f"error: {reason}\n"
+
+
+def test_a_model_folder_that_is_not_there_ends_the_studio(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model, reason in (
+        (tmp_path / "none", f"error: no model folder {tmp_path}/none; "),
+        (tmp_path, f"error: {tmp_path}: not an exported model: "),
+        ("models:/tiny", "error: models:/tiny: must be models:/NAME@ALIAS or "),
+    ):
+        assert server.main(["--port", "0", "--model", str(model)]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith(reason)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "nobody.invalid"])
