@@ -187,7 +187,10 @@ def _find_version(name: str, alias: str | None, number: str | None) -> "ModelVer
             "INVALID_PARAMETER_VALUE",
         ):
             wanted = f"no alias {alias}" if alias else f"no version {number}"
-            advice = "`make repro` registers a candidate, `make promote` makes it champion"
+            advice = (
+                "`make repro` registers a candidate, `make promote` makes it champion, `make"
+                " rollback` an earlier champion again"
+            )
             if number and (numbers := _newest_versions(name)):
                 advice = f"it has {', '.join(numbers)}"
             raise ModelFolderError(f"{name} has {wanted} at {_server()}: {advice}") from None
