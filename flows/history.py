@@ -53,7 +53,7 @@ def format_table(
 ) -> str:
     """The main columns, aligned; long reasons are cut (the CSV has them whole).
 
-    Entries that aren't ``is_current`` are marked: their numbers are those of a deleted model.
+    Entries that aren't ``is_current`` are marked: their numbers are those of an earlier model.
     """
     table = [COLUMNS, *(_cells(entry, is_current=is_current(entry)) for entry in entries)]
     widths = [max(len(cells[i]) for cells in table) for i in range(len(COLUMNS))]
@@ -71,7 +71,7 @@ def _cells(entry: Entry, *, is_current: bool) -> tuple[str, ...]:
         reason = reason[: MAX_REASON_CHARS - 1] + "…"
     state = "" if entry.state == "done" else f" ({entry.state})"
     if not is_current:
-        state += " (of a deleted model)"
+        state += " (of an earlier model)"
     return (*texts[:2], texts[2] + state, *texts[3:-1], reason)
 
 

@@ -133,7 +133,8 @@ def open_workspace(
     log = get_run_logger()
     log.info("%s is at %s, from %s", folder, workspace.commit[:12], ref)
     if uncommitted := count_uncommitted(repository):
-        log.warning("%s has %d uncommitted edits: left out", repository.resolve(), uncommitted)
+        edits = "1 uncommitted edit" if uncommitted == 1 else f"{uncommitted} uncommitted edits"
+        log.warning("%s has %s: left out", repository.resolve(), edits)
     return workspace
 
 

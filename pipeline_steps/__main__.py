@@ -36,6 +36,8 @@ def main() -> None:
     """Run the command named in ``sys.argv``."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in COMMANDS:
+        if name:
+            print(f"unknown command {name!r}", file=sys.stderr)
         print(f"usage: python -m pipeline_steps {{{','.join(COMMANDS)}}}", file=sys.stderr)
         sys.exit(2)
     sys.argv[:2] = [f"python -m pipeline_steps {name}"]

@@ -146,18 +146,26 @@ def _branch_at(repository: Path, ref: str, commit: str) -> str | None:
 
 
 def _share_cache(folder: Path, repository: Path) -> None:
-    """Point the clone's DVC at the repository's cache, with its local settings (remotes)."""
+    """Point the clone's DVC at the repository's cache, with its local settings (remotes).
+
+    Relative paths in these are rewritten for the clone's folder.
+    """
+    from dvc.config import Config
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with closing(Repo(str(repository))) as repo:
             cache = repo.cache.local_cache_dir
+            local = repo.config.read("local")
+        dvc_folder = folder / ".dvc"
+        # an earlier run's, which may not be readable
+        (dvc_folder / "config.local").unlink(missing_ok=True)
+        with Config(str(dvc_folder), validate=False).edit("local", validate=False) as settings:
+            settings.update(local)
+            settings["cache"]["dir"] = cache
     except DvcException as error:
         raise WorkspaceError(f"{repository}: {' '.join(str(error).split())}") from None
-    local = repository / ".dvc" / "config.local"
-    settings = local.read_text(encoding="utf-8") if local.exists() else ""
-    write_text(folder / ".dvc" / "config.local", f"{settings}\n[cache]\n    dir = {cache}\n")
 
 
 _NOT_LOCK = (".", ":!dvc.lock")

@@ -238,10 +238,17 @@ def set_champion(
     with registry_lock(registry) as lease:
         standing = _settle(registry, lease)
         left = _former_champions_left(registry, standing)
-        if wanted == PREVIOUS and PREVIOUS not in standing.aliases and left:
+        lacks_previous = wanted == PREVIOUS and PREVIOUS not in standing.aliases
+        if lacks_previous and left:
             raise PromotionError(
                 f"{registry.name} has no alias {PREVIOUS}; of earlier champions it has version"
                 f" {left}: name one with --to"
+            )
+        is_registered = standing.model_created_ms is not None
+        if lacks_previous and is_registered and not standing.former_champions:
+            raise PromotionError(
+                f"no version of {registry.name} was promoted yet; `make promote` makes the first"
+                " champion"
             )
         version = find_version(registry.client, registry.name, wanted)
         if action == "rolled back" and version.number not in standing.former_champions:

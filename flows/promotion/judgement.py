@@ -19,6 +19,8 @@ from flows.promotion.scoring import score_baselines, score_model
 from flows.promotion.slices import find_slices
 from flows.promotion.versions import Version, open_version
 from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.json_and_csv import read_json
+from pipeline_steps.base.paths import DATASET
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs
 from pipeline_steps.params import PromotionParams
 
@@ -36,6 +38,8 @@ class TestSet:
     train_mean: Path
     fingerprint: str
     """sha256 of the packed pairs."""
+    data_fingerprint: str | None = None
+    """Of the data set that they belong to; None if that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,8 @@ class Judgement:
 def open_test_set(prepared: Path) -> TestSet:
     """Open the test pairs in a folder that ``prepare`` wrote.
 
-    Raises :class:`PromotionError` if there are none.
+    Raises :class:`PromotionError` if there are none, :class:`DataError` if their ``dataset.json``
+    is damaged.
     """
     try:
         pairs = read_pairs(prepared / "test.npy")
@@ -108,7 +113,9 @@ def open_test_set(prepared: Path) -> TestSet:
         ) from None
     if not len(pairs):
         raise PromotionError(f"no test set to judge on: {pairs.path} holds no pairs")
-    return TestSet(pairs, prepared / "train_mean.npy", pairs.sha256())
+    dataset = prepared / DATASET.name
+    data = read_json(dataset).get("fingerprint") if dataset.exists() else None
+    return TestSet(pairs, prepared / "train_mean.npy", pairs.sha256(), data)
 
 
 def score_and_decide(

@@ -26,13 +26,14 @@ def render_report(judgement: "Judgement") -> str:
         if judgement.champion
         else "where there is no champion yet"
     )
-    keep = "keep the champion" if judgement.champion else "no champion yet"
+    keep = "keep the champion" if judgement.champion else "refused"
     verdict = "promote" if judgement.decision.promote else keep
     lines = [
         f"# Version {judgement.version.number} {against}",
         "",
         f"**Verdict: {verdict}**",
         "",
+        *_other_data(judgement),
         *(f"- {reason}" for reason in judgement.decision.reasons),
         "",
         f"{len(judgement.test_set.pairs)} test pairs, fingerprint"
@@ -44,6 +45,19 @@ def render_report(judgement: "Judgement") -> str:
             " new one."
         )
     return "\n".join([*lines, "", *_means(judgement), *_intervals(judgement)]) + "\n"
+
+
+def _other_data(judgement: "Judgement") -> list[str]:
+    """A remark if the version was trained on other data than the test pairs are of."""
+    trained_on = judgement.version.tags.get("data_fingerprint")
+    tested_on = judgement.test_set.data_fingerprint
+    if None in (trained_on, tested_on) or trained_on == tested_on:
+        return []
+    return [
+        f"**Version {judgement.version.number} was trained on other data** than these test pairs"
+        " belong to; if you mean the current model, `make register` makes it the candidate.",
+        "",
+    ]
 
 
 def _means(judgement: "Judgement") -> list[str]:

@@ -29,7 +29,7 @@ def local_server(port: int) -> Iterator[str]:
     if _is_taken(port):
         raise ServerError(
             f"port {port} is taken: set PREFECT_API_URL={url} if that is your Prefect server, or"
-            " choose another --port"
+            f" give another: make serve PORT={port + 1}"
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.ui.server", "--port", str(port)],

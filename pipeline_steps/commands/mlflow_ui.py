@@ -33,7 +33,7 @@ def main() -> None:
     require_free(port)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the embedded database, whatever else is set
     for title, address in list_pages(f"http://{HOST}:{port}", read_params().tracking):
-        print(f"{title:8}{address}")
+        print(f"{title:12}{address}")
     sys.stdout.flush()
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -69,4 +69,4 @@ def list_pages(server: str, params: TrackingParams) -> Iterator[tuple[str, str]]
             yield "newest", f"{page}/{run.info.run_id}{VIEW}"
     if client.search_registered_models(f"name = '{params.registered_model}'"):
         yield "model", f"{server}/#/models/{params.registered_model}{VIEW}"
-    yield "all", server
+    yield "front page", server

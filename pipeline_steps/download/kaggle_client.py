@@ -157,7 +157,10 @@ def _translate_errors(dataset: Dataset) -> Iterator[None]:
         raise TemporaryError("the connection to Kaggle was cut") from None
     except (requests.ConnectionError, requests.Timeout) as error:
         host = urlsplit(error.request.url or "").hostname if error.request else "Kaggle"
-        raise TemporaryError(f"the connection to {host} failed ({type(error).__name__})") from None
+        lack = "" if _find_credentials() else "; no Kaggle token was found either"
+        raise TemporaryError(
+            f"the connection to {host} failed ({type(error).__name__}{lack})"
+        ) from None
     except (requests.RequestException, json.JSONDecodeError) as error:
         raise SourceError(
             f"the response for {dataset} is not Kaggle's ({type(error).__name__}): check for a"

@@ -10,6 +10,7 @@ SAMPLE_WARNING = """
 sketches, the default params' model had an L1 of 0.668, the untouched sketches 0.211: on real line
 art it is worse than none. Train on real pairs: `make kaggle`, or `make archive PAIRS=…`.
 """
+SAMPLE_LICENCE = "this project's, whose code draws the pictures (see its LICENSE)"
 
 
 def write_card(config: dict[str, Any]) -> str:
@@ -17,11 +18,13 @@ def write_card(config: dict[str, Any]) -> str:
     size = config["preprocessing"]["image_size"]
     data, training, evaluation = config["data"], config["training"], config["evaluation"]
     source = data.get("source") or {}
+    is_sample = is_from_sample(config)
+    licence = SAMPLE_LICENCE if is_sample else config["data_licence"]
     counts = ", ".join(f"{count} {split}" for split, count in sorted(data["pairs"].items()))
     return f"""# {config["name"]}
 
 Colours anime line art: a pix2pix generator (U-Net) at {size}×{size} pixels.
-{SAMPLE_WARNING if is_from_sample(config) else ""}
+{SAMPLE_WARNING if is_sample else ""}
 ![sketch, generated, truth; two per row]({GRID_FILE})
 
 ## Intended use
@@ -32,7 +35,7 @@ one's own work.
 
 ## Data
 {source.get("origin", "unknown")} (version {source.get("version", "unknown")}): {counts} pairs.
-Fingerprint `{data["fingerprint"]}`. Licence of the data: {config["data_licence"]}.
+Fingerprint `{data["fingerprint"]}`. Licence of the data: {licence}.
 
 ## Test results
 On {evaluation["test_pairs"]} pairs that neither training nor the choice of the epoch saw, compared

@@ -1,6 +1,6 @@
 """How well the halves of the pairs agree, in pictures: each measure's distribution, and the worst.
 
-measures.png      a histogram a measure, accepted and rejected pairs
+measures.png      a histogram a measure: pairs whose halves belong together, and the others
 worst_pairs.png   the worst rejected pairs and, below, the worst of the accepted
 """
 
@@ -28,12 +28,15 @@ TEXT_COLOUR, AXIS_COLOUR = (30, 30, 30), (150, 150, 150)
 
 
 class JudgedPair(NamedTuple):
-    """A pair that was measured; ``reason`` is empty unless its measures rejected it."""
+    """A pair that was measured."""
 
     number: int
     id: str
     agreement: Agreement
     reason: str
+    """Why its measures rejected it; empty if they didn't."""
+    is_left_out: bool = False
+    """Whether it's rejected for another reason, such as a copy."""
 
 
 class _Measure(NamedTuple):
@@ -68,7 +71,7 @@ def worst_pairs(judged: Sequence[JudgedPair]) -> tuple[list[JudgedPair], list[Ju
     """The worst rejected and the worst accepted pairs, at most ``NUM_WORST`` of each."""
     ranked = sorted(judged, key=lambda pair: (-severity(pair.agreement), pair.number))
     rejected = [pair for pair in ranked if pair.reason]
-    accepted = [pair for pair in ranked if not pair.reason]
+    accepted = [pair for pair in ranked if not pair.reason and not pair.is_left_out]
     return rejected[:NUM_WORST], accepted[:NUM_WORST]
 
 
@@ -168,8 +171,8 @@ def pair_section(judged: Sequence[JudgedPair]) -> list[str]:
         " Look at the worst rejected pairs and at the worst accepted ones:",
         "![The worst pairs](worst_pairs.png)",
         markdown_table(("", "pair", *_SHOWN, "verdict"), _worst_rows(judged)),
-        "Each measure's distribution, accepted pairs in blue, rejected ones in red (the height is"
-        " the root of their number); every pair's measures are in `manifest.csv`:",
+        "Each measure's distribution, pairs whose halves belong together in blue, the others in red"
+        " (the height is the root of their number); every pair's measures are in `manifest.csv`:",
         "![Distributions of the measures](measures.png)",
         markdown_table(("measure", "5 %", "median", "95 %", "what it is"), _measure_rows(judged)),
     ]

@@ -178,6 +178,8 @@ def _why_ignored(name: str) -> str | None:
     if PurePosixPath(file_name).suffix not in PICTURE_SUFFIXES:
         if PurePosixPath(file_name).suffix in ARCHIVE_SUFFIXES:
             return "an archive inside the archive, which isn't read: unpack it first"
+        if "colorgram" in folders and file_name.endswith(".json"):
+            return "a list of a picture's colours (colorgram), which isn't used"
         return "not a picture by its name"
     return None
 

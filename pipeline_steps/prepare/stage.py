@@ -117,7 +117,7 @@ def prepare(
             colours={split: _colours(unsplit, placed.numbers(split)) for split in SPLITS},
             dataset=dataset,
             sheet_pairs=list(unsplit.read(spread(sorted(placed.splits), SHEET_PAIRS))),
-            judged=judged,
+            judged=[pair._replace(is_left_out=pair.number in placed.dropped) for pair in judged],
             read=unsplit.read,
         )
     write_json(prepared / "dataset.json", dataset)

@@ -157,6 +157,8 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
 
 def open_exported(folder: Path) -> ModelFolder:
     """Check an exported folder, and that it has what a version needs. Raises :class:`DataError`."""
+    if not folder.exists():
+        raise DataError(f"no model: {folder} doesn't exist; `make repro` makes one")
     try:
         model = open_model_folder(folder)
     except ModelFolderError as error:

@@ -91,6 +91,7 @@ def test_a_port_in_use_is_named(run: Run, folder: Path) -> None:
         failed = run("flows.serve", "--port", str(taken.getsockname()[1]))
     assert failed.code == 1
     assert "is taken" in failed.err
+    assert "give another: make serve PORT=" in failed.err
 
 
 def test_refused_overrides_and_refs_are_named_before_a_server_starts(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.config import Config
 
 from flows.errors import WorkspaceError
 from flows.pipeline.stage_subprocess import reproduce_in_subprocess
@@ -53,6 +54,29 @@ def test_the_clone_has_the_ref_the_overrides_and_the_shared_cache(
     assert workspace.params.train.epochs == 7
     assert f"dir = {repository / '.dvc' / 'cache'}\n" in (clone / ".dvc/config.local").read_text()
     assert epochs(repository) != 7
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_local_settings_of_dvc_keep_their_meaning_in_the_clone(
+    repository: Path, clone: Path, tmp_path: Path, is_relative: bool
+) -> None:
+    cache, storage, key = (tmp_path / name for name in ("cache", "storage", "key"))
+    above = "../.." if is_relative else tmp_path
+    (repository / ".dvc/config.local").write_text(
+        f"[cache]\n    dir = {above}/cache\n    type = copy\n[core]\n    remote = near\n"
+        f"['remote \"near\"']\n    url = {above}/storage\n"
+        f"['remote \"far\"']\n    url = ssh://host/a\n    keyfile = {above}/key\n"
+    )
+    for _ in range(2):  # also where an earlier run has left unreadable settings
+        prepare_workspace(clone, repository, "HEAD", {})
+        settings = Config(str(clone / ".dvc"))
+        assert settings["cache"]["dir"] == str(cache)
+        assert settings["cache"]["type"] == ["copy"]
+        assert settings["core"]["remote"] == "near"
+        assert settings["remote"]["near"]["url"] == str(storage)
+        assert settings["remote"]["far"]["url"] == "ssh://host/a"
+        assert settings["remote"]["far"]["keyfile"] == str(key)
+        (clone / ".dvc/config.local").write_text("[cache]\n[cache]\n")
 
 
 def test_what_the_repository_has_run_is_restored_in_the_clone(

@@ -174,11 +174,15 @@ def roll_back(client: "MlflowClient", to: str | int = "previous", *, force: bool
     )
 
 
-def test_a_rollback_without_a_previous_version_lists_versions_and_aliases(
-    client: "MlflowClient", register: Register
+def test_a_rollback_without_a_previous_version_says_what_there_is(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
 ) -> None:
-    register(0.1)
-    with pytest.raises(PromotionError, match=r"no alias previous; it has versions 1, aliases none"):
+    version = register(0.1)
+    with pytest.raises(PromotionError, match="no version of tiny-colorizer was promoted yet"):
+        roll_back(client)
+    promote(client, version, test_set, rule)
+    expected = r"no alias previous; it has versions 1, aliases champion → 1"
+    with pytest.raises(PromotionError, match=expected):
         roll_back(client)
 
 
@@ -319,6 +323,32 @@ def test_a_changed_test_set_is_reported(
     assert judgement.test_set_changed
     assert "The test set has changed" in judgement.report
     assert not judge_version(local(client), second, test_set, rule).test_set_changed
+
+
+def test_a_version_that_was_trained_on_other_data_than_the_test_pairs_is_named(
+    client: "MlflowClient", register: Register, rule: PromotionParams, in_folder: Path
+) -> None:
+    version = register(0.02)
+    prepared = write_test_set(in_folder / "prepared")
+
+    def report() -> str:
+        return judge_version(local(client), version, open_test_set(prepared), rule).report
+
+    client.set_model_version_tag(NAME, str(version), "data_fingerprint", "one")
+    assert "other data" not in report()  # no dataset.json: unknown
+    (prepared / "dataset.json").write_text('{"fingerprint": "one"}')
+    assert "other data" not in report()
+    (prepared / "dataset.json").write_text('{"fingerprint": "two"}')
+    lines = report().splitlines()
+    assert f"**Version {version} was trained on other data**" in lines[4]
+    assert "`make register` makes it the candidate" in lines[4]
+
+
+def test_a_refused_first_model_is_called_refused(
+    client: "MlflowClient", register: Register, test_set: TestSet, rule: PromotionParams
+) -> None:
+    judgement = judge_version(local(client), register(0.1, bias=3.0), test_set, rule)
+    assert "**Verdict: refused**" in judgement.report
 
 
 def test_a_rejected_approval_is_recorded_with_its_reason(

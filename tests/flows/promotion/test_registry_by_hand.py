@@ -170,7 +170,7 @@ def test_a_model_registered_anew_begins_a_new_history(
     standing = read_standing(registry)
     assert [each.sequence for each in standing.entries] == [3]
     table = format_table(standing.all_entries, is_current=standing.is_current).splitlines()
-    assert ["(of a deleted model)" in line for line in table[1:]] == [True, True, False]
+    assert ["(of an earlier model)" in line for line in table[1:]] == [True, True, False]
 
 
 def test_an_intent_about_a_deleted_model_is_given_up(

@@ -15,7 +15,7 @@ SERVER = "http://127.0.0.1:5000"
 
 def test_the_pages_of_what_the_database_has_are_listed(in_folder: Path, params: Params) -> None:
     tracking = params.tracking
-    assert list(list_pages(SERVER, tracking)) == [("all", SERVER)]
+    assert list(list_pages(SERVER, tracking)) == [("front page", SERVER)]
     client = mlflow_server.connect()
     experiment_id = client.create_experiment(tracking.experiment)
     client.create_run(experiment_id, start_time=1)
@@ -26,7 +26,7 @@ def test_the_pages_of_what_the_database_has_are_listed(in_folder: Path, params: 
         ("runs", f"{runs}{view}"),
         ("newest", f"{runs}/{newest}{view}"),
         ("model", f"{SERVER}/#/models/{tracking.registered_model}{view}"),
-        ("all", SERVER),
+        ("front page", SERVER),
     ]
 
 

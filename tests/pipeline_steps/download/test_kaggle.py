@@ -691,8 +691,10 @@ def test_download_is_retried_after_a_failure_of_kaggle(
     assert download(folder).bytes == len(ARCHIVE)
 
 
-def test_missing_network_is_reported(folder: Path) -> None:
+def test_missing_network_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "connection to localhost failed (ConnectionError)" in refuse(folder)
+    monkeypatch.delenv("KAGGLE_KEY")
+    assert "failed (ConnectionError; no Kaggle token was found either), 5" in refuse(folder)
 
 
 def test_too_little_disk_space_is_reported_before_the_download(

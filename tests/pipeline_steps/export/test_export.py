@@ -309,3 +309,9 @@ def test_the_model_card_names_data_metrics_use_and_licence(exported: Path) -> No
     card = (exported / "README.md").read_text()
     for part in ("Intended use", "Licence of the data: free", "| copy sketch | 0.100", "grid.png"):
         assert part in card
+
+
+def test_the_card_of_a_model_of_the_sample_says_who_drew_it(generator: Generator) -> None:
+    config = make_config(generator.architecture)
+    config["data"]["source"] = {"source": "sample", "origin": "drawn by this project"}
+    assert "Licence of the data: this project's, whose code draws" in write_card(config)

@@ -458,6 +458,16 @@ def test_pairs_whose_halves_dont_belong_together_are_rejected_by_name_and_shown(
         assert (np.asarray(measures) == (215, 45, 45)).all(axis=-1).any()
 
 
+def test_a_copy_is_not_shown_among_the_accepted_pairs(prepared: Prepared, tmp_path: Path) -> None:
+    members = members_with_wrong_pairs(14, 4)
+    members["train/99.png"] = members["train/05.png"]
+    prepared.run(write_raw(tmp_path / "raw", members), image_size=SIDE_PX)
+    assert prepared.reason("train/99.png").startswith("exact duplicate")
+    report = (prepared.report / "report.md").read_text()
+    accepted = {line.split("`")[1] for line in report.splitlines() if line.endswith("accepted |")}
+    assert accepted == {f"{number:02}" for number in range(4, 14)}
+
+
 def test_a_set_in_which_most_pairs_are_wrong_is_refused_unless_checks_are_off(
     prepared: Prepared, tmp_path: Path
 ) -> None:

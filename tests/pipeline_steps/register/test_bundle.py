@@ -75,6 +75,11 @@ def test_a_bundle_is_registered_with_its_record_and_origin(
     assert [folder.name[:9] for folder in TRAIN_WORK.iterdir()] == ["imported-"]
 
 
+def test_a_clone_without_a_model_names_what_makes_one(in_folder: Path) -> None:
+    with pytest.raises(DataError, match=r"no model: models/colorizer doesn't exist; `make repro`"):
+        bundle.write_bundle(in_folder / "colorizer.zip")
+
+
 @pytest.mark.slow
 def test_an_exported_folder_and_a_zip_of_it_need_no_record(
     elsewhere: Path, home: Path, monkeypatch: pytest.MonkeyPatch
