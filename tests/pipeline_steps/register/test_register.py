@@ -180,8 +180,8 @@ def test_a_model_whose_files_cannot_be_sent_leaves_no_version(
         response.status_code, response.url = status, "http://alice:word@tracking/model.onnx"
         raise requests.HTTPError("no", response=response)
 
-    monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", reject_after_half)
-    with pytest.raises(TrackingError) as raised:
+    with monkeypatch.context() as rejecting, pytest.raises(TrackingError) as raised:
+        rejecting.setattr(LocalArtifactRepository, "log_artifacts", reject_after_half)
         command.main()
     assert raised.value.exit_code == exit_code
     text = str(raised.value)
@@ -195,8 +195,5 @@ def test_a_model_whose_files_cannot_be_sent_leaves_no_version(
     assert client.search_registered_models() == []
     assert client.search_logged_models(experiments) == []
     assert [run.info.status for run in client.search_runs(experiments)] == ["FINISHED"]
-    monkeypatch.undo()
-    monkeypatch.chdir(clone)
-    monkeypatch.setattr("sys.argv", ["register"])
     command.main()
     assert read_versions() == [1]
