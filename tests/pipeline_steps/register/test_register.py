@@ -180,9 +180,10 @@ def test_a_model_whose_files_cannot_be_sent_leaves_no_version(
         response.status_code, response.url = status, "http://alice:word@tracking/model.onnx"
         raise requests.HTTPError("no", response=response)
 
-    with monkeypatch.context() as rejecting, pytest.raises(TrackingError) as raised:
+    with monkeypatch.context() as rejecting:
         rejecting.setattr(LocalArtifactRepository, "log_artifacts", reject_after_half)
-        command.main()
+        with pytest.raises(TrackingError) as raised:
+            command.main()
     assert raised.value.exit_code == exit_code
     text = str(raised.value)
     assert text.startswith(
