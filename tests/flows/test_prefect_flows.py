@@ -125,7 +125,9 @@ def test_without_an_answer_in_time_the_promotion_is_refused(
 def test_rollback_is_a_flow_and_its_failure_is_one_line() -> None:
     failed: State[Any] = rollback(return_state=True)
     assert failed.is_failed()
-    assert failed.message == (f"{NAME} has no alias previous; it has versions 1 to 2, aliases none")
+    assert failed.message == (
+        f"no version of {NAME} was promoted yet; `make promote` makes the first champion"
+    )
     promote(version="1", unjudged="for the test", return_state=True)
     promote(version="2", unjudged="for the test", return_state=True)
     state: State[Any] = rollback(return_state=True)
