@@ -32,6 +32,8 @@ class Answer(NamedTuple):
     """What was asked, without user name and password; empty if MLflow dropped it."""
     num_bytes: int | None = None
     """Of the request's body, if it was a file."""
+    has_reason: bool = False
+    """The exception's text says why: the answer was JSON, not a page."""
 
     @property
     def is_final(self) -> bool:
@@ -75,11 +77,11 @@ def find_answer(error: BaseException) -> Answer | None:
             where = without_credentials(address[1].rstrip(".:,")) if address else ""
             return Answer(int(found[1]), where)
         if cause.error_code != "INTERNAL_ERROR":
-            return Answer(ERROR_CODE_TO_HTTP_STATUS.get(cause.error_code))
+            return Answer(ERROR_CODE_TO_HTTP_STATUS.get(cause.error_code), has_reason=True)
         if isinstance(cause, RestException):
             # JSON without a code of MLflow's, as gateways write. MLflow raises 408, 429 and the
             # usual 5xx otherwise, after retries, so it's none of these
-            return Answer(None)
+            return Answer(None, has_reason=True)
     return None
 
 

@@ -292,11 +292,10 @@ def _rejected(answer: Answer, error: Exception) -> Exception:
     """The error to raise where the registry said no, or can't now."""
     import mlflow
 
-    is_mlflows_own = not answer.address and "failed with error code" not in str(error)
     if not answer.address:
         answer = answer._replace(address=f"the registry at {_server()}")
     what = f"{answer}; {answer.advice}"
-    if is_mlflows_own:
+    if answer.has_reason:
         reason = str(error).splitlines()[0].replace(mlflow.get_registry_uri(), _server())
         what = f"the registry at {_server()} answered: {reason}"
     return ModelFolderError(what) if answer.is_final else _UnreachableError(what)

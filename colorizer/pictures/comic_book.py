@@ -4,7 +4,6 @@ A member's name chooses no path outside the folder of its book, links are never 
 is read is bounded by :mod:`colorizer.pictures.decoding_limits`.
 """
 
-import errno
 import re
 import unicodedata
 import zipfile
@@ -13,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
+from colorizer.base.archive_damage import is_damage
 from colorizer.base.errors import PictureError
 from colorizer.base.files import atomic_path
+from colorizer.base.zip_entries import is_encrypted, list_files, zip_entry
 from colorizer.pictures.decoding import SUFFIXES
 from colorizer.pictures.decoding_limits import MAX_BOOK_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS
 from colorizer.pictures.pages import MAX_PAGES
@@ -30,8 +31,6 @@ _SIGNATURES = {
     b"PK\x03\x04": "a zip archive",
 }
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_ENCRYPTED = 0x1
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -87,16 +86,16 @@ def open_book(path: Path) -> Book:
     Raises :class:`OSError` if it can't be read.
     """
     with _opened(path) as archive:
-        members = archive.infolist()
-    if len(members) > MAX_MEMBERS:
-        raise PictureError(f"{len(members)} members, at most {MAX_MEMBERS} are read")
+        num_members, files = len(archive.infolist()), list_files(archive)
+    if num_members > MAX_MEMBERS:
+        raise PictureError(f"{num_members} members, at most {MAX_MEMBERS} are read")
     pages: dict[str, Page] = {}
     ignored = []
     num_bytes = 0
-    for member in members:
+    for member in files:
         inside = PurePosixPath(member.filename.replace("\\", "/"))
         hidden = any(part.startswith((".", "__MACOSX")) for part in inside.parts if part != "..")
-        if not member.filename or member.is_dir() or hidden:
+        if hidden:
             continue
         if reason := _why_not_a_page(inside):
             ignored.append((inside.as_posix(), reason))
@@ -119,7 +118,7 @@ def read_page(path: Path, member: str) -> bytes:
             entry = archive.getinfo(member)
         except KeyError:
             raise PictureError("no longer in the archive") from None
-        if entry.flag_bits & _ENCRYPTED:
+        if is_encrypted(entry):
             raise PictureError("encrypted: unpack the archive and pack it without a password")
         if entry.compress_type not in _METHODS:
             raise PictureError("packed by another method than Deflate: pack the archive again")
@@ -136,7 +135,7 @@ def write_book(path: Path, pages: Iterable[tuple[str, Path]]) -> None:
     """Pack files under these names into a .cbz, whole or not at all; equal files, equal bytes."""
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, file in pages:
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), file.read_bytes())
+            archive.writestr(zip_entry(name), file.read_bytes())
 
 
 def reading_order(name: str) -> tuple[tuple[str, ...], str]:
@@ -172,16 +171,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def _damage_reported(what: str) -> Iterator[None]:
-    """Raise :class:`PictureError` for what a hostile archive makes zipfile raise: nearly anything.
-
-    A disk's errors and a lack of memory are raised as they are.
-    """
+    """Raise :class:`PictureError` for a damaged archive; a disk's errors are raised as they are."""
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:
-        # seeking to before the file's first byte
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        if not is_damage(error):
             raise
         raise PictureError(what) from None

@@ -86,36 +86,31 @@ def ensure_crash_detection(silence_s: int = 90) -> None:
             f"--silence must be > {SHORTEST_HEARTBEAT_S}, the seconds between heartbeats at the "
             f"least, got {silence_s}"
         )
-    action = ChangeFlowRunState(
-        state=StateType.CRASHED,
-        name="Crashed",
-        message=f"No heartbeat for {silence_s} s: the process or its machine is gone.",
-        force=False,
-    )
-    ensure_marking(CRASH_AUTOMATION, silence_trigger(silence_s), action)
+    message = f"No heartbeat for {silence_s} s: the process or its machine is gone."
+    ensure_marking(CRASH_AUTOMATION, silence_trigger(silence_s), message)
 
 
 def ensure_start_detection(start_s: int = 600) -> None:
     """Have the server mark a run of our flows as Crashed once it was Pending for ``start_s`` s."""
     if start_s < SHORTEST_START_S:
         raise ServerError(f"--start must be ≥ {SHORTEST_START_S}, got {start_s}")
+    message = f"Pending for {start_s} s: its process never started, or was killed before."
+    ensure_marking(START_AUTOMATION, start_trigger(start_s), message)
+
+
+def ensure_marking(name: str, trigger: EventTrigger, message: str) -> None:
+    """Set up an automation that marks the runs of a trigger as Crashed."""
     action = ChangeFlowRunState(
-        state=StateType.CRASHED,
-        name="Crashed",
-        message=f"Pending for {start_s} s: its process never started, or was killed before.",
-        force=False,
+        state=StateType.CRASHED, name="Crashed", message=message, force=False
     )
-    ensure_marking(START_AUTOMATION, start_trigger(start_s), action)
-
-
-def ensure_marking(name: str, trigger: EventTrigger, action: ChangeFlowRunState) -> None:
-    """Set up an automation that marks flow runs."""
-    description = "Set up by python -m flows.ui.automations."
+    automation = AutomationCore(
+        name=name,
+        description="Set up by python -m flows.ui.automations.",
+        trigger=trigger,
+        actions=[action],
+    )
     with connected() as client:
-        ensure(
-            client,
-            AutomationCore(name=name, description=description, trigger=trigger, actions=[action]),
-        )
+        ensure(client, automation)
 
 
 def silence_trigger(silence_s: int) -> EventTrigger:

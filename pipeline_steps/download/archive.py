@@ -19,16 +19,14 @@ from typing import NamedTuple, Protocol
 
 from tqdm import tqdm
 
+from colorizer.base.archive_damage import is_damage
 from colorizer.base.files import atomic_path, file_sha256
-from pipeline_steps.base.archive_damage import is_damage
+from colorizer.base.zip_entries import TIMESTAMP, zip_entry
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import SourceError
-from pipeline_steps.base.zip_entries import TIMESTAMP, zip_entry
 from pipeline_steps.download.archive_check import DamageError, check_zip
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 from pipeline_steps.download.hashing import READ_BYTES, HashingReader, StreamHashes
-
-"""Of every member, so that equal contents give equal bytes."""
 
 
 class _Readable(Protocol):

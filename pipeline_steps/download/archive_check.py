@@ -8,9 +8,9 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from pipeline_steps.base.archive_damage import is_damage
+from colorizer.base.archive_damage import is_damage
+from colorizer.base.zip_entries import is_encrypted, list_files
 from pipeline_steps.base.errors import SourceError
-from pipeline_steps.base.zip_entries import is_encrypted
 from pipeline_steps.download.archive_limits import DEFAULT_LIMITS, ArchiveLimits, BoundedTarInfo
 
 _TAR_SUFFIXES = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
@@ -51,7 +51,7 @@ def check_zip(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> int:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = list_files(archive)
             unpacked_bytes = sum(entry.file_size for entry in entries)
             limits.check(path, members=len(entries), unpacked_bytes=unpacked_bytes)
             if any(map(is_encrypted, entries)):

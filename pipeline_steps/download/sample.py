@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from colorizer.base.cores import count_cores
 from colorizer.base.files import atomic_path
+from colorizer.base.zip_entries import zip_entry
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import ParamError, SourceError
 from pipeline_steps.base.process_pool import process_pool
-from pipeline_steps.base.zip_entries import zip_entry
 from pipeline_steps.drawing.brush import SIDE
 from pipeline_steps.drawing.character import draw_pair
 

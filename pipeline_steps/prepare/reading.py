@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
+from colorizer.base.archive_damage import is_damage
 from colorizer.base.errors import PictureError
 from colorizer.pictures.decoding import Decoded
-from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.prepare.pairing import ListedPair, Member
 
 SketchSide = Literal["left", "right"]

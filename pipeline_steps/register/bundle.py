@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from colorizer.base.archive_damage import is_damage
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import atomic_path
+from colorizer.base.zip_entries import is_encrypted, list_files, zip_entry
 from colorizer.model.folder import CHECKED_FILES, CHECKSUMS_FILE, ModelFolder, open_model_folder
-from pipeline_steps.base.archive_damage import is_damage
 from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.json_and_csv import read_json
@@ -39,7 +40,6 @@ from pipeline_steps.base.paths import (
     STRIPS,
     WORST_GRID,
 )
-from pipeline_steps.base.zip_entries import is_encrypted, zip_entry
 from pipeline_steps.scores.definitions import BASELINES, METRICS
 from pipeline_steps.tracking import runs
 from pipeline_steps.tracking.run_file import read_run_file
@@ -241,7 +241,7 @@ def _unpack(path: Path, folder: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = list_files(archive)
             root = _find_root(path, [entry.filename for entry in entries])
             wanted = {str(root / name): folder / name for name in (*CHECKED_FILES, CHECKSUMS_FILE)}
             chosen = _choose(path, entries, set(wanted), MAX_MODEL_FILE_BYTES)

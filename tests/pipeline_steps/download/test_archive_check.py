@@ -35,6 +35,16 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+def nameless() -> bytes:
+    """A member whose name is empty, of which zipfile can't say whether it's a folder."""
+    file = io.BytesIO(zip_of(PICTURES))
+    with zipfile.ZipFile(file, "a") as archive:
+        entry = zipfile.ZipInfo("x")
+        entry.filename = ""
+        archive.writestr(entry, b"1")
+    return file.getvalue()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "archive.part"
@@ -45,10 +55,11 @@ def path(tmp_path: Path) -> Path:
     [
         (ZIP, ".zip"),
         (deflated(), ".zip"),
+        (nameless(), ".zip"),
         (TAR, ".tar"),
         *((tar_of(PICTURES, compression=kind), f".tar.{kind}") for kind in ("gz", "bz2", "xz")),
     ],
-    ids=["zip", "deflated zip", "tar", "gz", "bz2", "xz"],
+    ids=["zip", "deflated zip", "zip with a member without a name", "tar", "gz", "bz2", "xz"],
 )
 def test_suffix_names_the_kind(path: Path, content: bytes, suffix: str) -> None:
     path.write_bytes(content)

@@ -144,6 +144,14 @@ def no_card(new: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 @rewrite
+def no_name(new: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name)
+    if name.endswith("config.json"):
+        entry.filename = ""
+    new.writestr(entry, content)
+
+
+@rewrite
 def a_link(new: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name)
     if name.endswith("config.json"):
@@ -204,6 +212,7 @@ def text(source: Path, target: Path) -> None:
         (two_models, "holds 2 exported folders"),
         (other_weights, r"colorizer/generator\.safetensors: differs"),
         (no_card, r"colorizer/README\.md: no such file"),
+        (no_name, r"colorizer/config\.json: no such file"),
         (a_link, r"colorizer/config\.json: differs"),
         (a_bomb, r"training/history\.csv has 67 MB unpacked, more than"),
         (a_broken_run_file, r"training/run\.json: damaged .*; make the bundle again"),

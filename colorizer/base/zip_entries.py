@@ -1,8 +1,9 @@
-"""Members of zip archives: those that this project writes, and encrypted ones."""
+"""Members of zip archives: how this project writes them, and what one that it reads is."""
 
 import zipfile
 
 TIMESTAMP = (2024, 1, 1, 0, 0, 0)
+"""Of every member, so that equal contents give equal bytes."""
 _ENCRYPTED = 0x1
 
 
@@ -16,3 +17,8 @@ def zip_entry(name: str) -> zipfile.ZipInfo:
 def is_encrypted(entry: zipfile.ZipInfo) -> bool:
     """Whether a member can be read with a password only."""
     return bool(entry.flag_bits & _ENCRYPTED)
+
+
+def list_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The members that aren't folders; one without a name, which zipfile can't classify, isn't."""
+    return [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
