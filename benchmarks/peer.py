@@ -15,17 +15,20 @@ import torch
 from torch import Tensor, nn
 
 
-def build_peer(checkout: Path, device: torch.device, *, dropout: bool = True) -> Any:
+def build_peer(
+    checkout: Path, device: torch.device, *, dropout: bool = True, image_size: int = 256
+) -> Any:
     """Build its ``Pix2PixModel`` with the defaults of ``train.py --model pix2pix``.
 
-    256 px, unet_256, 70×70 PatchGAN, batch normalization, λ 100, Adam at 0.0002, three
-    input channels. Exits if the folder isn't a checkout.
+    256 px, unet_256 (its unet_128 for 128 px), 70×70 PatchGAN, batch normalization, λ 100, Adam at
+    0.0002, three input channels. Exits if the folder isn't a checkout.
     """
     if not (checkout / "models" / "pix2pix_model.py").exists():
         raise SystemExit(f"{checkout}: not a checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
     sys.path.insert(0, str(checkout))
     arguments, sys.argv = sys.argv, ["train.py", "--dataroot", "unused", "--model", "pix2pix"]
     sys.argv += [] if dropout else ["--no_dropout"]
+    sys.argv += ["--netG", f"unet_{image_size}"]
     try:
         with redirect_stdout(StringIO()):  # it prints both networks
             models, train_options = map(import_module, ("models", "options.train_options"))

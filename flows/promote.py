@@ -61,7 +61,7 @@ def promote(
     entry = judge_and_carry_out(
         registry,
         version,
-        open_test_set(find_prepared()),
+        open_test_set(find_prepared(), st_lpips=params.scores.st_lpips),
         params.promotion,
         confirm=functools.partial(show_and_confirm, ask=ask),
         flow_run=flow_run_url(),
@@ -88,7 +88,8 @@ def main() -> None:
             registry, arguments.version, action="promoted", reason=reason, by=who()
         )
     else:
-        test_set, rule = open_test_set(arguments.prepared or find_prepared()), params.promotion
+        rule, prepared = params.promotion, arguments.prepared or find_prepared()
+        test_set = open_test_set(prepared, st_lpips=params.scores.st_lpips)
         if arguments.dry_run:
             judgement = judge_version(registry, arguments.version, test_set, rule)
             print(judgement.report)

@@ -204,7 +204,7 @@ def challenge(workspace: Workspace, version: int, stages_run: str, *, ask: bool)
     """Judge the version against the champion, and act; not if that was decided before."""
     params = workspace.params
     registry = connect_registry(params.tracking.registered_model)
-    test_set = open_test_set(workspace.folder / PREPARED)
+    test_set = open_test_set(workspace.folder / PREPARED, st_lpips=params.scores.st_lpips)
     standing = settle(registry)
     if was_decided(standing, version, test_set.fingerprint, params.promotion):
         is_champion = standing.champion == version

@@ -147,6 +147,15 @@ class TrainParams(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoresParams(Section):
+    """What pictures are scored by, besides what needs no weights; in training, evaluation and
+    promotion."""
+
+    st_lpips: bool
+    inception_weights: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateParams(Section):
     """How the test set is scored and its grids are drawn."""
 
@@ -181,13 +190,16 @@ class MarginParams(Section):
     psnr: Margin
     ssim: Margin
     chroma: Margin
+    st_lpips: Margin
+    scatter: Margin
+    leak: Margin
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionParams(Section):
     """When a challenger becomes the champion; read by ``flows``, by no stage."""
 
-    primary_metric: Literal["l1", "psnr", "ssim", "chroma"]
+    primary_metric: Literal["l1", "psnr", "ssim", "chroma", "st_lpips", "scatter", "leak"]
     min_improvement: Annotated[float, Between(0.0, 1.0)]
     margins: MarginParams
     confidence: Annotated[float, Between(0.5, 0.9999)]
@@ -206,6 +218,7 @@ class Params(Section):
     download: DownloadParams
     prepare: PrepareParams
     train: TrainParams
+    scores: ScoresParams
     evaluate: EvaluateParams
     export: ExportParams
     tracking: TrackingParams
@@ -240,6 +253,8 @@ def check_params(tree: Any) -> Params:
             f"train.accumulation_steps: must divide train.batch_size ({params.train.batch_size}),"
             f" got {params.train.accumulation_steps}"
         )
+    if params.promotion.primary_metric == "st_lpips" and not params.scores.st_lpips:
+        raise ParamError("promotion.primary_metric: st_lpips needs scores.st_lpips: true")
     if params.download.source == "archive" and not params.download.path:
         raise ParamError("download.path: must name a zip, tar or folder when source is archive")
     return params

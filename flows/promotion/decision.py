@@ -1,10 +1,11 @@
 """Whether a challenger becomes the champion: a pure function of scores and a rule.
 
-A model must beat every baseline on every metric. Against a champion it must also be significantly
-better on the primary metric, by more than another seed gives, and worse on none by more than a
-margin; and no kind of picture may collapse. Significance is by a paired bootstrap over the test
-pictures (Efron & Tibshirani 1993, chapter 13): both models are scored on the same pictures, which
-are resampled with replacement. Ties keep the champion.
+A model must beat every baseline on every metric but scatter and leak, which are 0 without colour.
+Against a champion it must also be significantly better on the primary metric, by more than another
+seed gives, and worse on none by more than a margin; and no kind of picture may collapse.
+Significance is by a paired bootstrap over the test pictures (Efron & Tibshirani 1993, chapter 13):
+both models are scored on the same pictures, which are resampled with replacement. Ties keep the
+champion.
 """
 
 import dataclasses
@@ -16,7 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_steps.params import PromotionParams
-from pipeline_steps.scores.definitions import HIGHER_IS_BETTER, METRIC_TITLES
+from pipeline_steps.scores.definitions import (
+    HIGHER_IS_BETTER,
+    METRIC_TITLES,
+    measured,
+    must_beat_baselines,
+)
 
 Float64Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Float64Array]
@@ -50,6 +56,11 @@ class Evidence:
         """N."""
         return len(next(iter(self.challenger.values())))
 
+    @property
+    def metrics(self) -> list[str]:
+        """What the challenger is scored by, and all others too."""
+        return measured(self.challenger)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -80,7 +91,7 @@ def decide(evidence: Evidence, rule: PromotionParams) -> Decision:
             f"only {evidence.test_pairs} test pairs, promotion.min_test_pairs is"
             f" {rule.min_test_pairs}"
         )
-    if not all(np.isfinite(evidence.challenger[metric]).all() for metric in METRIC_TITLES):
+    if not all(np.isfinite(evidence.challenger[metric]).all() for metric in evidence.metrics):
         return Decision(promote=False, reasons=(*against, "scores are not finite"), intervals={})
     against += _not_beating_baselines(evidence)
     if evidence.champion is None:
@@ -97,8 +108,9 @@ def decide(evidence: Evidence, rule: PromotionParams) -> Decision:
 
 def compare(challenger: Scores, champion: Scores, rule: PromotionParams) -> dict[str, Interval]:
     """Paired bootstrap intervals of the mean improvement, for every metric."""
+    metrics = measured(challenger)
     improvements = np.stack(
-        [improvement(metric, challenger, champion) for metric in METRIC_TITLES], axis=1
+        [improvement(metric, challenger, champion) for metric in metrics], axis=1
     )
     num_pairs = len(improvements)
     random = np.random.default_rng(rule.seed)
@@ -113,7 +125,7 @@ def compare(challenger: Scores, champion: Scores, rule: PromotionParams) -> dict
     return {
         metric: Interval(float(mean), float(low), float(high))
         for metric, mean, low, high in zip(
-            METRIC_TITLES, improvements.mean(axis=0), lows, highs, strict=True
+            metrics, improvements.mean(axis=0), lows, highs, strict=True
         )
     }
 
@@ -137,7 +149,7 @@ def _not_beating_baselines(evidence: Evidence) -> list[str]:
     for baseline, scores in evidence.baselines.items():
         lost = [
             METRIC_TITLES[metric]
-            for metric in METRIC_TITLES
+            for metric in must_beat_baselines(evidence.challenger)
             if not improvement(metric, evidence.challenger, scores).mean() > 0
         ]
         if lost:
@@ -187,7 +199,7 @@ def _require_consistent(evidence: Evidence) -> None:
     if evidence.champion is not None:
         models["champion"] = evidence.champion
     for name, scores in models.items():
-        for metric in METRIC_TITLES:
+        for metric in evidence.metrics:
             if metric not in scores or scores[metric].shape != (evidence.test_pairs,):
                 raise ValueError(f"{name}: need {evidence.test_pairs} values of {metric}")
     for name, members in evidence.slices.items():

@@ -40,6 +40,8 @@ class TestSet:
     """sha256 of the packed pairs."""
     data_fingerprint: str | None = None
     """Of the data set that they belong to; None if that is unknown."""
+    st_lpips: bool = False
+    """Whether pictures are scored by it, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +101,8 @@ class Judgement:
             yield folder
 
 
-def open_test_set(prepared: Path) -> TestSet:
-    """Open the test pairs in a folder that ``prepare`` wrote.
+def open_test_set(prepared: Path, *, st_lpips: bool = False) -> TestSet:
+    """Open the test pairs in a folder that ``prepare`` wrote; score by ``st_lpips``, too, if true.
 
     Raises :class:`PromotionError` if there are none, :class:`DataError` if their ``dataset.json``
     is damaged.
@@ -115,7 +117,7 @@ def open_test_set(prepared: Path) -> TestSet:
         raise PromotionError(f"no test set to judge on: {pairs.path} holds no pairs")
     dataset = prepared / DATASET.name
     data = read_json(dataset).get("fingerprint") if dataset.exists() else None
-    return TestSet(pairs, prepared / "train_mean.npy", pairs.sha256(), data)
+    return TestSet(pairs, prepared / "train_mean.npy", pairs.sha256(), data, st_lpips)
 
 
 def score_and_decide(
@@ -136,12 +138,12 @@ def score_and_decide(
     champion_scores = None
     if champion is not None:
         with open_version(name, champion) as colorizer:
-            champion_scores = score_model(colorizer, test_set.pairs)
+            champion_scores = score_model(colorizer, test_set.pairs, st_lpips=test_set.st_lpips)
     scores, failures = _score_challenger(name, version, test_set, rule)
     evidence = Evidence(
         challenger=scores,
         champion=champion_scores,
-        baselines=score_baselines(test_set.pairs, test_set.train_mean),
+        baselines=score_baselines(test_set.pairs, test_set.train_mean, st_lpips=test_set.st_lpips),
         slices=find_slices(test_set.pairs),
         failed_checks=tuple(failures),
     )
@@ -182,7 +184,9 @@ def _score_challenger(
     try:
         with open_version(name, version.number) as colorizer:
             failures = find_failures(colorizer, max_latency_ms=rule.max_latency_ms)
-            return ({} if failures else score_model(colorizer, test_set.pairs)), failures
+            if failures:
+                return {}, failures
+            return score_model(colorizer, test_set.pairs, st_lpips=test_set.st_lpips), []
     except PromotionError as error:
         return {}, [str(error)]
 

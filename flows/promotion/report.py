@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline_steps.scores.definitions import METRIC_TITLES
+from pipeline_steps.scores.definitions import METRIC_TITLES, measured
 
 if TYPE_CHECKING:
     from flows.promotion.judgement import Judgement
@@ -61,14 +61,16 @@ def _other_data(judgement: "Judgement") -> list[str]:
 
 
 def _means(judgement: "Judgement") -> list[str]:
-    header = "| mean | " + " | ".join(METRIC_TITLES.values()) + " |"
+    models = judgement.metrics
+    metrics = measured(next(iter(models.values()), {}))
+    header = "| mean | " + " | ".join(METRIC_TITLES[metric] for metric in metrics) + " |"
     rows = [
         f"| {model.replace('_', ' ')} | "
-        + " | ".join(f"{values[metric]:.4f}" for metric in METRIC_TITLES)
+        + " | ".join(f"{values[metric]:.4f}" for metric in metrics)
         + " |"
-        for model, values in judgement.metrics.items()
+        for model, values in models.items()
     ]
-    return [header, "|---" * (len(METRIC_TITLES) + 1) + "|", *rows]
+    return [header, "|---" * (len(metrics) + 1) + "|", *rows]
 
 
 def _intervals(judgement: "Judgement") -> list[str]:

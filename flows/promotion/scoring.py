@@ -3,7 +3,7 @@
 Shape legend: N pairs, K of a batch, S pixels square of the test pairs, M of the model.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +13,30 @@ from colorizer.runtime import Colorizer
 from flows.promotion.decision import Float64Array
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, UInt8Array, read_train_mean
 from pipeline_steps.pairs.values import Float32Array, array_of
-from pipeline_steps.scores.definitions import BASELINES
+from pipeline_steps.scores.definitions import GENERATOR
 
 BATCH_PAIRS = 16
 
 
-def score_model(colorizer: Colorizer, pairs: PackedPairs) -> dict[str, Float64Array]:
+def score_model(
+    colorizer: Colorizer, pairs: PackedPairs, *, st_lpips: bool
+) -> dict[str, Float64Array]:
     """Score a model on all test pairs: metric → N values.
 
     A model of another size gets the sketches resized to M, and its pictures are resized back to S.
+    Raises :class:`DataError` if ST-LPIPS is wanted and its weights are missing.
     """
-    return _collect(
-        _score(_colour(colorizer, batch[..., SKETCH]), batch) for batch in _batches(pairs)
+    scored = _score(
+        pairs,
+        lambda batch: {GENERATOR: _colour(colorizer, batch[..., SKETCH])},
+        st_lpips=st_lpips,
     )
+    return scored[GENERATOR]
 
 
-def score_baselines(pairs: PackedPairs, train_mean: Path) -> dict[str, dict[str, Float64Array]]:
+def score_baselines(
+    pairs: PackedPairs, train_mean: Path, *, st_lpips: bool
+) -> dict[str, dict[str, Float64Array]]:
     """Score the baselines: ``{baseline: {metric: N values}}``.
 
     Raises :class:`DataError` if the mean training picture is missing or of another size.
@@ -38,12 +46,39 @@ def score_baselines(pairs: PackedPairs, train_mean: Path) -> dict[str, dict[str,
     from pipeline_steps.scores.baselines import draw_baselines
 
     mean = torch.from_numpy(array_of(read_train_mean(train_mean, pairs.image_size)[None])[0])
-    batches: dict[str, list[dict[str, Float64Array]]] = {name: [] for name in BASELINES}
-    for batch in _batches(pairs):
+
+    def draw(batch: UInt8Array) -> dict[str, Float32Array]:
         pictures = draw_baselines(torch.from_numpy(array_of(batch[..., SKETCH])), mean)
-        for name, picture in pictures.items():
-            batches[name].append(_score(picture.numpy(), batch))
-    return {name: _collect(scores) for name, scores in batches.items()}
+        return {name: picture.numpy() for name, picture in pictures.items()}
+
+    return _score(pairs, draw, st_lpips=st_lpips)
+
+
+def _score(
+    pairs: PackedPairs,
+    colour: Callable[[UInt8Array], dict[str, Float32Array]],
+    *,
+    st_lpips: bool,
+) -> dict[str, dict[str, Float64Array]]:
+    """Score what ``colour`` makes of K×S×S×4 pairs, K×3×S×S by name: name → metric → N values."""
+    import torch
+
+    from pipeline_steps.scores.scorer import Scorer
+
+    scorer = Scorer(st_lpips=st_lpips, device=torch.device("cpu"))
+    parts: dict[str, dict[str, list[Float64Array]]] = {}
+    for batch in _batches(pairs):
+        halves = torch.from_numpy(array_of(batch))
+        reference = scorer.reference(halves[:, COLOUR], halves[:, SKETCH])
+        for name, pictures in colour(batch).items():
+            scores = scorer.score(torch.from_numpy(pictures), reference).values
+            for metric, values in scores.items():
+                by_metric = parts.setdefault(name, {})
+                by_metric.setdefault(metric, []).append(values.double().numpy())
+    return {
+        name: {metric: np.concatenate(values) for metric, values in by_metric.items()}
+        for name, by_metric in parts.items()
+    }
 
 
 def _colour(colorizer: Colorizer, sketches: UInt8Array) -> Float32Array:
@@ -59,20 +94,6 @@ def _colour(colorizer: Colorizer, sketches: UInt8Array) -> Float32Array:
 def _resize(picture: UInt8Array, size: int) -> UInt8Array:
     image = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
-
-
-def _score(generated: Float32Array, batch: UInt8Array) -> dict[str, Float64Array]:
-    import torch
-
-    from pipeline_steps.scores.metrics import score
-
-    scores = score(torch.from_numpy(generated), torch.from_numpy(array_of(batch[..., COLOUR])))
-    return {metric: values.double().numpy() for metric, values in scores.items()}
-
-
-def _collect(batches: Iterable[dict[str, Float64Array]]) -> dict[str, Float64Array]:
-    parts = list(batches)
-    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
 
 def _batches(pairs: PackedPairs) -> Iterator[UInt8Array]:

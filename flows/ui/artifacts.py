@@ -15,7 +15,7 @@ from prefect.artifacts import (
 
 from colorizer.base.addresses import without_credentials
 from colorizer.base.redaction import redact
-from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRIC_TITLES
+from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRIC_TITLES, measured
 from pipeline_steps.tracking.mlflow_server import tracking_uri
 
 MAX_WIDTH_PX = 1400
@@ -28,7 +28,10 @@ def show_metrics(evaluation: dict[str, Any]) -> None:
     rows = [
         {
             "method": method,
-            **{title: evaluation[method][key] for key, title in METRIC_TITLES.items()},
+            **{
+                METRIC_TITLES[metric]: evaluation[method][metric]
+                for metric in measured(evaluation[GENERATOR])
+            },
         }
         for method in (GENERATOR, *BASELINES)
     ]

@@ -8,7 +8,7 @@ PSNR of colorizers are about what copying the sketch scores.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,8 +38,12 @@ from pipeline_steps.pairs.values import tensor_of
 from pipeline_steps.params import Params, read_params
 from pipeline_steps.scores.baselines import draw_baselines
 from pipeline_steps.scores.definitions import GENERATOR
+from pipeline_steps.scores.fid import fid, load_inception
+from pipeline_steps.scores.kid import features_of, kid
+from pipeline_steps.scores.line_styles import draw_styles
 from pipeline_steps.scores.metrics import score
-from pipeline_steps.scores.table import best_baseline, format_evaluation
+from pipeline_steps.scores.scorer import Scorer
+from pipeline_steps.scores.table import best_baseline, format_evaluation, generator_metrics
 from pipeline_steps.tracking import mlflow_server, run_entries
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_undelivered
 from pipeline_steps.tracking.run_file import read_run_file
@@ -47,6 +51,9 @@ from pipeline_steps.tracking.run_file import read_run_file
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+
+
+TRUTH = "truth"
 
 
 def main() -> None:
@@ -65,17 +72,37 @@ def main() -> None:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scores = score_pairs(
-        generator.to(device), test_pairs, train_mean, batch_size=params.evaluate.batch_size
+        generator.to(device),
+        test_pairs,
+        train_mean,
+        batch_size=params.evaluate.batch_size,
+        st_lpips=params.scores.st_lpips,
     )
-    table = per_picture_table(ids, scores)
+    table = per_picture_table(ids, scores.values)
     evaluation = summarize(scores)
+    evaluation["line_styles"] = score_line_styles(
+        generator,
+        test_pairs,
+        batch_size=params.evaluate.batch_size,
+        seed=params.evaluate.seed,
+    )
+    if params.scores.inception_weights:
+        evaluation["fid"] = score_fid(
+            Path(params.scores.inception_weights),
+            generator,
+            test_pairs,
+            train_mean,
+            batch_size=params.evaluate.batch_size,
+        )
 
     with atomic_path(PER_PICTURE) as partial:
         table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     for path, indices in choose_pairs(table, params).items():
         draw_grid(path, generator, test_pairs, indices)
     write_json(EVALUATION_METRICS, evaluation)
-    write_json(TEST_METRICS, evaluation[GENERATOR])  # what changes with the model: DVC's metrics
+    write_json(
+        TEST_METRICS, generator_metrics(evaluation)
+    )  # what changes with the model: DVC's metrics
     with mlflow_server.plain_errors():
         log_to_training_run(client, params, evaluation)
     print(format_evaluation(evaluation))
@@ -91,26 +118,96 @@ def read_ids(manifest: Path, split: str) -> list[str]:
     return list(rows.sort_values("row")["id"])
 
 
+class MethodScores(NamedTuple):
+    """Of all N test pictures, by method: the generator or a baseline, by name."""
+
+    values: dict[str, dict[str, Tensor]]
+    """``{method: {metric: N float32}}``."""
+    features: dict[str, Tensor]
+    """N×D by method, and of the truth: what KID compares. Empty without ST-LPIPS."""
+
+
 @torch.inference_mode()
 def score_pairs(
-    generator: Generator, pairs: PackedPairs, train_mean: Tensor, *, batch_size: int
-) -> dict[str, dict[str, Tensor]]:
-    """Score the generator and the baselines: ``{method: {metric: N float32}}``.
+    generator: Generator,
+    pairs: PackedPairs,
+    train_mean: Tensor,
+    *,
+    batch_size: int,
+    st_lpips: bool = False,
+) -> MethodScores:
+    """Score the generator and the baselines.
 
-    ``train_mean`` is 3×S×S float in −1..1. A method is the generator or a baseline, by name.
+    ``train_mean`` is 3×S×S float in −1..1. Raises :class:`DataError` if ST-LPIPS is wanted and its
+    weights are missing.
     """
     device = next(generator.parameters()).device
-    collected: dict[str, dict[str, list[Tensor]]] = {}
+    scorer = Scorer(st_lpips=st_lpips, device=device)
+    values: dict[str, dict[str, list[Tensor]]] = {}
+    features: dict[str, list[Tensor]] = {}
+    for indices in torch.arange(len(pairs)).split(batch_size):
+        sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
+        reference = scorer.reference(truth, sketch)
+        if reference.maps is not None:
+            features.setdefault(TRUTH, []).append(features_of(reference.maps))
+        pictures = {GENERATOR: generator(sketch), **draw_baselines(sketch, train_mean)}
+        for method, picture in pictures.items():
+            scores = scorer.score(picture, reference)
+            for metric, scored in scores.values.items():
+                values.setdefault(method, {}).setdefault(metric, []).append(scored.cpu())
+            if scores.features is not None:
+                features.setdefault(method, []).append(scores.features)
+    return MethodScores(
+        {
+            method: {metric: torch.cat(parts) for metric, parts in by_metric.items()}
+            for method, by_metric in values.items()
+        },
+        {name: torch.cat(parts) for name, parts in features.items()},
+    )
+
+
+@torch.inference_mode()
+def score_line_styles(
+    generator: Generator, pairs: PackedPairs, *, batch_size: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """The generator's mean metrics on the test sketches redrawn in each line style, by name.
+
+    Only the four metrics of pixels: what a style costs shows in L1.
+    """
+    device = next(generator.parameters()).device
+    sums: dict[str, dict[str, float]] = {}
+    for batch in torch.arange(len(pairs)).split(batch_size):
+        sketch, truth = (half.to(device) for half in read_halves(pairs, batch))
+        for style, redrawn in draw_styles(sketch, seed=seed + int(batch[0])).items():
+            for metric, values in score(generator(redrawn), truth).items():
+                by_metric = sums.setdefault(style, {})
+                by_metric[metric] = by_metric.get(metric, 0.0) + float(values.double().sum())
+    return {
+        style: {metric: round(total / len(pairs), 6) for metric, total in by_metric.items()}
+        for style, by_metric in sums.items()
+    }
+
+
+@torch.inference_mode()
+def score_fid(
+    weights: Path, generator: Generator, pairs: PackedPairs, train_mean: Tensor, *, batch_size: int
+) -> dict[str, Any]:
+    """FID of the generator and the baselines, by name, and the sha256 of Inception's weights.
+
+    Raises :class:`DataError` if the weights are missing or another network's.
+    """
+    device = next(generator.parameters()).device
+    inception = load_inception(weights).to(device)
+    features: dict[str, list[Tensor]] = {}
     for indices in torch.arange(len(pairs)).split(batch_size):
         sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
         pictures = {GENERATOR: generator(sketch), **draw_baselines(sketch, train_mean)}
-        for method, picture in pictures.items():
-            for metric, values in score(picture, truth).items():
-                collected.setdefault(method, {}).setdefault(metric, []).append(values.cpu())
-    return {
-        method: {metric: torch.cat(parts) for metric, parts in by_metric.items()}
-        for method, by_metric in collected.items()
-    }
+        for name, picture in {TRUTH: truth, **pictures}.items():
+            features.setdefault(name, []).append(inception(picture))
+    joined = {name: torch.cat(parts) for name, parts in features.items()}
+    truth_features = joined.pop(TRUTH)
+    values = {name: round(fid(each, truth_features), 3) for name, each in joined.items()}
+    return {**values, "weights_sha256": inception.sha256}
 
 
 def read_halves(pairs: PackedPairs, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,13 +216,24 @@ def read_halves(pairs: PackedPairs, indices: Tensor) -> tuple[Tensor, Tensor]:
     return values[:, SKETCH], values[:, COLOUR]
 
 
-def summarize(scores: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
-    """Mean of every metric over the test pairs, by method, and how many pairs there were."""
+def summarize(scores: MethodScores) -> dict[str, Any]:
+    """Mean of every metric by method, KID by method, and how many test pairs there were.
+
+    KID is None without ST-LPIPS, whose features it compares, and for a single pair.
+    """
     means = {
         method: {metric: round(values.double().mean().item(), 6) for metric, values in by.items()}
-        for method, by in scores.items()
+        for method, by in scores.values.items()
     }
-    return {**means, "test_pairs": len(scores[GENERATOR]["l1"])}
+    count = len(scores.values[GENERATOR]["l1"])
+    features = dict(scores.features) if count > 1 else {}
+    truth = features.pop(TRUTH, None)
+    estimates = {
+        method: {name: round(value, 4) for name, value in kid(each, truth)._asdict().items()}
+        for method, each in features.items()
+        if truth is not None
+    }
+    return {**means, "test_pairs": count, "kid": estimates or None}
 
 
 def per_picture_table(ids: list[str], scores: dict[str, dict[str, Tensor]]) -> "pd.DataFrame":
@@ -164,7 +272,11 @@ def log_to_training_run(client: "MlflowClient", params: Params, evaluation: dict
     """Add means and reports to the training's journal, and bring its run up to that."""
     journal = run_entries.open_journal(TRAIN_WORK, read_run_file(RUN_FILE))
     run_entries.add_evaluation(
-        journal, evaluation, EVALUATION_REPORT, baseline=best_baseline(evaluation)
+        journal,
+        evaluation,
+        EVALUATION_REPORT,
+        generator=generator_metrics(evaluation),
+        baseline=best_baseline(evaluation),
     )
     delivery = bring_up_to_date(client, params.tracking.experiment, journal)
     print_undelivered("evaluate", delivery)

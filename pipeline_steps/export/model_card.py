@@ -3,7 +3,7 @@
 from typing import Any
 
 from colorizer.model.folder import GRID_FILE, is_from_sample
-from pipeline_steps.scores.definitions import METRICS
+from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRICS, measured
 
 SAMPLE_WARNING = """
 **A toy, to try the pipeline with.** It was trained on drawn sample characters alone. On 33 real
@@ -54,10 +54,10 @@ preprocessing are in `config.json`.
 
 
 def _table(evaluation: dict[str, Any]) -> str:
-    header = "| | " + " | ".join(metric.label for metric in METRICS.values()) + " |"
-    lines = [header, "|---" * (len(METRICS) + 1) + "|"]
-    for method, values in evaluation.items():
-        if isinstance(values, dict):
-            cells = " | ".join(f"{values[metric]:.3f}" for metric in METRICS)
-            lines.append(f"| {method.replace('_', ' ')} | {cells} |")
+    metrics = measured(evaluation[GENERATOR])
+    header = "| | " + " | ".join(METRICS[metric].label for metric in metrics) + " |"
+    lines = [header, "|---" * (len(metrics) + 1) + "|"]
+    for method in (GENERATOR, *BASELINES):
+        cells = " | ".join(f"{evaluation[method][metric]:.3f}" for metric in metrics)
+        lines.append(f"| {method.replace('_', ' ')} | {cells} |")
     return "\n".join(lines)

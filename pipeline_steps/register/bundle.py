@@ -40,7 +40,7 @@ from pipeline_steps.base.paths import (
     STRIPS,
     WORST_GRID,
 )
-from pipeline_steps.scores.definitions import BASELINES, METRICS
+from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRICS, measured
 from pipeline_steps.tracking import runs
 from pipeline_steps.tracking.run_file import read_run_file
 
@@ -185,9 +185,12 @@ def find_missing(config: Mapping[str, Any]) -> str | None:
         return "result of its training"
     if not isinstance(evaluation, dict) or type(evaluation.get("test_pairs")) is not int:
         return "test results (evaluation)"
-    for method in ("generator", *BASELINES):
+    generator = evaluation.get(GENERATOR)
+    # a bundle of an earlier version has the first four metrics, and some go without ST-LPIPS
+    metrics = [*list(METRICS)[:4], *(measured(generator) if isinstance(generator, dict) else ())]
+    for method in (GENERATOR, *BASELINES):
         scores = evaluation.get(method)
-        for metric in METRICS:
+        for metric in metrics:
             score = scores.get(metric) if isinstance(scores, dict) else None
             if not isinstance(score, (int, float)) or not math.isfinite(score):
                 return f"test results (evaluation.{method}.{metric})"

@@ -47,7 +47,7 @@ from pipeline_steps.base.paths import (
 )
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.register.bundle import Bundle, open_bundle, open_exported
-from pipeline_steps.scores.table import best_baseline
+from pipeline_steps.scores.table import best_baseline, generator_metrics
 from pipeline_steps.tracking import mlflow_server, run_entries, runs
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_undelivered
 from pipeline_steps.tracking.journal import RunJournal
@@ -217,6 +217,7 @@ def add_outputs(
             journal,
             evaluation,
             report,
+            generator=generator_metrics(evaluation),
             baseline=best_baseline(evaluation),
             send="missing",
         )

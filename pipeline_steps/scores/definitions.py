@@ -1,6 +1,7 @@
 """The metrics' names, titles, units and directions, and the baselines. Imports no torch."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Metric(NamedTuple):
@@ -12,6 +13,8 @@ class Metric(NamedTuple):
     higher_is_better: bool
     column: str
     """The heading of a narrow column."""
+    beats_baselines: bool = True
+    """Whether a model must beat the baselines on it: no model is as flat as white paper."""
 
     @property
     def label(self) -> str:
@@ -25,10 +28,38 @@ METRICS = {
     "psnr": Metric("PSNR", "dB", higher_is_better=True, column="PSNR dB"),
     "ssim": Metric("SSIM", "", higher_is_better=True, column="SSIM"),
     "chroma": Metric("chroma error", "CIELAB", higher_is_better=False, column="chroma"),
+    "st_lpips": Metric("ST-LPIPS", "", higher_is_better=False, column="ST-LPIPS"),
+    "scatter": Metric(
+        "scatter inside regions",
+        "CIELAB",
+        higher_is_better=False,
+        column="scatter",
+        beats_baselines=False,
+    ),
+    "leak": Metric(
+        "leak across lines",
+        "CIELAB",
+        higher_is_better=False,
+        column="leak",
+        beats_baselines=False,
+    ),
 }
-"""By their key in files, params and MLflow."""
+"""By their key in files, params and MLflow. Every picture has a value of each."""
 METRIC_TITLES = {name: metric.column for name, metric in METRICS.items()}
 HIGHER_IS_BETTER = {name: metric.higher_is_better for name, metric in METRICS.items()}
 GENERATOR = "generator"
 BASELINES = ("copy_sketch", "white", "train_mean")
 """Outputs that need no model: the sketch itself, white paper, the mean training picture."""
+
+
+def measured(scores: Mapping[str, Any]) -> list[str]:
+    """The metrics that ``scores`` has, in order.
+
+    ST-LPIPS can be switched off, and models of earlier versions have the first four alone.
+    """
+    return [metric for metric in METRICS if metric in scores]
+
+
+def must_beat_baselines(scores: Mapping[str, Any]) -> list[str]:
+    """The measured metrics on which a model must beat the baselines."""
+    return [metric for metric in measured(scores) if METRICS[metric].beats_baselines]

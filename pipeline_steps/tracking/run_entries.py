@@ -63,15 +63,16 @@ def add_evaluation(
     evaluation: Mapping[str, Any],
     report: Path | None,
     *,
+    generator: Mapping[str, float],
     baseline: Mapping[str, float],
     send: Send = "changed",
 ) -> None:
-    """Append the test metrics, those to beat (``baseline/l1``, …), and the report's files.
+    """Append the generator's test metrics, those to beat (``baseline/l1``, …), and the report.
 
     All baselines' metrics are in the artifact ``evaluation/evaluation.json`` only: a chart for each
     would hide the others. What equals the newest evaluation in the journal is not appended again.
     """
-    values = {f"test/{metric}": value for metric, value in evaluation["generator"].items()}
+    values = {f"test/{metric}": value for metric, value in generator.items()}
     values |= {f"baseline/{metric}": value for metric, value in baseline.items()}
     content = {"values": values, "step": 0, "time_ms": runs.now_ms()}
     journal.add_revision(EVALUATION, "metrics", content, send=send)

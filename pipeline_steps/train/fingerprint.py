@@ -34,11 +34,20 @@ NOT_DECIDING = (
 
 
 def training_fingerprint(
-    params: "TrainParams", data: dict[str, str], repository: Path = REPOSITORY
+    params: "TrainParams",
+    data: dict[str, str],
+    *,
+    st_lpips: bool = False,
+    repository: Path = REPOSITORY,
 ) -> str:
     """16 hexadecimal digits; ``data`` is the sha256 of each packed split."""
     values = {name: value for name, value in asdict(params).items() if name not in NOT_DECIDING}
-    facts = {"params": values, "data": data, "code": hash_code(repository)}
+    facts = {
+        "params": values,
+        "st_lpips": st_lpips,
+        "data": data,
+        "code": hash_code(repository),
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

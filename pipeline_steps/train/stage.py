@@ -35,6 +35,7 @@ from pipeline_steps.base.paths import (
 from pipeline_steps.networks.generator import save_generator
 from pipeline_steps.pairs.packed import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import Params, TrainParams, read_params
+from pipeline_steps.scores.st_lpips import load_network
 from pipeline_steps.tracking import mlflow_server
 from pipeline_steps.tracking.run_file import TrainingRun, write_run_file
 from pipeline_steps.train.batches import fetch
@@ -65,13 +66,15 @@ def main() -> None:
     params = read_params()
     keep_freed_memory()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR_CACHE.resolve()))
+    if params.scores.st_lpips:
+        load_network()  # before MLflow has a run, and the first epoch its end
     data = read_data()
-    fingerprint = training_fingerprint(params.train, data.sha256)
+    fingerprint = training_fingerprint(params.train, data.sha256, st_lpips=params.scores.st_lpips)
     with join_process_group(choose_device(params.train.device)) as processes:
         if processes.is_main:
             train_as_main(params, data, fingerprint, processes)
         else:
-            train_as_other(params.train, data, fingerprint, processes)
+            train_as_other(params, data, fingerprint, processes)
 
 
 def read_data() -> Data:
@@ -110,7 +113,7 @@ def train_as_main(params: Params, data: Data, fingerprint: str, processes: Proce
             data=data.sha256,
             description=description,
         )
-        state, strips = train_and_log(params.train, data, log, work_folder, fingerprint, processes)
+        state, strips = train_and_log(params, data, log, work_folder, fingerprint, processes)
         write_outputs(state, strips, log.training_run)
         mark_finished(work_folder)
     best = state.history[state.best_epoch - 1]
@@ -121,7 +124,7 @@ def train_as_main(params: Params, data: Data, fingerprint: str, processes: Proce
 
 
 def train_and_log(
-    params: TrainParams,
+    params: Params,
     data: Data,
     log: TrainingLog,
     work_folder: Path,
@@ -129,7 +132,7 @@ def train_and_log(
     processes: ProcessGroup,
 ) -> tuple[TrainingState, Picture]:
     """Train with an MLflow run open; return the finished state and the sample strips."""
-    indices = torch.arange(min(params.sample_pairs, len(data.val)))
+    indices = torch.arange(min(params.train.sample_pairs, len(data.val)))
     panel = fetch(data.val, indices, torch.device("cpu"))
     samples = Samples(work_folder / "samples", panel)
     with log:
@@ -138,7 +141,7 @@ def train_and_log(
         state = train(
             data.train,
             data.val,
-            params,
+            params.train,
             panel_sketches=panel[:, SKETCH],
             work_folder=work_folder,
             fingerprint=fingerprint,
@@ -148,6 +151,7 @@ def train_and_log(
                 ),
                 on_epoch=log.log_epoch,
             ),
+            st_lpips=params.scores.st_lpips,
             processes=processes,
         )
         strips = samples.strips()
@@ -156,19 +160,18 @@ def train_and_log(
     return state, strips
 
 
-def train_as_other(
-    params: TrainParams, data: Data, fingerprint: str, processes: ProcessGroup
-) -> None:
+def train_as_other(params: Params, data: Data, fingerprint: str, processes: ProcessGroup) -> None:
     """Train as a rank other than 0: write nothing, log nothing."""
     panel = fetch(data.val, torch.zeros(1, dtype=torch.int64), torch.device("cpu"))
     train(
         data.train,
         data.val,
-        params,
+        params.train,
         panel_sketches=panel[:, SKETCH],
         work_folder=TRAIN_WORK / fingerprint,
         fingerprint=fingerprint,
         observer=TrainingObserver(on_samples=lambda *_: None, on_epoch=lambda _: None),
+        st_lpips=params.scores.st_lpips,
         processes=processes,
     )
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.scores.scorer import Scorer
 from pipeline_steps.train.augmentation import jitter, mix_seed, plan_epoch
 from pipeline_steps.train.batches import make_resident, read_batches
 from pipeline_steps.train.data_parallel import SINGLE_PROCESS, ProcessGroup
@@ -74,14 +75,15 @@ def train(
     work_folder: Path,
     fingerprint: str,
     observer: TrainingObserver,
+    st_lpips: bool = False,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainingState:
     """Train a generator, or resume its training; return the finished state.
 
     ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
     ``sample_every_epochs``. Checkpoints are kept in ``work_folder``; ``fingerprint`` identifies
-    what they were made from. Each process of ``processes`` calls this and trains on its share of
-    every batch.
+    what they were made from. With ``st_lpips``, val pairs are scored by it as well. Each process of
+    ``processes`` calls this and trains on its share of every batch.
 
     Raises :class:`TrainingError` on a non-finite loss, a collapse, another training's checkpoint,
     when memory runs out, or when ``params.device`` isn't there; after SIGINT or SIGTERM
@@ -91,6 +93,7 @@ def train(
     device = choose_device(params.device)
     autocast_dtype = choose_autocast_dtype(params.precision, device)
     make_deterministic()
+    scorer = Scorer(st_lpips=st_lpips, device=device)
     state = build_state(params, image_size, device)
     resume(state, work_folder, fingerprint)
     if processes.is_main:
@@ -178,7 +181,7 @@ def train(
         row |= zip(names, (state.loss_sums / steps_per_epoch).tolist(), strict=True)
         with saved_when_interrupted(state, work_folder, fingerprint, processes):
             recalibrate_batch_norm(state.generator, train_pairs)
-            row |= validate(state.generator, val_pairs)
+            row |= validate(state.generator, val_pairs, scorer)
         row["learning_rate"] = params.generator_lr * lr_scale
         elapsed_s = time.monotonic() - epoch_start_s
         row["images_per_s"] = (state.seen_images - epoch_start_images) / elapsed_s

@@ -9,8 +9,7 @@ from torch import Tensor
 from pipeline_steps.base import signals
 from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
-from pipeline_steps.scores import metrics
-from pipeline_steps.scores.definitions import METRICS
+from pipeline_steps.scores.scorer import Scorer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.collapse import VarietyMeter
 from pipeline_steps.train.state import EpochRow
@@ -61,21 +60,23 @@ def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> No
 
 
 @torch.inference_mode()
-def validate(generator: Generator, val_pairs: PackedPairs) -> EpochRow:
+def validate(generator: Generator, val_pairs: PackedPairs, scorer: Scorer) -> EpochRow:
     """Mean metrics over the val pairs: ``{"val_l1": …}``; ``val_variety`` by `VarietyMeter`.
 
+    Without those of regions, which take longer than the pictures' generation.
     Raises :class:`Interruption` between batches.
     """
     device = next(generator.parameters()).device
-    sums = dict.fromkeys(METRICS, 0.0)
+    sums: dict[str, float] = {}
     variety = VarietyMeter()
     generator.eval()
     for indices in torch.arange(len(val_pairs)).split(VAL_BATCH_SIZE):
         signals.raise_if_received()
         pairs = fetch(val_pairs, indices, device)
         generated = generator(pairs[:, SKETCH])
-        for name, values in metrics.score(generated, pairs[:, COLOUR]).items():
-            sums[name] += values.sum().item()
+        scores = scorer.score(generated, scorer.reference(pairs[:, COLOUR])).values
+        for name, values in scores.items():
+            sums[name] = sums.get(name, 0.0) + values.sum().item()
         variety.add(generated, pairs[:, COLOUR])
     generator.train()
     means = {f"val_{name}": total / len(val_pairs) for name, total in sums.items()}

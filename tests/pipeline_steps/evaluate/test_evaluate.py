@@ -1,28 +1,49 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torchvision.models import inception_v3
 
 from pipeline_steps.base.paths import BEST_GRID, RANDOM_GRID, WORST_GRID
 from pipeline_steps.evaluate.stage import (
+    MethodScores,
     choose_pairs,
     per_picture_table,
+    score_fid,
+    score_line_styles,
     score_pairs,
     summarize,
 )
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 from pipeline_steps.pairs.packed import PackedPairs
 from pipeline_steps.params import Params
-from pipeline_steps.scores.table import beats, format_evaluation
+from pipeline_steps.scores.definitions import METRICS
+from pipeline_steps.scores.line_styles import STYLES
+from pipeline_steps.scores.table import (
+    beats,
+    format_evaluation,
+    generator_metrics,
+    line_style_costs,
+)
 
 
 @pytest.fixture
-def scores(make_pairs: Callable[..., PackedPairs]) -> dict[str, dict[str, torch.Tensor]]:
+def generator() -> Generator:
     torch.manual_seed(0)
-    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+    return Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+
+
+@pytest.fixture
+def all_scores(make_pairs: Callable[..., PackedPairs], generator: Generator) -> MethodScores:
     mean = torch.zeros(3, 32, 32)
-    return score_pairs(generator, make_pairs("test", 7), mean, batch_size=3)
+    return score_pairs(generator, make_pairs("test", 7), mean, batch_size=3, st_lpips=True)
+
+
+@pytest.fixture
+def scores(all_scores: MethodScores) -> dict[str, dict[str, torch.Tensor]]:
+    return all_scores.values
 
 
 def evaluation_of(generator: dict[str, float], other: dict[str, float]) -> dict[str, Any]:
@@ -56,20 +77,67 @@ def test_the_baselines_are_the_sketch_white_and_the_mean(
         assert torch.allclose(scores[name]["l1"], difference.mean(dim=(1, 2, 3)), atol=1e-5)
 
 
-def test_the_batch_size_does_not_change_the_scores(make_pairs: Callable[..., PackedPairs]) -> None:
-    torch.manual_seed(0)
-    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
-    pairs, mean = make_pairs("test", 5), torch.zeros(3, 32, 32)
-    one, many = (score_pairs(generator, pairs, mean, batch_size=size) for size in (1, 5))
-    assert torch.allclose(one["generator"]["ssim"], many["generator"]["ssim"], atol=1e-5)
-
-
-def test_the_evaluation_is_the_mean_over_pictures(
-    scores: dict[str, dict[str, torch.Tensor]],
+def test_the_batch_size_does_not_change_the_scores(
+    make_pairs: Callable[..., PackedPairs], generator: Generator
 ) -> None:
-    evaluation = summarize(scores)
+    pairs, mean = make_pairs("test", 5), torch.zeros(3, 32, 32)
+    one, many = (
+        score_pairs(generator, pairs, mean, batch_size=size, st_lpips=True).values["generator"]
+        for size in (1, 5)
+    )
+    for metric in METRICS:
+        assert torch.allclose(one[metric], many[metric], rtol=1e-3, atol=1e-4), metric
+
+
+def test_the_evaluation_is_the_mean_over_pictures(all_scores: MethodScores) -> None:
+    evaluation, l1 = summarize(all_scores), all_scores.values["white"]["l1"]
     assert evaluation["test_pairs"] == 7
-    assert evaluation["white"]["l1"] == pytest.approx(scores["white"]["l1"].mean().item(), abs=1e-5)
+    assert evaluation["white"]["l1"] == pytest.approx(l1.mean().item(), abs=1e-5)
+    assert set(evaluation["kid"]) == {"generator", "copy_sketch", "white", "train_mean"}
+    assert all(each["low"] <= each["high"] for each in evaluation["kid"].values())
+
+
+def test_without_st_lpips_the_rest_is_measured_and_shown(
+    make_pairs: Callable[..., PackedPairs], generator: Generator
+) -> None:
+    pairs = make_pairs("test", 5)
+    evaluation = summarize(score_pairs(generator, pairs, torch.zeros(3, 32, 32), batch_size=5))
+    assert evaluation["kid"] is None
+    assert set(evaluation["generator"]) == set(METRICS) - {"st_lpips"}
+    text = format_evaluation(evaluation)
+    assert "scatter" in text
+    assert "ST-LPIPS" not in text
+    assert "kid" not in generator_metrics(evaluation)
+
+
+def test_line_styles_cost_a_share_of_l1(
+    make_pairs: Callable[..., PackedPairs], generator: Generator, all_scores: MethodScores
+) -> None:
+    evaluation = summarize(all_scores)
+    evaluation["line_styles"] = score_line_styles(
+        generator, make_pairs("test", 7), batch_size=3, seed=1
+    )
+    assert set(evaluation["line_styles"]) == set(STYLES)
+    l1 = evaluation["generator"]["l1"]
+    expected = evaluation["line_styles"]["thicker"]["l1"] / l1 - 1
+    costs = line_style_costs(evaluation)
+    assert costs["thicker"] == pytest.approx(expected, abs=1e-4)
+    assert generator_metrics(evaluation)["worst_line_style"] == max(costs.values())
+    assert "L1 on other line styles: thicker " in format_evaluation(evaluation)
+
+
+def test_fid_is_measured_with_a_persons_own_weights(
+    make_pairs: Callable[..., PackedPairs], generator: Generator, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "inception.pth"
+    tensors = inception_v3(weights=None, init_weights=False).state_dict()
+    larger = {name: 2 * tensor for name, tensor in tensors.items() if name.endswith("conv.weight")}
+    torch.save(tensors | larger, weights)
+    pairs, mean = make_pairs("test", 3), torch.zeros(3, 32, 32)
+    found = score_fid(weights, generator, pairs, mean, batch_size=2)
+    assert set(found) == {"generator", "copy_sketch", "white", "train_mean", "weights_sha256"}
+    assert found["white"] > 0
 
 
 def test_grids_show_the_best_the_worst_and_a_fixed_random_choice(
@@ -90,7 +158,9 @@ def test_a_baseline_that_ties_on_one_metric_is_not_beaten() -> None:
     assert beats(evaluation_of(better, worse), "white")
     assert not beats(evaluation_of(better, worse | {"ssim": 0.9}), "white")
     assert not beats(evaluation_of(worse, better), "white")
-    nothing = "on 3 test pairs; beats no baseline on all four metrics"
+    nothing = "on 3 test pairs; beats no baseline on L1, PSNR dB, SSIM and chroma"
     assert format_evaluation(evaluation_of(worse, better)).splitlines()[-1] == nothing
-    all_three = "on 3 test pairs; beats copy_sketch, white, train_mean on all four metrics"
+    all_three = (
+        "on 3 test pairs; beats copy_sketch, white, train_mean on L1, PSNR dB, SSIM and chroma"
+    )
     assert format_evaluation(evaluation_of(better, worse)).splitlines()[-1] == all_three

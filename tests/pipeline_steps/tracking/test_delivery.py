@@ -258,7 +258,7 @@ def test_tags_and_params_are_kept_without_secrets(
     assert journal.entries[1].content == {"download.path": "***.zip", "epochs": "3"}
 
 
-EVALUATION = {"generator": {"l1": 0.1}, "white": {"l1": 0.3}, "test_pairs": 6}
+EVALUATION: dict[str, Any] = {"generator": {"l1": 0.1}, "white": {"l1": 0.3}, "test_pairs": 6}
 BASELINE = {"l1": 0.3}
 TRAINED_ELSEWHERE = TrainingRun(
     run_id="0" * 32, training="t1", tracking_uri="http://elsewhere", data={"train": "a", "val": "b"}
@@ -308,12 +308,16 @@ def test_the_last_evaluation_is_the_current_one_even_if_its_values_are_not_new(
 ) -> None:
     client, journal = connect_to("a"), trained(in_folder)
     report = write_report(in_folder, "1")
-    run_entries.add_evaluation(journal, EVALUATION, report, baseline=BASELINE)
+    run_entries.add_evaluation(
+        journal, EVALUATION, report, generator=EVALUATION["generator"], baseline=BASELINE
+    )
     run_id = bring_up_to_date(client, "e", journal).run_id
     training = TrainingRun(run_id=run_id, training="t1", tracking_uri="elsewhere", data={})
     other = run_entries.open_journal(in_folder / "another clone", training)
     for evaluation in (EVALUATION | {"generator": {"l1": 0.05}}, EVALUATION):
-        run_entries.add_evaluation(other, evaluation, report, baseline=BASELINE)
+        run_entries.add_evaluation(
+            other, evaluation, report, generator=evaluation["generator"], baseline=BASELINE
+        )
     bring_up_to_date(client, "e", other)
     assert read_values(client, run_id, "test/l1") == [0.1, 0.05, 0.1]
 
@@ -376,7 +380,9 @@ def test_of_two_evaluations_the_later_is_current_and_an_equal_one_adds_nothing(
         (EVALUATION, "1"),
     ):
         report = write_report(in_folder, text)
-        run_entries.add_evaluation(journal, evaluation, report, baseline=BASELINE)
+        run_entries.add_evaluation(
+            journal, evaluation, report, generator=evaluation["generator"], baseline=BASELINE
+        )
         run_id = bring_up_to_date(client, "e", journal).run_id
     assert read_values(client, run_id, "test/l1") == [0.1, 0.05, 0.1]
     assert read_values(client, run_id, "baseline/l1") == [0.3]
@@ -400,7 +406,9 @@ def test_without_the_work_folder_an_evaluation_is_sent_to_the_existing_run(
     )
     other = run_entries.open_journal(in_folder / "another clone", training)
     report = write_report(in_folder, "1")
-    run_entries.add_evaluation(other, EVALUATION, report, baseline=BASELINE)
+    run_entries.add_evaluation(
+        other, EVALUATION, report, generator=EVALUATION["generator"], baseline=BASELINE
+    )
     assert bring_up_to_date(client, "e", other).run_id == run_id
     run = client.get_run(run_id)
     assert run.data.metrics["test/l1"] == 0.1
@@ -418,7 +426,14 @@ def test_a_run_rebuilt_several_times_has_each_row_once(
         for epoch in (1, 2):
             run_entries.add_epoch(journal, {"epoch": epoch, "val_l1": 1 / epoch}, send="missing")
         report = write_report(in_folder, clone)
-        run_entries.add_evaluation(journal, EVALUATION, report, baseline=BASELINE, send="missing")
+        run_entries.add_evaluation(
+            journal,
+            EVALUATION,
+            report,
+            generator=EVALUATION["generator"],
+            baseline=BASELINE,
+            send="missing",
+        )
         run_id = bring_up_to_date(client, "e", journal).run_id
     assert len(client.search_runs([client.get_run(run_id).info.experiment_id])) == 1
     assert read_values(client, run_id, "val/l1") == [1.0, 0.5]
@@ -429,7 +444,9 @@ def test_a_run_rebuilt_several_times_has_each_row_once(
     assert run.data.tags["data.train_sha256"] == "a"
     better = EVALUATION | {"generator": {"l1": 0.05}}
     report = write_report(in_folder, "later")
-    run_entries.add_evaluation(journal, better, report, baseline=BASELINE)
+    run_entries.add_evaluation(
+        journal, better, report, generator=better["generator"], baseline=BASELINE
+    )
     bring_up_to_date(client, "e", journal)
     assert read_values(client, run_id, "test/l1") == [0.1, 0.05]
     assert read_report(client, run_id) == "later"
