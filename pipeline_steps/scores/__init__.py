@@ -1,4 +1,4 @@
-"""Metrics: how they are computed, their names, units and directions, and the baselines.
+"""Metrics: how they are computed, their names, units and directions, the baselines, line styles.
 
 Belongs here: what training, evaluation and promotion share. Deciding by scores is ``flows``'s.
 """

@@ -7,8 +7,6 @@ Shape legend: N pictures, S pixels square, D features.
 """
 
 import hashlib
-import pickle
-from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline_steps.base.errors import DataError
+from pipeline_steps.scores.tensor_file import read_tensors
 
 INPUT_PX = 299
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,15 +50,14 @@ def load_inception(path: Path) -> Inception:
 
     try:
         data = path.read_bytes()
-        tensors = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
         network = inception_v3(weights=None, init_weights=False, aux_logits=True)
-        network.load_state_dict(tensors)
+        network.load_state_dict(read_tensors(data))
     except OSError as error:
         raise DataError(
             f"scores.inception_weights: {path} can't be read ({error.strerror})"
         ) from None
-    except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError, AttributeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
         raise DataError(
             f"scores.inception_weights: {path} doesn't hold torchvision's Inception v3 ({reason})"
         ) from None

@@ -11,10 +11,8 @@ Shape legend: N pictures, S pixels square, C channels of a map, h×w its size.
 """
 
 import hashlib
-import pickle
 from functools import cache
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline_steps.base.errors import DataError
+from pipeline_steps.scores.tensor_file import read_tensors
 
 Trunk = Literal["alex", "vgg"]
 PACKAGE, VERSION = "stlpips-pytorch", "0.0.2"
@@ -162,13 +161,7 @@ def read_weights(trunk: Trunk) -> dict[str, Tensor]:
             f"ST-LPIPS: {path} is damaged, or of another version (its sha256 isn't that of"
             f" {VERSION}); {INSTALL}, {GO_WITHOUT}"
         )
-    try:
-        tensors: dict[str, Tensor] = torch.load(
-            BytesIO(data), map_location="cpu", weights_only=True
-        )
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise DataError(f"ST-LPIPS: {path}: torch can't read it ({error})") from None
-    return tensors
+    return read_tensors(data)
 
 
 def alex_slices() -> list[list[nn.Module]]:
