@@ -36,8 +36,8 @@ from pipeline_steps.scores.definitions import GENERATOR, METRICS
 from pipeline_steps.train import trainer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.device import choose_autocast_dtype, make_deterministic
-from pipeline_steps.train.learning_rate import set_learning_rate
 from pipeline_steps.train.memory import keep_freed_memory
+from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state
 
 RECIPES = Path(__file__).with_name("recipes")

@@ -33,8 +33,8 @@ from pipeline_steps.train.device import (
     choose_device,
     make_deterministic,
 )
-from pipeline_steps.train.learning_rate import set_learning_rate
 from pipeline_steps.train.memory import keep_freed_memory
+from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state, compile_networks
 
 IMAGE_SIZE = 256

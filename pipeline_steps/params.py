@@ -132,6 +132,7 @@ class TrainParams(Section):
     adam_beta1: Annotated[float, Between(0.0, 0.9999)]
     adam_beta2: Annotated[float, Between(0.0, 0.999999)]
     lr_decay_fraction: Fraction
+    adversarial_start_fraction: Fraction
     load_size: Annotated[int, Between(32, 4096)]
     horizontal_flip: bool
     device: Literal["auto", "cpu", "cuda"]

@@ -5,6 +5,7 @@ under which MLflow shows its chart: ``train/``, ``val/``, ``test/``, ``baseline/
 MLflow's own.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,15 @@ def add_metrics(
 
 
 def add_epoch(journal: RunJournal, row: Mapping[str, float], *, send: Send = "always") -> None:
-    """Append a row of the history at step = epoch; an epoch that is repeated is appended once."""
-    values = {metric_name(column): value for column, value in row.items() if column != "epoch"}
+    """Append a row of the history at step = epoch; an epoch that is repeated is appended once.
+
+    What the epoch has no value of (NaN) is left out.
+    """
+    values = {
+        metric_name(column): value
+        for column, value in row.items()
+        if column != "epoch" and not math.isnan(value)
+    }
     add_metrics(journal, f"epoch {row['epoch']:.0f}", values, step=int(row["epoch"]), send=send)
 
 

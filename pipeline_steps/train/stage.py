@@ -10,6 +10,7 @@ of ``torch.compile``). To resume, run the same command again.
 On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps train``.
 """
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -203,6 +204,16 @@ def write_outputs(state: TrainingState, strips: Picture, run: TrainingRun) -> No
 
 
 def write_history(path: Path, history: list[EpochRow]) -> None:
-    """Write the history as CSV, one row per epoch, without ``MACHINE_DEPENDENT`` columns."""
-    rows = [{key: row[key] for key in row if key not in MACHINE_DEPENDENT} for row in history]
+    """Write the history as CSV, one row per epoch, without ``MACHINE_DEPENDENT`` columns.
+
+    What an epoch has no value of, as the adversarial loss before its start, is empty.
+    """
+    rows = [
+        {
+            key: "" if math.isnan(value) else value
+            for key, value in row.items()
+            if key not in MACHINE_DEPENDENT
+        }
+        for row in history
+    ]
     write_table(path, rows)

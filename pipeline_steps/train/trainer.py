@@ -7,6 +7,7 @@ checkpoint, and on CPU ends with the same bytes as an uninterrupted one. Random 
 of the seed, the epoch and the step, so no generator's state needs to be stored.
 """
 
+import math
 import signal
 import sys
 import time
@@ -34,8 +35,8 @@ from pipeline_steps.train.health import (
     require_finite_weights,
     require_no_collapse,
 )
-from pipeline_steps.train.learning_rate import learning_rate_scale, set_learning_rate
 from pipeline_steps.train.losses import adversarial_loss, discriminator_loss, l1_loss
+from pipeline_steps.train.schedule import is_adversarial, learning_rate_scale, set_learning_rate
 from pipeline_steps.train.state import (
     EpochRow,
     Losses,
@@ -128,6 +129,7 @@ def train(
             image_size=image_size,
             flip=params.horizontal_flip,
         )
+        adversarial = is_adversarial(state.epoch, params)
         lr_scale = learning_rate_scale(state.epoch, params)
         set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
         set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
@@ -162,7 +164,7 @@ def train(
             with explained_out_of_memory():
                 pairs = next(batches)
                 pairs = jitter(pairs, plan.corners[share], plan.mirrored[share], params.load_size)
-                losses = update(state, pairs, params, autocast_dtype, seeds, processes)
+                losses = update(state, pairs, params, autocast_dtype, seeds, processes, adversarial)
             state.loss_sums += processes.average(torch.stack(losses))
             state.step += 1
             state.seen_images += batch_size
@@ -177,8 +179,7 @@ def train(
 
         require_finite(state, params)
         row: EpochRow = {"epoch": state.epoch + 1, "seen_images": state.seen_images}
-        names = ("loss_discriminator", "loss_adversarial", "loss_l1")
-        row |= zip(names, (state.loss_sums / steps_per_epoch).tolist(), strict=True)
+        row |= mean_losses(state.loss_sums / steps_per_epoch, adversarial=adversarial)
         with saved_when_interrupted(state, work_folder, fingerprint, processes):
             recalibrate_batch_norm(state.generator, train_pairs)
             row |= validate(state.generator, val_pairs, scorer)
@@ -217,8 +218,11 @@ def update(
     autocast_dtype: torch.dtype | None,
     seeds: Sequence[int] = (0,),
     processes: ProcessGroup = SINGLE_PROCESS,
+    adversarial: bool = True,
 ) -> Losses:
     """One step of both networks on N×4×S×S pairs in −1..1: first D, then G against the new D.
+
+    If it isn't ``adversarial``, of G alone, by L1.
 
     The batch is split into as many parts as there are ``seeds`` (of dropout), to save memory: with
     several, pictures are generated twice, and batch normalization sees one part at a time.
@@ -229,34 +233,46 @@ def update(
     kept: list[Tensor] = []
     totals = torch.zeros(3, dtype=pairs.dtype, device=pairs.device)
 
-    state.discriminator_optimizer.zero_grad()
-    for part, seed, weight in zip(parts, seeds, weights, strict=False):
-        torch.manual_seed(seed)
-        with autocast, torch.set_grad_enabled(len(parts) == 1):
-            generated = state.run_generator(part[:, SKETCH])
-        kept = [generated]
-        with autocast:
-            d_loss = judge(state, part, generated.detach(), params.gan_loss)
-        (weight * d_loss).backward()
-        totals[0] += weight * d_loss.detach()
-    processes.average_gradients(state.discriminator.parameters())
-    state.discriminator_optimizer.step()
+    if adversarial:
+        state.discriminator_optimizer.zero_grad()
+        for part, seed, weight in zip(parts, seeds, weights, strict=False):
+            torch.manual_seed(seed)
+            with autocast, torch.set_grad_enabled(len(parts) == 1):
+                generated = state.run_generator(part[:, SKETCH])
+            kept = [generated]
+            with autocast:
+                d_loss = judge(state, part, generated.detach(), params.gan_loss)
+            (weight * d_loss).backward()
+            totals[0] += weight * d_loss.detach()
+        processes.average_gradients(state.discriminator.parameters())
+        state.discriminator_optimizer.step()
 
     state.discriminator.requires_grad_(False)
     state.generator_optimizer.zero_grad()
     for part, seed, weight in zip(parts, seeds, weights, strict=False):
         torch.manual_seed(seed)
         with autocast:
-            generated = kept[0] if len(parts) == 1 else state.run_generator(part[:, SKETCH])
-            logits = state.run_discriminator(part[:, SKETCH], generated)
-            adversarial = adversarial_loss(params.gan_loss, logits)
+            reused = kept and len(parts) == 1
+            generated = kept[0] if reused else state.run_generator(part[:, SKETCH])
+            loss = torch.zeros_like(totals[0])
+            if adversarial:
+                logits = state.run_discriminator(part[:, SKETCH], generated)
+                loss = adversarial_loss(params.gan_loss, logits)
             l1 = l1_loss(generated, part[:, COLOUR])
-        (weight * (adversarial + params.l1_weight * l1)).backward()
-        totals[1:] += weight * torch.stack([adversarial, l1]).detach()
+        (weight * (loss + params.l1_weight * l1)).backward()
+        totals[1:] += weight * torch.stack([loss, l1]).detach()
     processes.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
     state.discriminator.requires_grad_(True)
     return Losses(*totals.unbind())
+
+
+def mean_losses(losses: Tensor, *, adversarial: bool) -> EpochRow:
+    """An epoch's row of losses; NaN, which is no number, for those that it didn't have."""
+    discriminator, generator, l1 = losses.tolist()
+    if not adversarial:
+        discriminator = generator = math.nan
+    return {"loss_discriminator": discriminator, "loss_adversarial": generator, "loss_l1": l1}
 
 
 def judge(state: TrainingState, pairs: Tensor, generated: Tensor, gan_loss: str) -> Tensor:

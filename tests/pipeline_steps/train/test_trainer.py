@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 import shutil
 import signal
@@ -351,6 +352,23 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole_batch(
     assert torch.allclose(torch.stack(losses), torch.stack(expected), rtol=1e-4)
     for found, gradient in zip(gradients_of(parts), gradients_of(whole), strict=True):
         assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_before_its_start_the_adversarial_loss_trains_no_discriminator(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    late = dataclasses.replace(small, epochs=2, adversarial_start_fraction=0.5)
+    never = dataclasses.replace(late, epochs=1, adversarial_start_fraction=1.0)
+    untrained = build_state(late, 32, torch.device("cpu"))
+    first, both = run(pairs, never, tmp_path / "1"), run(pairs, late, tmp_path / "2")
+    start = list(untrained.discriminator.parameters())
+    assert same(list(first.discriminator.parameters()), start)
+    assert not same(list(both.discriminator.parameters()), start)
+    assert not same(list(first.generator.parameters()), list(untrained.generator.parameters()))
+    has_none = [math.isnan(row["loss_discriminator"]) for row in both.history]
+    assert has_none == [math.isnan(row["loss_adversarial"]) for row in both.history]
+    assert has_none == [True, False]
+    assert all(row["loss_l1"] > 0 for row in both.history)
 
 
 def gradients_of(state: TrainingState) -> list[Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline_steps.params import Params
-from pipeline_steps.train.learning_rate import learning_rate_scale, set_learning_rate
+from pipeline_steps.train.schedule import is_adversarial, learning_rate_scale, set_learning_rate
 
 
 def test_learning_rates_decrease_to_nearly_0_at_the_end(params: Params) -> None:
@@ -17,6 +17,16 @@ def test_learning_rates_decrease_to_nearly_0_at_the_end(params: Params) -> None:
     assert scales[5:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
     constant = dataclasses.replace(small, lr_decay_fraction=0.0)
     assert learning_rate_scale(small.epochs - 1, constant) == 1.0
+
+
+def test_the_adversarial_loss_begins_after_its_share_of_the_epochs(params: Params) -> None:
+    def adversarial(fraction: float) -> list[bool]:
+        changed = dataclasses.replace(params.train, epochs=4, adversarial_start_fraction=fraction)
+        return [is_adversarial(epoch, changed) for epoch in range(4)]
+
+    assert adversarial(0.0) == [True] * 4
+    assert adversarial(0.75) == [False, False, False, True]
+    assert adversarial(1.0) == [False] * 4
 
 
 def test_a_new_learning_rate_applies_to_every_parameter() -> None:

@@ -1,4 +1,4 @@
-"""The learning rate by epoch."""
+"""What changes from epoch to epoch: the learning rate, and whether the loss is adversarial."""
 
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,14 @@ def learning_rate_scale(epoch: int, params: "TrainParams") -> float:
     decay_epochs = params.lr_decay_fraction * params.epochs
     remaining = params.epochs - epoch
     return min(1.0, remaining / (decay_epochs + 1.0)) if decay_epochs else 1.0
+
+
+def is_adversarial(epoch: int, params: "TrainParams") -> bool:
+    """Whether an epoch (from 0) trains the discriminator, and the generator against it.
+
+    The first ``adversarial_start_fraction`` of the epochs train the generator by L1 alone.
+    """
+    return epoch >= round(params.adversarial_start_fraction * params.epochs)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
