@@ -33,7 +33,7 @@ from benchmarks.training_step import (
     time_interleaved,
 )
 from pipeline_steps.drawing.character import draw_pair
-from pipeline_steps.evaluate.stage import score_pairs
+from pipeline_steps.evaluate.scoring import score_pairs
 from pipeline_steps.pairs.packed import PackedPairs, UInt8Array, pack, read_pairs, write_pairs
 from pipeline_steps.train import trainer
 from pipeline_steps.train.device import choose_autocast_dtype, choose_device

@@ -38,7 +38,7 @@ from colorizer.model.folder import (
     WEIGHTS_FILE,
     compute_checksums,
 )
-from pipeline_steps.evaluate.stage import read_halves
+from pipeline_steps.evaluate.scoring import read_halves
 from pipeline_steps.export.onnx_export import export_onnx
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, save_generator
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs

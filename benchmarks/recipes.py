@@ -28,7 +28,7 @@ import torch
 from colorizer.base.files import atomic_path, write_json
 from pipeline_steps.base.json_and_csv import read_json
 from pipeline_steps.commands.overrides import apply_overrides
-from pipeline_steps.evaluate.stage import score_pairs
+from pipeline_steps.evaluate.scoring import score_pairs
 from pipeline_steps.networks.generator import Generator, save_generator
 from pipeline_steps.pairs.packed import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import PARAMS_FILE, TrainParams, check_params, flatten, load_yaml
@@ -150,8 +150,9 @@ def train_recipe(name: str, prepared: Path, seed: int, images: float, folder: Pa
     generator = Generator(state.generator.architecture)
     generator.load_state_dict(state.best_weights)
     scores = score_generator(generator.eval(), splits[2])
-    with atomic_path(folder / "scores.npz") as partial, partial.open("wb") as file:
-        np.savez(file, **scores)
+    table = np.stack([scores[metric] for metric in METRICS])
+    with atomic_path(folder / "scores.npy") as partial, partial.open("wb") as file:
+        np.save(file, table)
     save_generator(folder / "generator.safetensors", generator.architecture, state.best_weights)
     facts: dict[str, Any] = {
         "images": state.seen_images,
@@ -210,11 +211,11 @@ def format_table(folder: Path, names: list[str], seeds: list[int]) -> list[str]:
 
 def read_scores(folder: Path, seeds: list[int]) -> dict[str, Float64Array]:
     """Metric → seeds × pairs."""
-    loaded = []
-    for seed in seeds:
-        with np.load(folder / str(seed) / "scores.npz", allow_pickle=False) as file:
-            loaded.append({metric: file[metric] for metric in METRICS})
-    return {metric: np.stack([each[metric] for each in loaded]) for metric in METRICS}
+    tables = [
+        np.load(folder / str(seed) / "scores.npy", allow_pickle=False).astype(np.float64)
+        for seed in seeds
+    ]
+    return dict(zip(METRICS, np.stack(tables, axis=1), strict=True))
 
 
 def change(scores: Float64Array, reference: Float64Array) -> str:
@@ -228,9 +229,8 @@ def change(scores: Float64Array, reference: Float64Array) -> str:
     seeds, pairs = scores.shape
     ratios = []
     for _ in range(RESAMPLES):
-        rows = random.integers(0, seeds, seeds)[:, None]
-        columns = random.integers(0, pairs, pairs)[None, :]
-        ratios.append(scores[rows, columns].mean() / reference[rows, columns].mean())
+        drawn = np.ix_(random.integers(0, seeds, seeds), random.integers(0, pairs, pairs))
+        ratios.append(scores[drawn].mean() / reference[drawn].mean())
     low, high = np.quantile(ratios, [0.025, 0.975])
     values = (100 * (ratio - 1) for ratio in (scores.mean() / reference.mean(), low, high))
     middle, first, last = (f"{value:+.0f}".replace("-", "−") for value in values)

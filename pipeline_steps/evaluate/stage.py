@@ -8,7 +8,7 @@ PSNR of colorizers are about what copying the sketch scores.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -32,17 +32,20 @@ from pipeline_steps.base.paths import (
 )
 from pipeline_steps.base.paths import GENERATOR as GENERATOR_FILE
 from pipeline_steps.evaluate.grids import save_grid
+from pipeline_steps.evaluate.scoring import (
+    TRUTH,
+    MethodScores,
+    read_halves,
+    score_fid,
+    score_line_styles,
+    score_pairs,
+)
 from pipeline_steps.networks.generator import Generator, load_generator
-from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs, read_pairs, read_train_mean
+from pipeline_steps.pairs.packed import PackedPairs, read_pairs, read_train_mean
 from pipeline_steps.pairs.values import tensor_of
 from pipeline_steps.params import Params, read_params
-from pipeline_steps.scores.baselines import draw_baselines
 from pipeline_steps.scores.definitions import GENERATOR
-from pipeline_steps.scores.fid import fid, load_inception
-from pipeline_steps.scores.kid import features_of, kid
-from pipeline_steps.scores.line_styles import draw_styles
-from pipeline_steps.scores.metrics import score
-from pipeline_steps.scores.scorer import Scorer
+from pipeline_steps.scores.kid import kid
 from pipeline_steps.scores.table import best_baseline, format_evaluation, generator_metrics
 from pipeline_steps.tracking import mlflow_server, run_entries
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_undelivered
@@ -51,9 +54,6 @@ from pipeline_steps.tracking.run_file import read_run_file
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-
-
-TRUTH = "truth"
 
 
 def main() -> None:
@@ -100,9 +100,8 @@ def main() -> None:
     for path, indices in choose_pairs(table, params).items():
         draw_grid(path, generator, test_pairs, indices)
     write_json(EVALUATION_METRICS, evaluation)
-    write_json(
-        TEST_METRICS, generator_metrics(evaluation)
-    )  # what changes with the model: DVC's metrics
+    # DVC's metrics are what changes with the model
+    write_json(TEST_METRICS, generator_metrics(evaluation))
     with mlflow_server.plain_errors():
         log_to_training_run(client, params, evaluation)
     print(format_evaluation(evaluation))
@@ -116,104 +115,6 @@ def read_ids(manifest: Path, split: str) -> list[str]:
     table = read_table(manifest, ("id", "split", "row"))
     rows = table[(table["split"] == split) & table["row"].notna()]
     return list(rows.sort_values("row")["id"])
-
-
-class MethodScores(NamedTuple):
-    """Of all N test pictures, by method: the generator or a baseline, by name."""
-
-    values: dict[str, dict[str, Tensor]]
-    """``{method: {metric: N float32}}``."""
-    features: dict[str, Tensor]
-    """N×D by method, and of the truth: what KID compares. Empty without ST-LPIPS."""
-
-
-@torch.inference_mode()
-def score_pairs(
-    generator: Generator,
-    pairs: PackedPairs,
-    train_mean: Tensor,
-    *,
-    batch_size: int,
-    st_lpips: bool = False,
-) -> MethodScores:
-    """Score the generator and the baselines.
-
-    ``train_mean`` is 3×S×S float in −1..1. Raises :class:`DataError` if ST-LPIPS is wanted and its
-    weights are missing.
-    """
-    device = next(generator.parameters()).device
-    scorer = Scorer(st_lpips=st_lpips, device=device)
-    values: dict[str, dict[str, list[Tensor]]] = {}
-    features: dict[str, list[Tensor]] = {}
-    for indices in torch.arange(len(pairs)).split(batch_size):
-        sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
-        reference = scorer.reference(truth, sketch)
-        if reference.maps is not None:
-            features.setdefault(TRUTH, []).append(features_of(reference.maps))
-        pictures = {GENERATOR: generator(sketch), **draw_baselines(sketch, train_mean)}
-        for method, picture in pictures.items():
-            scores = scorer.score(picture, reference)
-            for metric, scored in scores.values.items():
-                values.setdefault(method, {}).setdefault(metric, []).append(scored.cpu())
-            if scores.features is not None:
-                features.setdefault(method, []).append(scores.features)
-    return MethodScores(
-        {
-            method: {metric: torch.cat(parts) for metric, parts in by_metric.items()}
-            for method, by_metric in values.items()
-        },
-        {name: torch.cat(parts) for name, parts in features.items()},
-    )
-
-
-@torch.inference_mode()
-def score_line_styles(
-    generator: Generator, pairs: PackedPairs, *, batch_size: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """The generator's mean metrics on the test sketches redrawn in each line style, by name.
-
-    Only the four metrics of pixels: what a style costs shows in L1.
-    """
-    device = next(generator.parameters()).device
-    sums: dict[str, dict[str, float]] = {}
-    for batch in torch.arange(len(pairs)).split(batch_size):
-        sketch, truth = (half.to(device) for half in read_halves(pairs, batch))
-        for style, redrawn in draw_styles(sketch, seed=seed + int(batch[0])).items():
-            for metric, values in score(generator(redrawn), truth).items():
-                by_metric = sums.setdefault(style, {})
-                by_metric[metric] = by_metric.get(metric, 0.0) + float(values.double().sum())
-    return {
-        style: {metric: round(total / len(pairs), 6) for metric, total in by_metric.items()}
-        for style, by_metric in sums.items()
-    }
-
-
-@torch.inference_mode()
-def score_fid(
-    weights: Path, generator: Generator, pairs: PackedPairs, train_mean: Tensor, *, batch_size: int
-) -> dict[str, Any]:
-    """FID of the generator and the baselines, by name, and the sha256 of Inception's weights.
-
-    Raises :class:`DataError` if the weights are missing or another network's.
-    """
-    device = next(generator.parameters()).device
-    inception = load_inception(weights).to(device)
-    features: dict[str, list[Tensor]] = {}
-    for indices in torch.arange(len(pairs)).split(batch_size):
-        sketch, truth = (half.to(device) for half in read_halves(pairs, indices))
-        pictures = {GENERATOR: generator(sketch), **draw_baselines(sketch, train_mean)}
-        for name, picture in {TRUTH: truth, **pictures}.items():
-            features.setdefault(name, []).append(inception(picture))
-    joined = {name: torch.cat(parts) for name, parts in features.items()}
-    truth_features = joined.pop(TRUTH)
-    values = {name: round(fid(each, truth_features), 3) for name, each in joined.items()}
-    return {**values, "weights_sha256": inception.sha256}
-
-
-def read_halves(pairs: PackedPairs, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """K packed pairs → sketches K×1×S×S and truths K×3×S×S, float in −1..1."""
-    values = tensor_of(torch.from_numpy(pairs.pixels[indices.numpy()]))
-    return values[:, SKETCH], values[:, COLOUR]
 
 
 def summarize(scores: MethodScores) -> dict[str, Any]:

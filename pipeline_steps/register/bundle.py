@@ -40,7 +40,7 @@ from pipeline_steps.base.paths import (
     STRIPS,
     WORST_GRID,
 )
-from pipeline_steps.scores.definitions import BASELINES, GENERATOR, METRICS, measured
+from pipeline_steps.scores.definitions import BASELINES, GENERATOR, PIXEL_METRICS, measured
 from pipeline_steps.tracking import runs
 from pipeline_steps.tracking.run_file import read_run_file
 
@@ -186,8 +186,7 @@ def find_missing(config: Mapping[str, Any]) -> str | None:
     if not isinstance(evaluation, dict) or type(evaluation.get("test_pairs")) is not int:
         return "test results (evaluation)"
     generator = evaluation.get(GENERATOR)
-    # a bundle of an earlier version has the first four metrics, and some go without ST-LPIPS
-    metrics = [*list(METRICS)[:4], *(measured(generator) if isinstance(generator, dict) else ())]
+    metrics = [*PIXEL_METRICS, *(measured(generator) if isinstance(generator, dict) else ())]
     for method in (GENERATOR, *BASELINES):
         scores = evaluation.get(method)
         for metric in metrics:

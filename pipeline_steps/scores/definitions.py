@@ -45,6 +45,8 @@ METRICS = {
     ),
 }
 """By their key in files, params and MLflow. Every picture has a value of each."""
+PIXEL_METRICS = ("l1", "psnr", "ssim", "chroma")
+"""Those that need neither weights nor regions: every evaluation has them."""
 METRIC_TITLES = {name: metric.column for name, metric in METRICS.items()}
 HIGHER_IS_BETTER = {name: metric.higher_is_better for name, metric in METRICS.items()}
 GENERATOR = "generator"

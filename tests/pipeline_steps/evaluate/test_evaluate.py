@@ -7,15 +7,13 @@ import torch
 from torchvision.models import inception_v3
 
 from pipeline_steps.base.paths import BEST_GRID, RANDOM_GRID, WORST_GRID
-from pipeline_steps.evaluate.stage import (
+from pipeline_steps.evaluate.scoring import (
     MethodScores,
-    choose_pairs,
-    per_picture_table,
     score_fid,
     score_line_styles,
     score_pairs,
-    summarize,
 )
+from pipeline_steps.evaluate.stage import choose_pairs, per_picture_table, summarize
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 from pipeline_steps.pairs.packed import PackedPairs
 from pipeline_steps.params import Params

@@ -3,7 +3,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -76,7 +76,7 @@ def weights_of(state: TrainingState) -> list[Tensor]:
     return [*state.generator.state_dict().values(), *state.discriminator.state_dict().values()]
 
 
-def same(first: list[Tensor], second: list[Tensor]) -> bool:
+def same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
