@@ -8,20 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-MIN_IMAGES = {"cuda": 15_000, "cpu": 4_000}
-"""Images of a run from which compiling pays: the warm-up over the gain of an image, estimated."""
+MIN_IMAGES = 15_000
+"""Images of a run on a GPU from which compiling pays: the warm-up over the gain of an image."""
 
 
 def choose_compile(wanted: bool | str, device: torch.device, run_images: int) -> bool:
-    """Whether to compile; ``auto`` compiles long runs on CUDA and on CPUs with AMX.
+    """Whether to compile; ``auto`` compiles long runs on a GPU.
 
-    With AVX512 alone convolutions, which compiling doesn't change, take nine tenths of a step, and
-    no gain was measured. The choice depends on the whole run's length, so that a resumed run makes
-    the same. Warns, and is False, where the machine can't compile.
+    On CPUs the first step takes minutes, and later ones were at most as fast at the default size,
+    with matrix units (AMX) and without. The choice depends on the whole run's length, so that a
+    resumed run makes the same. Warns, and is False, where the machine can't compile.
     """
     if wanted == "auto":
-        fast = device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
-        wanted = fast and run_images >= MIN_IMAGES[device.type]
+        wanted = device.type == "cuda" and run_images >= MIN_IMAGES
     return bool(wanted) and can_compile(device)
 
 

@@ -23,7 +23,6 @@ SMALL: dict[str, Any] = {
         "load_size": 36,
         "sample_every_epochs": 1,
         "sample_pairs": 2,
-        "compile": False,  # "auto" compiles long trainings where there is AMX, for minutes
     },
     "evaluate": {"grid_pairs": 2},
 }

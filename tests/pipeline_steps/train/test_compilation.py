@@ -7,32 +7,25 @@ import torch
 from pipeline_steps.train import compilation
 from pipeline_steps.train.compilation import MIN_IMAGES, choose_compile, silence_missing_cuda
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture
-def amx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "can_compile", lambda _: True)
 
 
-@pytest.mark.usefixtures("amx")
-def test_long_runs_are_compiled_and_short_ones_are_not() -> None:
-    assert choose_compile("auto", CPU, MIN_IMAGES["cpu"])
-    assert not choose_compile("auto", CPU, MIN_IMAGES["cpu"] - 1)
+@pytest.mark.usefixtures("compiler")
+def test_long_runs_on_a_gpu_are_compiled_and_others_are_not() -> None:
+    assert choose_compile("auto", GPU, MIN_IMAGES)
+    assert not choose_compile("auto", GPU, MIN_IMAGES - 1)
+    assert not choose_compile("auto", CPU, 10**9)
 
 
-@pytest.mark.usefixtures("amx")
+@pytest.mark.usefixtures("compiler")
 def test_compilation_is_as_requested() -> None:
     assert choose_compile(True, CPU, 1)
     assert not choose_compile(False, CPU, 10**9)
-
-
-def test_auto_never_compiles_without_matrix_units(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert not choose_compile("auto", CPU, 10**9)
 
 
 def test_a_machine_without_a_compiler_warns_once_and_does_not_compile(
