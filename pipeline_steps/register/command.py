@@ -47,6 +47,7 @@ from pipeline_steps.base.paths import (
 )
 from pipeline_steps.params import Params, flatten, read_params
 from pipeline_steps.register.bundle import Bundle, open_bundle, open_exported
+from pipeline_steps.scores.definitions import BASELINES, GENERATOR, measured
 from pipeline_steps.scores.table import best_baseline, generator_metrics
 from pipeline_steps.tracking import mlflow_server, run_entries, runs
 from pipeline_steps.tracking.delivery import bring_up_to_date, deliver_waiting, print_undelivered
@@ -336,10 +337,9 @@ def version_tags(model: ModelFolder, training: str, run_tags: dict[str, str]) ->
     """Tags from which a version leads back to its commit, data, params and metrics."""
     evaluation = model.config["evaluation"]
     metrics = {
-        f"{method}.{metric}": f"{value:.6g}"
-        for method, by_metric in evaluation.items()
-        if isinstance(by_metric, dict)
-        for metric, value in by_metric.items()
+        f"{method}.{metric}": f"{evaluation[method][metric]:.6g}"
+        for method in (GENERATOR, *BASELINES)
+        for metric in measured(evaluation[method])
     }
     return metrics | {
         MODEL_TAG: file_sha256(model.onnx_path),

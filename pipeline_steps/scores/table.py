@@ -15,15 +15,18 @@ from pipeline_steps.scores.definitions import (
 def format_evaluation(evaluation: dict[str, Any]) -> str:
     """A table, one line per method, the generator first; then which baselines it beats."""
     metrics = measured(evaluation[GENERATOR])
-    lines = [f"{'':12}" + "".join(f"{METRIC_TITLES[metric]:>10}" for metric in metrics)]
+    of_sets = _set_distances(evaluation)
+    titles = [*(METRIC_TITLES[metric] for metric in metrics), *of_sets]
+    lines = [f"{'':12}" + "".join(f"{title:>10}" for title in titles)]
     for method in (GENERATOR, *BASELINES):
         values = "".join(f"{evaluation[method][metric]:10.3f}" for metric in metrics)
+        values += "".join(f"{by_method[method]:10.1f}" for by_method in of_sets.values())
         lines.append(f"{method:12}{values}")
     beaten = [baseline for baseline in BASELINES if beats(evaluation, baseline)]
     verdict = ", ".join(beaten) or "no baseline"
     judged = [METRIC_TITLES[metric] for metric in must_beat_baselines(evaluation[GENERATOR])]
     lines.append(f"on {evaluation['test_pairs']} test pairs; beats {verdict} on {join(judged)}")
-    return "\n".join([*lines, *_sets(evaluation), *_line_styles(evaluation)])
+    return "\n".join([*lines, *_line_styles(evaluation)])
 
 
 def generator_metrics(evaluation: dict[str, Any]) -> dict[str, float]:
@@ -48,19 +51,13 @@ def line_style_costs(evaluation: dict[str, Any]) -> dict[str, float]:
     return {name: round(scores["l1"] / l1 - 1, 4) for name, scores in styles.items()}
 
 
-def _sets(evaluation: dict[str, Any]) -> list[str]:
-    """KID and FID, a line each, where they are measured."""
-    lines = []
-    if estimates := evaluation.get("kid"):
-        values = [
-            f"{method} {each['value']:.1f} [{each['low']:.1f}, {each['high']:.1f}]"
-            for method, each in estimates.items()
-        ]
-        lines.append(f"KID·1000 of ST-LPIPS features: {', '.join(values)}")
-    if found := evaluation.get("fid"):
-        values = [f"{method} {found[method]:.1f}" for method in (GENERATOR, *BASELINES)]
-        lines.append(f"FID: {', '.join(values)}")
-    return lines
+def _set_distances(evaluation: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """KID and FID by their column's title and by method, where they are measured."""
+    estimates, found = evaluation.get("kid"), evaluation.get("fid")
+    columns = {}
+    if estimates:
+        columns["KID·1000"] = {name: each["value"] for name, each in estimates.items()}
+    return columns | ({"FID": found} if found else {})
 
 
 def _line_styles(evaluation: dict[str, Any]) -> list[str]:

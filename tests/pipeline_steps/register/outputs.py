@@ -38,7 +38,8 @@ def write_outputs(params: Params) -> None:
     folder.mkdir(parents=True)
     export_onnx(generator, folder / "generator.onnx")
     save_generator(folder / "generator.safetensors", generator.architecture, generator.state_dict())
-    scores = {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0}
+    scores = {"l1": 0.1, "psnr": 20.0, "ssim": 0.9, "chroma": 3.0, "st_lpips": 0.1, "leak": 0.0}
+    estimate = {"value": 1.0, "low": 0.5, "high": 1.5}
     names = ("generator", "copy_sketch", "white", "train_mean")
     config: dict[str, Any] = {
         "format_version": 1,
@@ -46,7 +47,12 @@ def write_outputs(params: Params) -> None:
         "params": {name: asdict(params)[name] for name in SECTIONS},
         "data": {"fingerprint": "f"},
         "training": {"epochs": 2, "best_epoch": 1},
-        "evaluation": {**dict.fromkeys(names, scores), "test_pairs": 2},
+        "evaluation": {
+            **dict.fromkeys(names, scores),
+            "test_pairs": 2,
+            "kid": dict.fromkeys(names, estimate),
+            "line_styles": {"thicker": scores | {"l1": 0.2}},
+        },
     }
     write_json(folder / "config.json", config)
     (folder / "README.md").write_text("# Card\n\n![grid](grid.png)\n\n## Use\nColour.\n")
