@@ -62,12 +62,13 @@ class PrefectServer:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send an authorised request to the API; return its JSON; fail on an error status.
 
-        A request is sent again while SQLite is locked (503), as Prefect's own client does.
+        A request is sent again while SQLite is locked (503), or when the connection is lost, as
+        Prefect's own client does.
         """
         user, _, password = self.environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
         retries = Retry(
             connect=0,
-            read=0,
+            read=3,
             status=6,
             status_forcelist=[503],
             allowed_methods=None,
