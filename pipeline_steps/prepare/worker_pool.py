@@ -172,10 +172,11 @@ def _pack_in_pool(
 def _submit(pool: ProcessPoolExecutor, chunk: _Chunk) -> Future[list[PairFacts]]:
     try:
         return pool.submit(_pack, chunk)
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        # Python closes the pipes of a pool whose worker died while submit writes to them
+        # Python closes the pipes of a pool whose worker died while submit writes to them, or hands
+        # them to another worker
         raise BrokenProcessPool(str(error)) from None
 
 

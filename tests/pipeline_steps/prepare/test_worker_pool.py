@@ -6,11 +6,13 @@ import signal
 import threading
 import time
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from colorizer.pictures.decoding_limits import FILL_BYTE
 from pipeline_steps.pairs.packed import UInt8Array
@@ -38,6 +40,24 @@ def write_archive(path: Path, num_pairs: int) -> None:
         pixels[8, 40:56] = 0
         members[f"{number:03}.png"] = png(pixels)
     path.write_bytes(zip_of(members))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("handle is closed"), ValueError("bad value(s) in fds_to_keep")]
+)
+def test_a_pool_that_breaks_during_a_submit_is_replaced(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, errors = ProcessPoolExecutor.submit, [error]
+
+    def submit(pool: ProcessPoolExecutor, *arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return real(pool, *arguments)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    unsplit = pack_all(tmp_path, 5, workers=1)
+    assert [pair[10, 10, 1] for pair in unsplit.read([4, 0, 2])] == [4, 0, 2]
 
 
 def test_pairs_are_read_by_their_numbers(tmp_path: Path) -> None:
