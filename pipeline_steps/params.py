@@ -135,6 +135,7 @@ class TrainParams(Section):
     adversarial_start_fraction: Fraction
     load_size: Annotated[int, Between(32, 4096)]
     horizontal_flip: bool
+    line_styles: Fraction
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]
     compile: Literal["auto"] | bool

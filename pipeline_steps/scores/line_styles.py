@@ -1,6 +1,7 @@
-"""Sketches redrawn in other line styles: what an artist's pen does, and training pictures don't.
+"""Sketches redrawn in other line styles: what an artist's pen does, and the pairs' sketches don't.
 
-Ink is 1 − paper: 0 is paper, 1 is black. Shape legend: N sketches, S pixels square; N×1×S×S.
+Evaluation draws each of :data:`STYLES`, training draws at random (``train/line_styles.py``). Ink is
+1 − paper: 0 is paper, 1 is black. Shape legend: N sketches, S pixels square; N×1×S×S.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from colorizer.base.pixels import to_pixel_range
 FINE = 4
 """Lines are widened and narrowed at so many times the size, since they are a pixel or two wide."""
 PENCIL_DENSITY = 0.45
+"""Of a grey pencil: the model sees no other difference to black ink."""
 BLUE_DENSITY = 0.57
 """Of a blue pencil, sRGB (70, 110, 220), as grey: 1 − its luma."""
 NOISE_STD = 0.06
@@ -39,64 +41,60 @@ def draw_styles(sketch: Tensor, *, seed: int) -> dict[str, Tensor]:
     return drawn
 
 
-def widen(ink: Tensor, random: torch.Generator) -> Tensor:
+def widen(ink: Tensor) -> Tensor:
     """Lines about one pixel thicker."""
     fine = functional.interpolate(ink, scale_factor=FINE, mode="bilinear")
     return functional.avg_pool2d(functional.max_pool2d(fine, 5, stride=1, padding=2), FINE)
 
 
-def narrow(ink: Tensor, random: torch.Generator) -> Tensor:
+def narrow(ink: Tensor) -> Tensor:
     """Lines about half a pixel thinner."""
     fine = functional.interpolate(ink, scale_factor=FINE, mode="bilinear")
     return functional.avg_pool2d(-functional.max_pool2d(-fine, 3, stride=1, padding=1), FINE)
 
 
-def lighten(ink: Tensor, random: torch.Generator) -> Tensor:
-    """A grey pencil."""
-    return ink * PENCIL_DENSITY
-
-
-def draw_in_blue(ink: Tensor, random: torch.Generator) -> Tensor:
-    """A blue pencil, which the model sees as grey."""
-    return ink * BLUE_DENSITY
-
-
-def add_noise(ink: Tensor, random: torch.Generator) -> Tensor:
+def add_noise(ink: Tensor, std: float, random: torch.Generator) -> Tensor:
     """Grain on lines and paper."""
-    return ink + NOISE_STD * torch.randn(ink.shape, generator=random)
+    return ink + std * torch.randn(ink.shape, generator=random).to(ink.device)
 
 
-def leave_gaps(ink: Tensor, random: torch.Generator) -> Tensor:
-    """Squares of 1 to 4 px erased on the lines."""
-    chance = torch.rand(ink.shape, generator=random)
-    sides = torch.randint(1, 5, ink.shape, generator=random)
-    centres = (ink > MIN_INK) & (chance < GAP_SHARE)
-    result = ink
-    for side in range(1, 5):
-        chosen = (centres & (sides == side)).float()
-        padded = functional.pad(chosen, (side // 2, (side - 1) // 2) * 2)
-        result = result * (1 - functional.max_pool2d(padded, side, stride=1))
-    return result
+def leave_gaps(ink: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Squares of 1, 2, 3 and 4 px erased, together at ``share`` of the lines' pixels."""
+    for side_px in range(1, 5):
+        ink = erase(ink, side_px, share / 4, random)
+    return ink
 
 
-def blur_half(ink: Tensor, random: torch.Generator) -> Tensor:
-    """The right half out of focus."""
-    distance = torch.arange(-BLUR_RADIUS_PX, BLUR_RADIUS_PX + 1)
-    weights = torch.exp(-(distance**2) / (2 * BLUR_SIGMA_PX**2))
+def erase(ink: Tensor, side_px: int, share: float, random: torch.Generator) -> Tensor:
+    """Squares of one size erased, at ``share`` of the lines' pixels."""
+    chance = torch.rand(ink.shape, generator=random).to(ink.device)
+    centres = ((ink > MIN_INK) & (chance < share)).to(ink.dtype)
+    padded = functional.pad(centres, (side_px // 2, (side_px - 1) // 2) * 2)
+    return ink * (1 - functional.max_pool2d(padded, side_px, stride=1))
+
+
+def blur(ink: Tensor, sigma_px: float) -> Tensor:
+    """Out of focus: a Gaussian."""
+    distance = torch.arange(-BLUR_RADIUS_PX, BLUR_RADIUS_PX + 1, device=ink.device)
+    weights = torch.exp(-(distance**2) / (2 * sigma_px**2))
     weights = weights / weights.sum()
     padded = functional.pad(ink, (BLUR_RADIUS_PX,) * 4, mode="replicate")
     blurred = functional.conv2d(padded, weights.view(1, 1, -1, 1))
-    blurred = functional.conv2d(blurred, weights.view(1, 1, 1, -1))
+    return functional.conv2d(blurred, weights.view(1, 1, 1, -1))
+
+
+def blur_right_half(ink: Tensor, sigma_px: float) -> Tensor:
+    """The right half out of focus."""
     half = ink.shape[-1] // 2
-    return torch.cat([ink[..., :half], blurred[..., half:]], dim=-1)
+    return torch.cat([ink[..., :half], blur(ink, sigma_px)[..., half:]], dim=-1)
 
 
 STYLES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "thicker": widen,
-    "thinner": narrow,
-    "pencil": lighten,
-    "blue": draw_in_blue,
-    "noisy": add_noise,
-    "gaps": leave_gaps,
-    "half_blurred": blur_half,
+    "thicker": lambda ink, random: widen(ink),
+    "thinner": lambda ink, random: narrow(ink),
+    "pencil": lambda ink, random: ink * PENCIL_DENSITY,
+    "blue": lambda ink, random: ink * BLUE_DENSITY,
+    "noisy": lambda ink, random: add_noise(ink, NOISE_STD, random),
+    "gaps": lambda ink, random: leave_gaps(ink, GAP_SHARE, random),
+    "half_blurred": lambda ink, random: blur_right_half(ink, BLUR_SIGMA_PX),
 }

@@ -35,6 +35,7 @@ from pipeline_steps.train.health import (
     require_finite_weights,
     require_no_collapse,
 )
+from pipeline_steps.train.line_styles import redraw
 from pipeline_steps.train.losses import adversarial_loss, discriminator_loss, l1_loss
 from pipeline_steps.train.schedule import is_adversarial, learning_rate_scale, set_learning_rate
 from pipeline_steps.train.state import (
@@ -164,6 +165,11 @@ def train(
             with explained_out_of_memory():
                 pairs = next(batches)
                 pairs = jitter(pairs, plan.corners[share], plan.mirrored[share], params.load_size)
+                styles = [
+                    mix_seed(params.seed, state.epoch, index)
+                    for index in range(share.start, share.stop)
+                ]
+                pairs[:, SKETCH] = redraw(pairs[:, SKETCH], styles, params.line_styles)
                 losses = update(state, pairs, params, autocast_dtype, seeds, processes, adversarial)
             state.loss_sums += processes.average(torch.stack(losses))
             state.step += 1
