@@ -42,6 +42,15 @@ class Regions(NamedTuple):
     """How many there are."""
 
 
+class TrueRegions(NamedTuple):
+    """The regions of one sketch, and what its true picture has in them."""
+
+    regions: Regions
+    spreads: Float64Array
+    """Of the colours in each region, as :func:`region_spreads` has them."""
+    crossing_chroma: float
+
+
 def find_regions(sketch: Tensor) -> list[Regions]:
     """N×1×S×S sketches → the regions of each.
 
@@ -62,10 +71,16 @@ def find_regions(sketch: Tensor) -> list[Regions]:
     return found
 
 
-def scatter_and_leak(
-    generated: Tensor, truth: Tensor, regions: list[Regions]
-) -> tuple[Tensor, Tensor]:
-    """Score two N×3×S×S in the regions of their sketches: scatter and leak, N float32 each.
+def measure_truth(truth: Tensor, sketch: Tensor) -> list[TrueRegions]:
+    """N×3×S×S true pictures and their N×1×S×S sketches → what each is compared by."""
+    return [
+        TrueRegions(regions, region_spreads(lab, regions)[0], crossing_chroma(lab, regions))
+        for lab, regions in zip(to_lab(truth), find_regions(sketch), strict=True)
+    ]
+
+
+def scatter_and_leak(generated: Tensor, truths: list[TrueRegions]) -> tuple[Tensor, Tensor]:
+    """Score N×3×S×S in the regions of their sketches: scatter and leak, N float32 each.
 
     Scatter, in CIELAB units: each region's root mean square distance from its mean colour, less
     that of the truth, at least 0; the mean over the pixels of all regions. Leak, in a*b* units: how
@@ -74,10 +89,10 @@ def scatter_and_leak(
     """
     scores = [
         (
-            scatter_of(lab, true_lab, found),
-            max(0.0, crossing_chroma(lab, found) - crossing_chroma(true_lab, found)),
+            scatter_of(lab, truth),
+            max(0.0, crossing_chroma(lab, truth.regions) - truth.crossing_chroma),
         )
-        for lab, true_lab, found in zip(to_lab(generated), to_lab(truth), regions, strict=True)
+        for lab, truth in zip(to_lab(generated), truths, strict=True)
     ]
     scatter, leak = torch.tensor(scores).reshape(-1, 2).unbind(dim=1)
     return scatter, leak
@@ -89,11 +104,10 @@ def to_lab(pictures: Tensor) -> Float64Array:
     return lab
 
 
-def scatter_of(lab: Float64Array, true_lab: Float64Array, regions: Regions) -> float:
+def scatter_of(lab: Float64Array, truth: TrueRegions) -> float:
     """How much more S×S×3 CIELAB vary inside the regions than the truth does."""
-    spreads, sizes = region_spreads(lab, regions)
-    true_spreads, _ = region_spreads(true_lab, regions)
-    excess = np.maximum(spreads - true_spreads, 0)
+    spreads, sizes = region_spreads(lab, truth.regions)
+    excess = np.maximum(spreads - truth.spreads, 0)
     return float((excess * sizes).sum() / max(sizes.sum(), 1))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline_steps.scores.kid import features_of
 from pipeline_steps.scores.metrics import score
-from pipeline_steps.scores.regions import Regions, find_regions, scatter_and_leak
+from pipeline_steps.scores.regions import TrueRegions, measure_truth, scatter_and_leak
 from pipeline_steps.scores.st_lpips import load_network
 
 
@@ -21,8 +21,8 @@ class Reference:
 
     truth: Tensor
     """N×3×S×S."""
-    regions: list[Regions] | None
-    """Of their sketches; None if regions aren't scored."""
+    regions: list[TrueRegions] | None
+    """None if regions aren't scored."""
     maps: list[Tensor] | None
     """What the perceptual network makes of them; None without it."""
 
@@ -49,7 +49,7 @@ class Scorer:
     @torch.inference_mode()
     def reference(self, truth: Tensor, sketch: Tensor | None = None) -> Reference:
         """Prepare N×3×S×S true pictures; with N×1×S×S sketches, regions are scored too."""
-        regions = None if sketch is None else find_regions(sketch)
+        regions = None if sketch is None else measure_truth(truth, sketch)
         return Reference(truth, regions, self.network.maps(truth) if self.network else None)
 
     @torch.inference_mode()
@@ -65,7 +65,5 @@ class Scorer:
             values["st_lpips"] = self.network.compare(maps, reference.maps)
             features = features_of(maps)
         if reference.regions is not None:
-            values["scatter"], values["leak"] = scatter_and_leak(
-                generated, reference.truth, reference.regions
-            )
+            values["scatter"], values["leak"] = scatter_and_leak(generated, reference.regions)
         return Scores(values, features)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline_steps.scores.regions import find_regions, scatter_and_leak
+from pipeline_steps.scores.regions import find_regions, measure_truth, scatter_and_leak
 
 SIZE = 96
 RED, BLUE = torch.tensor([0.8, -0.6, -0.6]), torch.tensor([-0.6, -0.4, 0.9])
@@ -28,7 +28,7 @@ def paint(left: torch.Tensor = RED, right: torch.Tensor = BLUE) -> torch.Tensor:
 
 
 def measure(generated: torch.Tensor) -> tuple[float, float]:
-    scatter, leak = scatter_and_leak(generated, paint(), find_regions(draw_sketch()))
+    scatter, leak = scatter_and_leak(generated, measure_truth(paint(), draw_sketch()))
     return scatter.item(), leak.item()
 
 
@@ -51,7 +51,7 @@ def test_small_regions_do_not_count() -> None:
 
 def measure_of_nothing(sketch: torch.Tensor) -> tuple[float, float]:
     picture = torch.rand(1, 3, SIZE, SIZE)
-    scatter, leak = scatter_and_leak(picture, paint(), find_regions(sketch))
+    scatter, leak = scatter_and_leak(picture, measure_truth(paint(), sketch))
     return scatter.item(), leak.item()
 
 
@@ -87,7 +87,7 @@ def test_a_checkerboard_scatters() -> None:
 def test_variation_that_the_truth_has_does_not_count() -> None:
     truth = paint()
     truth[..., 10:86, 10:47] += torch.linspace(-0.2, 0.2, 37)
-    scatter, _ = scatter_and_leak(truth, truth, find_regions(draw_sketch()))
+    scatter, _ = scatter_and_leak(truth, measure_truth(truth, draw_sketch()))
     assert scatter.item() == 0.0
 
 
@@ -105,6 +105,6 @@ def test_scores_are_per_picture() -> None:
     leaking = paint()
     leaking[..., 10:86, 49:56] = RED.view(1, 3, 1, 1)
     both = torch.cat([paint(), leaking])
-    _, leak = scatter_and_leak(both, paint().repeat(2, 1, 1, 1), find_regions(sketches))
+    _, leak = scatter_and_leak(both, measure_truth(paint().repeat(2, 1, 1, 1), sketches))
     assert leak[0] == 0.0
     assert leak[1] > 10
