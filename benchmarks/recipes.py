@@ -14,7 +14,9 @@ and seeds.
 
 import argparse
 import dataclasses
+import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -34,8 +36,10 @@ from pipeline_steps.pairs.packed import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import PARAMS_FILE, TrainParams, check_params, flatten, load_yaml
 from pipeline_steps.scores.definitions import GENERATOR, METRICS
 from pipeline_steps.train import trainer
+from pipeline_steps.train.augmentation import jitter, plan_epoch
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.device import choose_autocast_dtype, make_deterministic
+from pipeline_steps.train.line_styles import redraw
 from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state
@@ -126,15 +130,35 @@ def time_recipes(names: list[str], prepared: Path, file: Path) -> dict[str, floa
 
 
 def step_forever(params: TrainParams, pairs: PackedPairs) -> Iterator[int]:
-    """Train step by step; yields the images of each."""
+    """Train step by step, with the recipe's share of adversarial ones; yield each one's images."""
     state = build_state(params, pairs.image_size, CPU)
     set_learning_rate(state.generator_optimizer, params.generator_lr)
     set_learning_rate(state.discriminator_optimizer, params.discriminator_lr)
     dtype = choose_autocast_dtype(params.precision, CPU)
-    random = torch.Generator().manual_seed(params.seed)
-    while True:
-        indices = torch.randint(len(pairs), (params.batch_size,), generator=random)
-        trainer.update(state, fetch(pairs, indices, CPU), params, dtype)
+    plan = plan_epoch(
+        seed=params.seed,
+        epoch=0,
+        num_pairs=len(pairs),
+        load_size=params.load_size,
+        image_size=pairs.image_size,
+        flip=params.horizontal_flip,
+    )
+    share = 1 - params.adversarial_start_fraction
+    steps = len(pairs) // params.batch_size
+    for step in itertools.count():
+        first = step % steps * params.batch_size
+        one = slice(first, first + params.batch_size)
+        batch = jitter(
+            fetch(pairs, plan.order[one], CPU),
+            plan.corners[one],
+            plan.mirrored[one],
+            params.load_size,
+        )
+        seeds = range(step * params.batch_size, (step + 1) * params.batch_size)
+        redrawn_share = (1 - params.line_styles_start_fraction) * params.line_styles
+        batch[:, SKETCH] = redraw(batch[:, SKETCH], seeds, redrawn_share)
+        adversarial = int((step + 1) * share) > int(step * share)
+        trainer.update(state, batch, params, dtype, adversarial=adversarial)
         yield params.batch_size
 
 
@@ -158,7 +182,10 @@ def train_recipe(name: str, prepared: Path, seed: int, images: float, folder: Pa
         "images": state.seen_images,
         "seconds": elapsed_s,
         "best_epoch": state.best_epoch,
-        "history": state.history,
+        "history": [
+            {name: value for name, value in row.items() if not math.isnan(value)}
+            for row in state.history
+        ],
     }
     write_json(folder / "result.json", facts)
     means = {metric: round(float(values.mean()), 4) for metric, values in scores.items()}

@@ -124,6 +124,9 @@ class TrainParams(Section):
     discriminator_width: Width
     discriminator_layers: Annotated[int, Between(1, 6)]
     normalization: Literal["batch", "instance"]
+    darken_ink: bool
+    upsampling: Literal["transposed", "bilinear"]
+    bottleneck_px: Annotated[int, PowerOfTwo(1, 128)]
     dropout: Annotated[float, Between(0.0, 0.9)]
     gan_loss: Literal["bce", "lsgan", "hinge"]
     l1_weight: Annotated[float, Between(0.0, 1e6)]
@@ -136,6 +139,7 @@ class TrainParams(Section):
     load_size: Annotated[int, Between(32, 4096)]
     horizontal_flip: bool
     line_styles: Fraction
+    line_styles_start_fraction: Fraction
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]
     compile: Literal["auto"] | bool
@@ -249,6 +253,11 @@ def check_params(tree: Any) -> Params:
         raise ParamError(
             f"train.load_size: must be ≥ prepare.image_size ({params.prepare.image_size}),"
             f" got {params.train.load_size}"
+        )
+    if params.train.bottleneck_px > params.prepare.image_size // 8:
+        raise ParamError(
+            f"train.bottleneck_px: must be ≤ {params.prepare.image_size // 8}, an eighth of"
+            f" prepare.image_size, got {params.train.bottleneck_px}"
         )
     if params.train.batch_size % params.train.accumulation_steps:
         raise ParamError(

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def params() -> Params:
-    """The committed params with tiny networks and a short training."""
+    """The committed params with tiny networks and a short training, its second half adversarial."""
     real = read_params(REPOSITORY / "params.yaml")
     train = dataclasses.replace(
         real.train,
@@ -39,6 +39,7 @@ def params() -> Params:
         generator_width=4,
         discriminator_width=4,
         discriminator_layers=2,
+        adversarial_start_fraction=0.5,
         load_size=36,
         sample_every_epochs=1,
         sample_pairs=2,

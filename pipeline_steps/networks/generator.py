@@ -15,11 +15,18 @@ from torch import Tensor, nn
 
 from colorizer.base.files import atomic_path
 from pipeline_steps.base.errors import DataError
-from pipeline_steps.networks.convolution import Convolution, TransposedConvolution, concatenate
+from pipeline_steps.networks.convolution import (
+    Convolution,
+    ResizeConvolution,
+    TransposedConvolution,
+    concatenate,
+)
 
 MAX_WIDTH_FACTOR = 8  # 64-128-256-512-512-… at width 64
 NUM_DROPOUT_BLOCKS = 3
 INIT_STD = 0.02  # all weights start from N(0, 0.02)
+MIN_DARKEST_INK = 0.2
+"""Of black: a sketch without darker ink is taken for one of this, not to blow up grain on paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +34,16 @@ class GeneratorArchitecture:
     """The arguments that rebuild a generator; stored with its weights."""
 
     image_size: int
-    """S in pixels, a power of two: the U-Net halves it down to 1×1."""
+    """S in pixels, a power of two: the U-Net halves it down to ``bottleneck_px``."""
     width: int = 64
     """Channels of the first layer."""
     normalization: str = "batch"
+    darken_ink: bool = False
+    """Whether each sketch's darkest ink is read as black: a pencil's lines like a pen's."""
+    upsampling: str = "transposed"
+    """Of the up blocks but the outermost, whose transposed convolution keeps lines sharp."""
+    bottleneck_px: int = 1
+    """Side of the innermost map, a power of two. At 1 px, half of the weights are around it."""
     dropout: float = 0.5
     in_channels: int = 3
     """The grey sketch is read as RGB, as in the paper."""
@@ -43,8 +56,28 @@ class GeneratorArchitecture:
             raise ValueError(f"width: must be ≥ 1, got {self.width}")
         if self.normalization not in ("batch", "instance"):
             raise ValueError(f"normalization: must be batch or instance, got {self.normalization}")
+        if self.upsampling not in ("transposed", "bilinear"):
+            raise ValueError(f"upsampling: must be transposed or bilinear, got {self.upsampling}")
+        if (
+            self.bottleneck_px.bit_count() != 1
+            or not 1 <= self.bottleneck_px <= self.image_size // 8
+        ):
+            raise ValueError(
+                "bottleneck_px: must be a power of two, at most an eighth of image_size"
+                f" ({self.image_size}), got {self.bottleneck_px}"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout: must be in 0..1, got {self.dropout}")
+
+    @property
+    def depth(self) -> int:
+        """How often maps are halved."""
+        return (self.image_size // self.bottleneck_px).bit_length() - 1
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each down block, from the outermost in."""
+        return [self.width * min(2**level, MAX_WIDTH_FACTOR) for level in range(self.depth)]
 
 
 class Generator(nn.Module):
@@ -53,8 +86,7 @@ class Generator(nn.Module):
     def __init__(self, architecture: GeneratorArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        depth = architecture.image_size.bit_length() - 1
-        widths = [architecture.width * min(2**level, MAX_WIDTH_FACTOR) for level in range(depth)]
+        depth, widths = architecture.depth, architecture.widths
 
         self.down = nn.ModuleList()
         for level, width in enumerate(widths):
@@ -68,9 +100,10 @@ class Generator(nn.Module):
         self.apply(initialize)
 
     def _down_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
-        # neither the first layer, which sees raw pixels, nor the 1×1 bottleneck, which has a single
+        # neither the first layer, which sees raw pixels, nor a 1×1 bottleneck, which has a single
         # value per channel, is normalized
-        normalized = 0 < level < depth - 1
+        is_single_pixel = level == depth - 1 and self.architecture.bottleneck_px == 1
+        normalized = level > 0 and not is_single_pixel
         block = nn.Sequential()
         if level > 0:
             block.append(nn.LeakyReLU(0.2))
@@ -83,10 +116,9 @@ class Generator(nn.Module):
     def _up_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
         outermost = level == 0
         biased = outermost or self.architecture.normalization == "instance"
-        block = nn.Sequential(
-            nn.ReLU(),
-            TransposedConvolution(channels, width, bias=biased),
-        )
+        resized = self.architecture.upsampling == "bilinear" and not outermost
+        convolution = ResizeConvolution if resized else TransposedConvolution
+        block = nn.Sequential(nn.ReLU(), convolution(channels, width, bias=biased))
         if outermost:
             return block.append(nn.Tanh())
         block.append(normalization_layer(self.architecture.normalization, width))
@@ -100,10 +132,9 @@ class Generator(nn.Module):
         architecture = self.architecture
         if not architecture.dropout:
             return []
-        depth = len(self.up)
-        count = min(NUM_DROPOUT_BLOCKS, depth - 1)
-        widths = [architecture.width * min(2**level, MAX_WIDTH_FACTOR) for level in range(depth)]
-        return [(widths[depth - 2 - i], 2 << i, 2 << i) for i in range(count)]
+        count = min(NUM_DROPOUT_BLOCKS, architecture.depth - 1)
+        sides = [architecture.bottleneck_px * 2 << i for i in range(count)]
+        return [(architecture.widths[-2 - i], side, side) for i, side in enumerate(sides)]
 
     def forward(self, sketch: Tensor, *noise: Tensor) -> Tensor:
         """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1.
@@ -111,6 +142,8 @@ class Generator(nn.Module):
         ``noise``: dropout masks, N × each of ``noise_shapes``, drawn by the caller. They vary the
         colouring, as the paper's dropout does (section 2.1), in evaluation mode too.
         """
+        if self.architecture.darken_ink:
+            sketch = darken(sketch)
         x = sketch.expand(-1, self.architecture.in_channels, -1, -1)
         skips: list[Tensor] = []
         for down in self.down:
@@ -127,6 +160,13 @@ class Generator(nn.Module):
     def _masked(x: Tensor, masks: Iterator[Tensor]) -> Tensor:
         mask = next(masks, None)
         return x if mask is None else x * mask
+
+
+def darken(sketch: Tensor) -> Tensor:
+    """Scale the ink of N×1×S×S sketches in −1..1 so that each one's darkest is black."""
+    ink = 1 - sketch
+    darkest = ink.amax(dim=(1, 2, 3), keepdim=True)
+    return 1 - ink * (2 / darkest.clamp_min(2 * MIN_DARKEST_INK))
 
 
 def normalization_layer(normalization: str, channels: int) -> nn.Module:

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from pipeline_steps.scores.line_styles import add_noise, blur, erase
 
-CHANCE = 0.35
-"""Of each change, apart from the others; a sketch may have several."""
+WIDTH_CHANCE, BLUR_CHANCE, GAPS_CHANCE, DENSITY_CHANCE, NOISE_CHANCE = 0.6, 0.35, 0.3, 0.2, 0.3
+"""Of each change in a redrawn sketch, apart from the others; it may have several."""
 MAX_NARROWING = 0.7
 """Of what a minimum over 3×3 px takes away: all of it would leave nothing of thin lines."""
 MIN_DENSITY = 0.35
@@ -38,16 +38,16 @@ def _redraw(sketch: Tensor, random: torch.Generator, share: float) -> Tensor:
     if _uniform(random) >= share:
         return sketch
     ink = (1 - sketch) / 2
-    if _uniform(random) < CHANCE:
+    if _uniform(random) < WIDTH_CHANCE:
         ink = _change_width(ink, random)
-    if _uniform(random) < CHANCE:
+    if _uniform(random) < BLUR_CHANCE:
         ink = _blur_a_side(ink, random)
-    if _uniform(random) < CHANCE:
+    if _uniform(random) < GAPS_CHANCE:
         side_px = int(torch.randint(1, MAX_GAP_PX + 1, (), generator=random))
         ink = erase(ink, side_px, MAX_GAP_SHARE * _uniform(random), random)
-    if _uniform(random) < CHANCE:
+    if _uniform(random) < DENSITY_CHANCE:
         ink = ink * _uniform(random, MIN_DENSITY, 1.0)
-    if _uniform(random) < CHANCE:
+    if _uniform(random) < NOISE_CHANCE:
         ink = add_noise(ink, MAX_NOISE_STD * _uniform(random), random)
     return 1 - 2 * ink.clamp(0, 1)
 

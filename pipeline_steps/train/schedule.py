@@ -1,4 +1,6 @@
-"""What changes from epoch to epoch: the learning rate, and whether the loss is adversarial."""
+"""What changes from epoch to epoch: the learning rate, line styles, and whether the loss is
+adversarial.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,16 @@ def is_adversarial(epoch: int, params: "TrainParams") -> bool:
     The first ``adversarial_start_fraction`` of the epochs train the generator by L1 alone.
     """
     return epoch >= round(params.adversarial_start_fraction * params.epochs)
+
+
+def line_style_share(epoch: int, params: "TrainParams") -> float:
+    """The share of an epoch's (from 0) sketches that are redrawn in other line styles.
+
+    None in the first ``line_styles_start_fraction`` of the epochs: what the pairs say is learned
+    first, and faster.
+    """
+    started = epoch >= round(params.line_styles_start_fraction * params.epochs)
+    return params.line_styles if started else 0.0
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -81,6 +81,9 @@ def build_state(params: "TrainParams", image_size: int, device: torch.device) ->
         image_size=image_size,
         width=params.generator_width,
         normalization=params.normalization,
+        darken_ink=params.darken_ink,
+        upsampling=params.upsampling,
+        bottleneck_px=params.bottleneck_px,
         dropout=params.dropout,
     )
     discriminator = Discriminator(

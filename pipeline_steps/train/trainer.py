@@ -37,7 +37,12 @@ from pipeline_steps.train.health import (
 )
 from pipeline_steps.train.line_styles import redraw
 from pipeline_steps.train.losses import adversarial_loss, discriminator_loss, l1_loss
-from pipeline_steps.train.schedule import is_adversarial, learning_rate_scale, set_learning_rate
+from pipeline_steps.train.schedule import (
+    is_adversarial,
+    learning_rate_scale,
+    line_style_share,
+    set_learning_rate,
+)
 from pipeline_steps.train.state import (
     EpochRow,
     Losses,
@@ -131,6 +136,7 @@ def train(
             flip=params.horizontal_flip,
         )
         adversarial = is_adversarial(state.epoch, params)
+        redrawn_share = line_style_share(state.epoch, params)
         lr_scale = learning_rate_scale(state.epoch, params)
         set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
         set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
@@ -169,7 +175,7 @@ def train(
                     mix_seed(params.seed, state.epoch, index)
                     for index in range(share.start, share.stop)
                 ]
-                pairs[:, SKETCH] = redraw(pairs[:, SKETCH], styles, params.line_styles)
+                pairs[:, SKETCH] = redraw(pairs[:, SKETCH], styles, redrawn_share)
                 losses = update(state, pairs, params, autocast_dtype, seeds, processes, adversarial)
             state.loss_sums += processes.average(torch.stack(losses))
             state.step += 1
@@ -275,10 +281,10 @@ def update(
 
 def mean_losses(losses: Tensor, *, adversarial: bool) -> EpochRow:
     """An epoch's row of losses; NaN, which is no number, for those that it didn't have."""
-    discriminator, generator, l1 = losses.tolist()
+    of_discriminator, of_generator, l1 = losses.tolist()
     if not adversarial:
-        discriminator = generator = math.nan
-    return {"loss_discriminator": discriminator, "loss_adversarial": generator, "loss_l1": l1}
+        of_discriminator = of_generator = math.nan
+    return {"loss_discriminator": of_discriminator, "loss_adversarial": of_generator, "loss_l1": l1}
 
 
 def judge(state: TrainingState, pairs: Tensor, generated: Tensor, gan_loss: str) -> Tensor:

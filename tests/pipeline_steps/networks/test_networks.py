@@ -9,6 +9,7 @@ from pipeline_steps.networks.discriminator import Discriminator
 from pipeline_steps.networks.generator import (
     Generator,
     GeneratorArchitecture,
+    darken,
     load_generator,
     save_generator,
 )
@@ -28,8 +29,10 @@ def test_networks_have_the_numbers_of_parameters_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("image_size", [32, 64, 128])
-def test_the_generator_keeps_the_size_and_stays_in_range(image_size: int) -> None:
-    generator = Generator(GeneratorArchitecture(image_size=image_size, width=4)).eval()
+@pytest.mark.parametrize("upsampling", ["transposed", "bilinear"])
+def test_the_generator_keeps_the_size_and_stays_in_range(image_size: int, upsampling: str) -> None:
+    architecture = GeneratorArchitecture(image_size=image_size, width=4, upsampling=upsampling)
+    generator = Generator(architecture).eval()
     coloured = generator(torch.ones(2, 1, image_size, image_size))
     assert coloured.shape == (2, 3, image_size, image_size)
     assert coloured.abs().max() <= 1
@@ -48,6 +51,28 @@ def test_each_patch_logit_sees_70_pixels() -> None:
     assert colour.grad is not None
     rows = colour.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
     assert rows.max() - rows.min() + 1 == 70
+
+
+def test_any_density_of_ink_is_coloured_the_same() -> None:
+    architecture = GeneratorArchitecture(image_size=32, width=4, darken_ink=True)
+    generator = Generator(architecture).eval()
+    pen = torch.ones(2, 1, 32, 32)
+    pen[0, :, 10:12] = pen[1, :, :, 20] = -1.0
+    pencil = 1 - (1 - pen) * torch.tensor([0.3, 0.6]).view(2, 1, 1, 1)
+    torch.testing.assert_close(generator(pencil), generator(pen))
+    assert torch.equal(darken(pen), pen)
+    assert torch.equal(darken(torch.ones(1, 1, 32, 32)), torch.ones(1, 1, 32, 32))
+    faint = torch.full((1, 1, 32, 32), 0.9)  # grain on white paper
+    assert darken(faint).min() > 0.4
+
+
+def test_a_bottleneck_of_several_pixels_has_fewer_blocks_and_weights() -> None:
+    whole, short = (
+        Generator(GeneratorArchitecture(image_size=128, width=4, bottleneck_px=px)) for px in (1, 4)
+    )
+    assert (len(whole.down), len(short.down)) == (7, 5)
+    assert count_parameters(short) < 0.6 * count_parameters(whole)
+    assert short.noise_shapes == [(32, 8, 8), (16, 16, 16), (8, 32, 32)]
 
 
 def test_dropout_is_in_the_three_innermost_up_blocks() -> None:
@@ -83,7 +108,14 @@ def test_a_missing_generator_is_reported_with_how_to_make_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "change", [{"image_size": 48}, {"width": 0}, {"normalization": "x"}, {"dropout": 1.0}]
+    "change",
+    [
+        {"image_size": 48},
+        {"width": 0},
+        {"normalization": "x"},
+        {"upsampling": "x"},
+        {"dropout": 1.0},
+    ],
 )
 def test_an_impossible_architecture_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
@@ -115,11 +147,14 @@ def test_an_unknown_loss_is_refused() -> None:
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 @pytest.mark.parametrize("normalization", ["batch", "instance"])
+@pytest.mark.parametrize("upsampling", ["transposed", "bilinear"])
 @pytest.mark.parametrize("num_pictures", [1, 2])
-def test_the_gradient_is_the_slope(network: str, normalization: str, num_pictures: int) -> None:
+def test_the_gradient_is_the_slope(
+    network: str, normalization: str, upsampling: str, num_pictures: int
+) -> None:
     torch.manual_seed(0)
     architecture = GeneratorArchitecture(
-        image_size=32, width=4, normalization=normalization, dropout=0.0
+        image_size=32, width=4, normalization=normalization, upsampling=upsampling, dropout=0.0
     )
     generator = Generator(architecture)
     discriminator = Discriminator(width=4, num_layers=2, normalization=normalization)

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from pipeline_steps.params import Params
-from pipeline_steps.train.schedule import is_adversarial, learning_rate_scale, set_learning_rate
+from pipeline_steps.train.schedule import (
+    is_adversarial,
+    learning_rate_scale,
+    line_style_share,
+    set_learning_rate,
+)
 
 
 def test_learning_rates_decrease_to_nearly_0_at_the_end(params: Params) -> None:
@@ -27,6 +32,13 @@ def test_the_adversarial_loss_begins_after_its_share_of_the_epochs(params: Param
     assert adversarial(0.0) == [True] * 4
     assert adversarial(0.75) == [False, False, False, True]
     assert adversarial(1.0) == [False] * 4
+
+
+def test_sketches_are_redrawn_after_their_share_of_the_epochs(params: Params) -> None:
+    changed = dataclasses.replace(
+        params.train, epochs=4, line_styles=0.3, line_styles_start_fraction=0.5
+    )
+    assert [line_style_share(epoch, changed) for epoch in range(4)] == [0.0, 0.0, 0.3, 0.3]
 
 
 def test_a_new_learning_rate_applies_to_every_parameter() -> None:
