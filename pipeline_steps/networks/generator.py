@@ -24,6 +24,8 @@ from pipeline_steps.networks.convolution import (
 
 MAX_WIDTH_FACTOR = 8  # 64-128-256-512-512-… at width 64
 NUM_DROPOUT_BLOCKS = 3
+NUM_TRANSPOSED_BLOCKS = 2
+"""Outermost up blocks whose convolution is always transposed: interpolation blurs lines."""
 INIT_STD = 0.02  # all weights start from N(0, 0.02)
 MIN_DARKEST_INK = 0.2
 """Of black: a sketch without darker ink is taken for one of this, not to blow up grain on paper."""
@@ -41,7 +43,7 @@ class GeneratorArchitecture:
     darken_ink: bool = False
     """Whether each sketch's darkest ink is read as black: a pencil's lines like a pen's."""
     upsampling: str = "transposed"
-    """Of the up blocks but the outermost, whose transposed convolution keeps lines sharp."""
+    """Of the up blocks but the outermost ``NUM_TRANSPOSED_BLOCKS``."""
     bottleneck_px: int = 1
     """Side of the innermost map, a power of two. At 1 px, half of the weights are around it."""
     dropout: float = 0.5
@@ -116,8 +118,8 @@ class Generator(nn.Module):
     def _up_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
         outermost = level == 0
         biased = outermost or self.architecture.normalization == "instance"
-        resized = self.architecture.upsampling == "bilinear" and not outermost
-        convolution = ResizeConvolution if resized else TransposedConvolution
+        is_resized = self.architecture.upsampling == "bilinear" and level >= NUM_TRANSPOSED_BLOCKS
+        convolution = ResizeConvolution if is_resized else TransposedConvolution
         block = nn.Sequential(nn.ReLU(), convolution(channels, width, bias=biased))
         if outermost:
             return block.append(nn.Tanh())
