@@ -37,6 +37,7 @@ from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state, compile_networks
 
+PAPER_FILE = Path("params/paper.yaml")
 IMAGE_SIZE = 256
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-3}
 """Largest relative difference of losses and of gradients (each network's as one vector). Batch
@@ -184,18 +185,9 @@ def flat_gradient(network: torch.nn.Module) -> Tensor:
 
 def paper_params(**changes: Any) -> TrainParams:
     """The committed params with the paper's networks, loss and learning rates, as in the peer."""
-    paper = {
-        "generator_width": 64,
-        "discriminator_width": 64,
-        "discriminator_layers": 3,
-        "normalization": "batch",
-        "gan_loss": "bce",
-        "l1_weight": 100.0,
-        "generator_lr": 2e-4,
-        "discriminator_lr": 2e-4,
-    }
-    committed = load_yaml(PARAMS_FILE)["train"]  # unchecked: GPU machines may have no pydantic
-    return TrainParams(**{**committed, **paper, **changes})
+    # unchecked: GPU machines may have no pydantic
+    committed, paper = (load_yaml(file)["train"] for file in (PARAMS_FILE, PAPER_FILE))
+    return TrainParams(**{**committed, **paper, "precision": committed["precision"], **changes})
 
 
 def build_ours(params: TrainParams, device: torch.device) -> TrainingState:

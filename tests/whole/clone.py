@@ -18,6 +18,8 @@ SMALL: dict[str, Any] = {
     "prepare": {"image_size": 32, "val_fraction": 0.2},
     "train": {
         "epochs": 2,
+        "batch_size": 4,
+        "adversarial_start_fraction": 0.5,
         "generator_width": 4,
         "discriminator_width": 4,
         "load_size": 36,

@@ -12,6 +12,7 @@ from flows.errors import WorkspaceError
 from flows.pipeline.stage_subprocess import reproduce_in_subprocess
 from flows.pipeline.workspace import claim_workspace, count_uncommitted, prepare_workspace
 from pipeline_steps.base.errors import ParamError
+from pipeline_steps.params import read_params
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -116,10 +117,11 @@ def test_overrides_apply_to_one_run_and_outputs_are_kept(repository: Path, clone
 
 def test_uncommitted_edits_are_neither_used_nor_changed(repository: Path, clone: Path) -> None:
     params = repository / "params.yaml"
-    edited = params.read_text().replace("epochs: 22", "epochs: 99")
+    committed = read_params(params).train.epochs
+    edited = params.read_text().replace(f"epochs: {committed}\n", "epochs: 99\n", 1)
     params.write_text(edited)
     assert count_uncommitted(repository) == 1
-    assert prepare_workspace(clone, repository, "HEAD", {}).params.train.epochs == 22
+    assert prepare_workspace(clone, repository, "HEAD", {}).params.train.epochs == committed
     assert params.read_text() == edited
 
 
