@@ -56,8 +56,12 @@ def make_config(architecture: GeneratorArchitecture) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
+    """With every option: the paper's generator has none."""
     torch.manual_seed(0)
-    return Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
+    architecture = GeneratorArchitecture(
+        image_size=32, width=4, upsampling="bilinear", bottleneck_px=4, darken_ink=True
+    )
+    return Generator(architecture).eval()
 
 
 @pytest.fixture(scope="module")
