@@ -36,10 +36,9 @@ from pipeline_steps.pairs.packed import SKETCH, PackedPairs, read_pairs
 from pipeline_steps.params import PARAMS_FILE, TrainParams, check_params, flatten, load_yaml
 from pipeline_steps.scores.definitions import GENERATOR, METRICS
 from pipeline_steps.train import trainer
-from pipeline_steps.train.augmentation import jitter, plan_epoch
+from pipeline_steps.train.augmentation import augment, plan_epoch
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.device import choose_autocast_dtype, make_deterministic
-from pipeline_steps.train.line_styles import redraw
 from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state
@@ -144,19 +143,18 @@ def step_forever(params: TrainParams, pairs: PackedPairs) -> Iterator[int]:
         flip=params.horizontal_flip,
     )
     share = 1 - params.adversarial_start_fraction
+    redrawn_share = (1 - params.line_styles_start_fraction) * params.line_styles
     steps = len(pairs) // params.batch_size
     for step in itertools.count():
         first = step % steps * params.batch_size
         one = slice(first, first + params.batch_size)
-        batch = jitter(
+        batch = augment(
             fetch(pairs, plan.order[one], CPU),
-            plan.corners[one],
-            plan.mirrored[one],
-            params.load_size,
+            plan,
+            one,
+            load_size=params.load_size,
+            redrawn_share=redrawn_share,
         )
-        seeds = range(step * params.batch_size, (step + 1) * params.batch_size)
-        redrawn_share = (1 - params.line_styles_start_fraction) * params.line_styles
-        batch[:, SKETCH] = redraw(batch[:, SKETCH], seeds, redrawn_share)
         adversarial = int((step + 1) * share) > int(step * share)
         trainer.update(state, batch, params, dtype, adversarial=adversarial)
         yield params.batch_size

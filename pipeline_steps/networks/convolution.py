@@ -57,7 +57,8 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
 
 class ResizeConvolution(nn.Conv2d):
-    """N×C×h×w → N×C'×2h×2w: 3×3, then bilinear interpolation (Odena et al. 2016).
+    """N×C×h×w → N×C'×2h×2w: 3×3, then bilinear interpolation (Odena et al. 2016,
+    doi:10.23915/distill.00003).
 
     Unlike a transposed convolution it can't leave a checkerboard, and it has fewer weights. Their
     order is exchanged, since the convolution is cheaper on the smaller map.

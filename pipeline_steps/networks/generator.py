@@ -28,7 +28,7 @@ NUM_TRANSPOSED_BLOCKS = 2
 """Outermost up blocks whose convolution is always transposed: interpolation blurs lines."""
 INIT_STD = 0.02  # all weights start from N(0, 0.02)
 MIN_DARKEST_INK = 0.2
-"""Of black: a sketch without darker ink is taken for one of this, not to blow up grain on paper."""
+"""Of black: fainter ink is scaled as if it were this dark, so that grain on paper stays faint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +93,18 @@ class Generator(nn.Module):
         self.down = nn.ModuleList()
         for level, width in enumerate(widths):
             channels = architecture.in_channels if level == 0 else widths[level - 1]
-            self.down.append(self._down_block(channels, width, level, depth))
+            self.down.append(self._down_block(channels, width, level))
         self.up = nn.ModuleList()
         for level in reversed(range(depth)):
             channels = widths[level] if level == depth - 1 else 2 * widths[level]
             width = architecture.out_channels if level == 0 else widths[level - 1]
-            self.up.append(self._up_block(channels, width, level, depth))
+            self.up.append(self._up_block(channels, width, level))
         self.apply(initialize)
 
-    def _down_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
+    def _down_block(self, channels: int, width: int, level: int) -> nn.Sequential:
         # neither the first layer, which sees raw pixels, nor a 1×1 bottleneck, which has a single
         # value per channel, is normalized
-        is_single_pixel = level == depth - 1 and self.architecture.bottleneck_px == 1
-        normalized = level > 0 and not is_single_pixel
+        normalized = level > 0 and self.architecture.image_size >> (level + 1) > 1
         block = nn.Sequential()
         if level > 0:
             block.append(nn.LeakyReLU(0.2))
@@ -115,7 +114,7 @@ class Generator(nn.Module):
             block.append(normalization_layer(self.architecture.normalization, width))
         return block
 
-    def _up_block(self, channels: int, width: int, level: int, depth: int) -> nn.Sequential:
+    def _up_block(self, channels: int, width: int, level: int) -> nn.Sequential:
         outermost = level == 0
         biased = outermost or self.architecture.normalization == "instance"
         is_resized = self.architecture.upsampling == "bilinear" and level >= NUM_TRANSPOSED_BLOCKS
@@ -124,7 +123,7 @@ class Generator(nn.Module):
         if outermost:
             return block.append(nn.Tanh())
         block.append(normalization_layer(self.architecture.normalization, width))
-        if depth - level <= NUM_DROPOUT_BLOCKS and self.architecture.dropout > 0:
+        if self.architecture.depth - level <= NUM_DROPOUT_BLOCKS and self.architecture.dropout > 0:
             block.append(nn.Dropout(self.architecture.dropout))
         return block
 

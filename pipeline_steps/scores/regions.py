@@ -47,8 +47,9 @@ class TrueRegions(NamedTuple):
 
     regions: Regions
     spreads: Float64Array
-    """Of the colours in each region, as :func:`region_spreads` has them."""
+    """In CIELAB units, of each region, as :func:`region_spreads` has them."""
     crossing_chroma: float
+    """In a*b* units, as :func:`crossing_chroma` has it."""
 
 
 def find_regions(sketch: Tensor) -> list[Regions]:

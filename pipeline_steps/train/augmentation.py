@@ -1,4 +1,5 @@
-"""Random jitter of pix2pix: scale up, crop, mirror (paper, section 6.2), once for both halves.
+"""Random jitter of pix2pix: scale up, crop, mirror (paper, section 6.2), once for both halves; and
+sketches in other line styles.
 
 Every draw is a function of (seed, epoch) alone, so that a resumed training sees the same pictures.
 """
@@ -9,11 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline_steps.pairs.packed import SKETCH
+from pipeline_steps.train.line_styles import redraw
+
 
 @dataclass(frozen=True)
 class EpochPlan:
     """The order of an epoch's pairs, and the augmentation of each; index k is the k-th pair."""
 
+    seed: int
+    epoch: int
     order: Tensor
     """N int64: indices of pairs."""
     corners: Tensor
@@ -28,10 +34,24 @@ def plan_epoch(
     """Draw an epoch: the same arguments give the same plan on every machine."""
     random = torch.Generator().manual_seed(mix_seed(seed, epoch))
     return EpochPlan(
+        seed=seed,
+        epoch=epoch,
         order=torch.randperm(num_pairs, generator=random),
         corners=torch.randint(0, load_size - image_size + 1, (num_pairs, 2), generator=random),
         mirrored=(torch.rand(num_pairs, generator=random) < 0.5) & flip,
     )
+
+
+def augment(
+    pairs: Tensor, plan: EpochPlan, chosen: slice, *, load_size: int, redrawn_share: float
+) -> Tensor:
+    """Jitter the plan's ``chosen`` N×4×S×S pairs in −1..1, and redraw a share of their sketches."""
+    pairs = jitter(pairs, plan.corners[chosen], plan.mirrored[chosen], load_size)
+    if redrawn_share:
+        numbers = range(chosen.start, chosen.stop)
+        seeds = [mix_seed(plan.seed, plan.epoch, number) for number in numbers]
+        pairs[:, SKETCH] = redraw(pairs[:, SKETCH], seeds, redrawn_share)
+    return pairs
 
 
 def jitter(pairs: Tensor, corners: Tensor, mirrored: Tensor, load_size: int) -> Tensor:

@@ -17,8 +17,11 @@ WIDTH_CHANCE, BLUR_CHANCE, GAPS_CHANCE, DENSITY_CHANCE, NOISE_CHANCE = 0.6, 0.35
 MAX_NARROWING = 0.7
 """Of what a minimum over 3×3 px takes away: all of it would leave nothing of thin lines."""
 MIN_DENSITY = 0.35
+"""Of the ink that was there."""
 MAX_NOISE_STD = 0.09
+"""Of black."""
 MAX_GAP_SHARE, MAX_GAP_PX = 0.02, 4
+"""Of the lines' pixels, as many gaps; their side."""
 BLUR_SIGMA_PX = (0.5, 1.8)
 
 

@@ -25,7 +25,7 @@ from pipeline_steps.base import signals
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.scores.scorer import Scorer
-from pipeline_steps.train.augmentation import jitter, mix_seed, plan_epoch
+from pipeline_steps.train.augmentation import augment, mix_seed, plan_epoch
 from pipeline_steps.train.batches import make_resident, read_batches
 from pipeline_steps.train.data_parallel import SINGLE_PROCESS, ProcessGroup
 from pipeline_steps.train.device import choose_autocast_dtype, choose_device, make_deterministic
@@ -35,7 +35,6 @@ from pipeline_steps.train.health import (
     require_finite_weights,
     require_no_collapse,
 )
-from pipeline_steps.train.line_styles import redraw
 from pipeline_steps.train.losses import adversarial_loss, discriminator_loss, l1_loss
 from pipeline_steps.train.schedule import (
     is_adversarial,
@@ -169,13 +168,13 @@ def train(
                 for part in range(params.accumulation_steps)
             ]  # of dropout
             with explained_out_of_memory():
-                pairs = next(batches)
-                pairs = jitter(pairs, plan.corners[share], plan.mirrored[share], params.load_size)
-                styles = [
-                    mix_seed(params.seed, state.epoch, index)
-                    for index in range(share.start, share.stop)
-                ]
-                pairs[:, SKETCH] = redraw(pairs[:, SKETCH], styles, redrawn_share)
+                pairs = augment(
+                    next(batches),
+                    plan,
+                    share,
+                    load_size=params.load_size,
+                    redrawn_share=redrawn_share,
+                )
                 losses = update(state, pairs, params, autocast_dtype, seeds, processes, adversarial)
             state.loss_sums += processes.average(torch.stack(losses))
             state.step += 1

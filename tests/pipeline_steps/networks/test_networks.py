@@ -114,6 +114,9 @@ def test_a_missing_generator_is_reported_with_how_to_make_it(tmp_path: Path) -> 
         {"width": 0},
         {"normalization": "x"},
         {"upsampling": "x"},
+        {"bottleneck_px": 0},
+        {"bottleneck_px": 3},
+        {"bottleneck_px": 16},
         {"dropout": 1.0},
     ],
 )

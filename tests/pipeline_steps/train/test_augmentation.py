@@ -1,6 +1,6 @@
 import torch
 
-from pipeline_steps.train.augmentation import EpochPlan, jitter, mix_seed, plan_epoch
+from pipeline_steps.train.augmentation import EpochPlan, augment, jitter, mix_seed, plan_epoch
 
 
 def plan(seed: int = 1, epoch: int = 0) -> EpochPlan:
@@ -32,6 +32,21 @@ def test_both_halves_get_the_same_crop_and_mirroring() -> None:
     drawn = plan()
     done = jitter(torch.cat([colour, sketch], dim=1), drawn.corners[:4], drawn.mirrored[:4], 36)
     assert torch.allclose(done[:, :3].mean(dim=1, keepdim=True), done[:, 3:], atol=1e-5)
+
+
+def test_parts_of_a_batch_are_augmented_as_the_whole() -> None:
+    """A resumed training and each process of several draw what one uninterrupted one does."""
+    pairs, drawn = torch.rand(8, 4, 32, 32) * 2 - 1, plan()
+
+    def augmented(first: int, last: int, share: float) -> torch.Tensor:
+        part = pairs[first:last]
+        return augment(part, drawn, slice(first, last), load_size=36, redrawn_share=share)
+
+    whole = augmented(0, 8, 1.0)
+    assert torch.equal(whole, torch.cat([augmented(0, 3, 1.0), augmented(3, 8, 1.0)]))
+    plain = augmented(0, 8, 0.0)
+    assert torch.equal(whole[:, :3], plain[:, :3])
+    assert not torch.equal(whole[:, 3:], plain[:, 3:])
 
 
 def test_mirroring_is_left_to_right() -> None:
