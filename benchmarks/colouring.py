@@ -113,9 +113,9 @@ class TorchSession(ModelSession):
         self.generator = generator.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def run(self, sketches: Any, noise: Any = None) -> Any:
+    def run(self, sketches: Any, noise: Any = None, hints: Any = None) -> Any:
         """As :meth:`ModelSession.run`."""
-        assert noise is None, "only colouring without noise is compared"
+        assert (noise, hints) == (None, None), "only colouring without either is compared"
         return self.generator(torch.from_numpy(sketches)).numpy()
 
 

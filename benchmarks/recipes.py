@@ -129,7 +129,7 @@ def time_recipes(names: list[str], prepared: Path, file: Path) -> dict[str, floa
 
 
 def step_forever(params: TrainParams, pairs: PackedPairs) -> Iterator[int]:
-    """Train step by step, with the recipe's share of adversarial ones; yield each one's images."""
+    """Train step by step, with the recipe's shares of steps; yield each one's images."""
     state = build_state(params, pairs.image_size, CPU)
     set_learning_rate(state.generator_optimizer, params.generator_lr)
     set_learning_rate(state.discriminator_optimizer, params.discriminator_lr)
@@ -143,6 +143,7 @@ def step_forever(params: TrainParams, pairs: PackedPairs) -> Iterator[int]:
         flip=params.horizontal_flip,
     )
     share = 1 - params.adversarial_start_fraction
+    hinted_share = (1 - params.hints_start_fraction) * (params.hints != "none")
     redrawn_share = (1 - params.line_styles_start_fraction) * params.line_styles
     steps = len(pairs) // params.batch_size
     for step in itertools.count():
@@ -154,10 +155,16 @@ def step_forever(params: TrainParams, pairs: PackedPairs) -> Iterator[int]:
             one,
             load_size=params.load_size,
             redrawn_share=redrawn_share,
+            with_hints=is_one_of(step, hinted_share),
         )
-        adversarial = int((step + 1) * share) > int(step * share)
+        adversarial = is_one_of(step, share)
         trainer.update(state, batch, params, dtype, adversarial=adversarial)
         yield params.batch_size
+
+
+def is_one_of(step: int, share: float) -> bool:
+    """Whether a step is one of a share of them, evenly spread."""
+    return int((step + 1) * share) > int(step * share)
 
 
 def train_recipe(name: str, prepared: Path, seed: int, images: float, folder: Path) -> None:

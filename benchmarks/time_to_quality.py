@@ -42,13 +42,13 @@ Row = dict[str, float]
 
 
 def main() -> None:
-    """Train both, print a row of each measurement, then when ours reaches the peer's last one."""
+    """Train both, print a row of each measurement, then when ours reaches the peer's best."""
     arguments = parse_arguments()
     print_machine(arguments.peer, choose_device("auto"))
     results = {}
     for side in ("peer", "ours"):
         results[side] = list(measure(side, arguments))
-    print(summarize(results["peer"][-1], results["ours"]))
+    print(summarize(results["peer"], results["ours"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
 
@@ -206,26 +206,27 @@ def format_row(row: Row) -> str:
     return f"{row['seconds']:6.0f} s {row['images']:6.0f} images  {metrics}"
 
 
-def summarize(last: Row, ours: list[Row]) -> str:
-    """When each metric of ours is first as good as the peer's last, a line each."""
+def summarize(peer_rows: list[Row], ours: list[Row]) -> str:
+    """When each metric of ours is first as good as the peer's best, a line each.
+
+    The best and not the last: at batches of 1 the peer's metrics swing from minute to minute.
+    """
+    whole_s = peer_rows[-1]["seconds"]
     lines = []
     for metric, title in METRIC_TITLES.items():
-        higher = HIGHER_IS_BETTER[metric]
-        reached = (
-            row
-            for row in ours
-            if (row[metric] >= last[metric] if higher else row[metric] <= last[metric])
-        )
+        sign = 1 if HIGHER_IS_BETTER[metric] else -1
+        best = max(peer_rows, key=lambda row: sign * row[metric])
+        reached = (row for row in ours if sign * row[metric] >= sign * best[metric])
         row = next(reached, None)
         when = (
-            f"after {row['seconds']:.0f} s, {row['seconds'] / last['seconds']:.0%} of its time,"
+            f"after {row['seconds']:.0f} s, {row['seconds'] / whole_s:.0%} of the peer's time,"
             f" {row['images']:.0f} images"
             if row
-            else f"not reached, best {(max if higher else min)(r[metric] for r in ours):.3f}"
+            else f"not reached, best {sign * max(sign * each[metric] for each in ours):.3f}"
         )
         lines.append(
-            f"{title}: the peer's {last[metric]:.3f} after {last['seconds']:.0f} s and"
-            f" {last['images']:.0f} images: {when}"
+            f"{title}: the peer's best, {best[metric]:.3f} after {best['seconds']:.0f} s and"
+            f" {best['images']:.0f} images: {when}"
         )
     return "\n".join(lines)
 

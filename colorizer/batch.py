@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from colorizer.base.errors import AlreadyColouredError, ColorizerError, PictureError
 from colorizer.base.files import remove_abandoned, write_bytes
 from colorizer.base.names import printable
+from colorizer.hints.files import find_hints
 from colorizer.jobs import JOURNALS, Ignored, Job
 from colorizer.look.artwork import Part
 from colorizer.pictures.comic_book import (
@@ -173,10 +174,11 @@ def _read_entries(journal: Path) -> Iterator[tuple[dict[str, Any], Result]]:
 def size_and_mtime(path: Path) -> list[int]:
     """A file's size in bytes and modification time in ns: of a page in a .cbz, of that.
 
-    Raises :class:`OSError`.
+    Then those of its hints, if there are any. Raises :class:`OSError`.
     """
-    status = (find_book(path) or path).stat()
-    return [status.st_size, status.st_mtime_ns]
+    files = [find_book(path) or path, *filter(None, [find_hints(path)])]
+    statuses = [file.stat() for file in files]
+    return [value for status in statuses for value in (status.st_size, status.st_mtime_ns)]
 
 
 def check_file(path: Path) -> list[int]:
@@ -207,7 +209,8 @@ def _open_source(source: Path, member: str | None) -> tuple[list[int], Path | by
     Raises what :func:`check_file` raises, and :class:`PictureError` for a damaged archive.
     """
     if member is None:
-        stamp = check_file(source)
+        check_file(source)
+        stamp = size_and_mtime(source)
         if source.suffix.lower() not in SUFFIXES:
             refuse_other_book(source)
         return stamp, source
@@ -348,7 +351,8 @@ class Batch:
             # where an earlier run counted the pages, all are jobs already
             if job.page == 1 and job.pages != decoded.pages.num_pages:
                 job, *more = _all_pages(job, decoded.pages.num_pages)
-            artwork = self.colorizer.draw_decoded(decoded, self.options)
+            hints = find_hints(source) if job.page == 1 and job.member is None else None
+            artwork = self.colorizer.draw_decoded(decoded, self.options, hints)
             target = self.targets / job.target
             data = artwork.encode(target.suffix, self.part)
             self._write(target, data)

@@ -2,6 +2,8 @@
 
 colorize sketch.png -o coloured.png           or .jpg, .webp, or a folder: -o coloured/
 colorize a.png b.png more/ -o coloured/       several files and folders
+colorize sketch.png -o coloured.png --hint 120,80,#e8b090 --hint 40,200,#2244aa
+                                              colours at places; or --hints dots.png|dots.json
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
 colorize comic.cbz -o coloured/               its pages; -o coloured.cbz packs them as well
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from colorizer.batch import Result
+    from colorizer.hints.hint import Hint
     from colorizer.look.artwork import Artwork
     from colorizer.model.folder import ModelFolder
     from colorizer.pictures.decoder_process import DecoderProcess
@@ -118,6 +121,20 @@ def make_parser() -> argparse.ArgumentParser:
         help="a slight variation for each number ≥ 0 (default: none)",
     )
     look.add_argument(
+        "--hint",
+        type=parse_hint,
+        action="append",
+        metavar="X,Y,COLOUR[,RADIUS]",
+        help="a dot of a colour on the sketch, in its pixels: 120,80,#e8b090; can be repeated",
+    )
+    hints = look.add_argument(
+        "--hints",
+        type=Path,
+        metavar="FILE",
+        help="a painted picture of the sketch's size, or JSON; of several sketches, each has its"
+        " own beside it: page.hints.png or page.hints.json",
+    )
+    look.add_argument(
         "--palette", type=parse_palette, help="replace the main colours by these: #ff8800,#2244aa"
     )
     reference = look.add_argument(
@@ -178,7 +195,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="print the results as JSON: a line for each page, or a list for a folder",
     )
     parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the version")
-    add_completion(parser, files=[inputs, output, model, reference], studio=make_studio_parser)
+    add_completion(
+        parser, files=[inputs, output, model, hints, reference], studio=make_studio_parser
+    )
     return parser
 
 
@@ -211,6 +230,16 @@ def parse_palette(text: str) -> str:
     return text
 
 
+def parse_hint(text: str) -> "Hint":
+    """A hint. Raises :class:`argparse.ArgumentTypeError` if it is invalid."""
+    from colorizer.hints.hint import parse_hint
+
+    try:
+        return parse_hint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parse_strength(text: str) -> float:
     """``"0.5"`` → 0.5. Raises :class:`argparse.ArgumentTypeError` unless it is 0 to 2."""
     from colorizer.runtime import MAX_LINE_STRENGTH
@@ -241,6 +270,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if len(names) > 1 and "-" in names:
         parser.error("argument input: - (standard input) can't be one of several")
     holds_many = names[0] != "-" and (Path(names[0]).is_dir() or is_book(Path(names[0])))
+    if arguments.hint and arguments.hints:
+        parser.error("arguments --hint and --hints: give one of them")
     if len(names) == 1 and not holds_many:
         if arguments.shard != (1, 1):
             parser.error("argument --shard: needs a folder or several inputs")
@@ -252,6 +283,11 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             folder = "" if output is None or output.suffix else f"; a new folder is {output}/"
             raise PictureError(f"-o {arguments.output}: {error}{folder}") from None
         return colour_one(arguments, output)
+    if arguments.hint or arguments.hints:
+        parser.error(
+            "arguments --hint, --hints: are for one sketch; of several, each has its own beside it,"
+            " page.hints.png or page.hints.json"
+        )
     output = Path(arguments.output)
     if arguments.output == "-" or (names_a_file(output) and not is_folder(arguments.output)):
         parser.error(f"argument -o/--output: must be a folder here, -o coloured/, got {output}")
@@ -336,7 +372,8 @@ def colour_one(arguments: argparse.Namespace, output: Path | None) -> int:
         for page in range(1, pages + 1):
             try:
                 decoded = decoded if page == 1 else colorizer.decode(source, page=page - 1)
-                artwork = colorizer.draw_decoded(decoded, options)
+                hints = choose_hints(arguments) if page == 1 else None
+                artwork = colorizer.draw_decoded(decoded, options, hints)
                 write_coloured(artwork, output, arguments, page, pages)
             except AlreadyColouredError as error:
                 tell_of_colours(arguments, page, pages, str(error))
@@ -381,6 +418,17 @@ def refuse_other_books(name: str) -> None:
         raise PictureError(f"{name}: {error}") from None
 
 
+def choose_hints(arguments: argparse.Namespace) -> "Path | list[Hint] | None":
+    """The hints of one sketch: those given, or else the file beside it."""
+    from colorizer.hints.files import find_hints
+
+    (name,) = arguments.inputs
+    given: Path | list[Hint] | None = arguments.hint or arguments.hints
+    if given or name == "-":
+        return given
+    return find_hints(Path(name))
+
+
 def choose_source(name: str) -> Path | bytes:
     """A sketch's path, or the bytes of standard input or another pipe, which only we can read."""
     if name == "-":
@@ -390,11 +438,13 @@ def choose_source(name: str) -> Path | bytes:
 
 
 def refuse_overwriting_inputs(arguments: argparse.Namespace, output: Path | None) -> None:
-    """Raise :class:`ColorizerError` if the output is the sketch or the reference."""
+    """Raise :class:`ColorizerError` if the output is the sketch, the reference or the hints."""
+    from colorizer.hints.files import find_hints
     from colorizer.jobs import refuse_overwriting
 
     if output is not None:
-        for given in (*arguments.inputs, arguments.reference):
+        beside = [find_hints(Path(name)) for name in arguments.inputs]
+        for given in (*arguments.inputs, arguments.reference, arguments.hints, *beside):
             if given and given != "-":
                 refuse_overwriting(Path(given), output)
 

@@ -1,6 +1,7 @@
 """What an input folder holds: the sketches to colour, what isn't taken, and the outputs' names.
 
-A .cbz is taken as a folder of its pages. The names depend on the set of sketches alone, so that
+A .cbz is taken as a folder of its pages; ``page.hints.png`` and ``page.hints.json`` belong to a
+sketch beside them, and aren't sketches. The names depend on the set of sketches alone, so that
 every shard and every run agree on them. No two outputs share a name, not even on a disk that
 ignores case or stores accents otherwise.
 """
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.base.names import printable
+from colorizer.hints.files import find_hints, stem_of_sketch
 from colorizer.pictures.comic_book import (
     NOT_A_PAGE,
     OTHER_BOOK,
@@ -31,6 +33,7 @@ JOURNALS = ".colorize*.jsonl"
 """Marks a folder that this command writes to."""
 WRONG_SUFFIX = NOT_A_PAGE
 OUTPUT_FOLDER = "an output folder of this command"
+LONE_HINTS = "hints without a sketch of this name beside them"
 FOLDER_LINK = "a link to a folder, which isn't followed"
 _PAGE = re.compile(r"(.+)_\d+")
 
@@ -115,7 +118,10 @@ def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
     ignored = []
     counts = Counter(_key(path.stem) for path in dict.fromkeys(inputs))
     for path in dict.fromkeys(inputs):
-        if path.is_dir() or is_book(path):
+        if stem_of_sketch(path) and path.is_file():
+            if not any(is_sketch_of(other, path) for other in path.parent.iterdir()):
+                ignored.append(Ignored(str(path), LONE_HINTS))
+        elif path.is_dir() or is_book(path):
             inside = find_jobs(path, suffix, output)
             resolved = Path(os.path.realpath(path))
             below = resolved.name if path.is_dir() else resolved.stem
@@ -136,9 +142,15 @@ def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
 
 
 def list_inputs(sources: Path, jobs: Sequence[Job]) -> set[Path]:
-    """The files that the jobs read: for pages in a .cbz, that."""
-    paths = (sources / job.source for job in jobs)
-    return {find_book(path) or path for path in paths}
+    """The files that the jobs read, and their hints: for pages in a .cbz, that."""
+    paths = [sources / job.source for job in jobs]
+    hints = {found for path in paths if (found := find_hints(path))}
+    return {find_book(path) or path for path in paths} | hints
+
+
+def is_sketch_of(path: Path, hints: Path) -> bool:
+    """Whether a file of hints belongs to this file, by their names."""
+    return path.stem == stem_of_sketch(hints) and _has_picture_suffix(path.name)
 
 
 def refuse_overwriting(source: Path, target: Path) -> None:
@@ -178,9 +190,12 @@ def _find_files(sources: Path, output: Path | None) -> tuple[list[_Source], list
     found: list[_Source] = []
     ignored: list[Ignored] = []
     books: list[str] = []
+    hints: list[str] = []
     for entry in _walk(sources, os.path.realpath(output) if output else None):
         if isinstance(entry, Ignored):
             ignored.append(entry)
+        elif stem_of_sketch(PurePosixPath(entry)) and not PurePosixPath(entry).name.startswith("."):
+            hints.append(entry)
         elif _has_picture_suffix(entry):
             found.append(_Source(entry, entry))
         elif any(part.startswith(".") for part in PurePosixPath(entry).parts):
@@ -191,6 +206,11 @@ def _find_files(sources: Path, output: Path | None) -> tuple[list[_Source], list
             is_other_book = PurePosixPath(entry).suffix.lower() in OTHER_BOOK_SUFFIXES
             ignored.append(Ignored(entry, OTHER_BOOK if is_other_book else WRONG_SUFFIX))
     found.sort()
+    stems = {str(PurePosixPath(each.path).with_suffix("")) for each in found}
+    for entry in hints:
+        path = PurePosixPath(entry)
+        if str(path.with_name(stem_of_sketch(path) or "")) not in stems:
+            ignored.append(Ignored(entry, LONE_HINTS))
     folders = {_key(str(up)) for each in found for up in PurePosixPath(each.path).parents}
     for book, below in _name_books(sorted(books), folders):
         pages, others = _open_book(sources / book, None, book, below)

@@ -9,6 +9,8 @@ import numpy as np
 
 from colorizer.base.errors import AlreadyColouredError, PictureError
 from colorizer.base.names import british
+from colorizer.hints.layer import HintSource, make_layer
+from colorizer.hints.model_input import fit_layer
 from colorizer.model.folder import ModelFolder, open_model_folder
 from colorizer.model.session import Float32Array, ModelSession, UInt8Array
 from colorizer.pictures.decoder_process import DecoderProcess
@@ -158,24 +160,33 @@ class Colorizer:
         return cls(opened, decoder=decoder, threads=threads, device=device)
 
     def __call__(
-        self, picture: "str | Path | bytes | Image", options: ColorizeOptions | None = None
+        self,
+        picture: "str | Path | bytes | Image",
+        options: ColorizeOptions | None = None,
+        *,
+        hints: HintSource | None = None,
     ) -> "Image":
         """Colour one sketch → RGB, or RGBA if it has transparency.
 
-        The sketch is a file's path, its bytes, or a picture of Pillow's.
+        The sketch is a file's path, its bytes, or a picture of Pillow's. ``hints`` say what colour
+        a place has: a sequence of :class:`~colorizer.hints.hint.Hint`, or what
+        :func:`~colorizer.hints.layer.make_layer` takes besides.
 
         The result has exactly the sketch's size and alpha. Raises
-        :class:`~colorizer.base.errors.PictureError` if the file is not a readable picture, and
+        :class:`~colorizer.base.errors.PictureError` if the file is not a readable picture,
+        :class:`~colorizer.base.errors.HintError` for a hint that is invalid or outside,
         :class:`~colorizer.base.errors.ModelFolderError` for a seed if the model has no noise, and
-        :class:`~colorizer.base.errors.AlreadyColouredError` if the options say so.
+        for hints if it takes none, and :class:`~colorizer.base.errors.AlreadyColouredError` if the
+        options say so.
         """
-        return self.draw(picture, options).picture()
+        return self.draw(picture, options, hints=hints).picture()
 
     def draw(
         self,
         picture: "str | Path | bytes | Image",
         options: ColorizeOptions | None = None,
         *,
+        hints: HintSource | None = None,
         decoder: DecoderProcess | None = None,
     ) -> "Artwork":
         """Colour one sketch → colours, lines and alpha as separate layers.
@@ -184,7 +195,7 @@ class Colorizer:
         ``decoder`` replaces the colorizer's own, for threads that have one each. Raises what
         :meth:`__call__` raises.
         """
-        return self.draw_decoded(self.decode(picture, decoder=decoder), options)
+        return self.draw_decoded(self.decode(picture, decoder=decoder), options, hints)
 
     def decode(
         self,
@@ -209,7 +220,12 @@ class Colorizer:
             where = picture if isinstance(picture, str | Path) else "the sketch"
             raise PictureError(f"{where}: {error}") from None
 
-    def draw_decoded(self, decoded: Decoded, options: ColorizeOptions | None = None) -> "Artwork":
+    def draw_decoded(
+        self,
+        decoded: Decoded,
+        options: ColorizeOptions | None = None,
+        hints: HintSource | None = None,
+    ) -> "Artwork":
         """Colour a decoded sketch, or copy a picture that is coloured already.
 
         Raises what :meth:`__call__` raises.
@@ -219,24 +235,35 @@ class Colorizer:
         from colorizer.pictures.sketch import to_sketch
 
         options = options or ColorizeOptions()
+        layer = None
+        if hints is not None:
+            self.session.require_hints()
+            layer = make_layer(hints, decoded.rgb.size)
         page = look_at(decoded.rgb, decoded.alpha)
         if page.is_coloured and options.coloured == "skip":
             raise AlreadyColouredError("coloured already, so it was left alone")
         if page.is_coloured and options.coloured == "copy":
             return Artwork.copy_of(decoded.rgb, None if options.opaque else decoded.alpha)
         sketch = to_sketch(decoded, page, clean=options.clean, opaque=options.opaque)
-        return self.draw_sketch(sketch, options)
+        return self.draw_sketch(sketch, options, layer)
 
-    def draw_sketch(self, sketch: "Sketch", options: ColorizeOptions) -> "Artwork":
-        """Colour line art. Raises :class:`PictureError` for an invalid palette."""
+    def draw_sketch(
+        self, sketch: "Sketch", options: ColorizeOptions, layer: "Image | None" = None
+    ) -> "Artwork":
+        """Colour line art. ``layer``: its hints, RGBA of its size.
+
+        Raises :class:`PictureError` for an invalid palette, and :class:`ModelFolderError` for hints
+        if the model takes none.
+        """
         from colorizer.look import palette
         from colorizer.look.artwork import Artwork
+        from colorizer.look.obedience import obey_finely
         from colorizer.look.upscaling import spread_colours
 
         grey = sketch.grey
         noise = None if options.seed is None else self.session.draw_noise([options.seed])
         colour_small = self._colour_strip if is_strip(grey.size) else self._colour_small
-        colour = spread_colours(colour_small(grey, noise), grey)
+        colour = spread_colours(colour_small(grey, noise, layer), grey)
         if options.reference is not None:
             reference = cast("Image", options.reference)
             colour = palette.recolour_like(
@@ -245,15 +272,28 @@ class Colorizer:
         if options.palette is not None:
             wanted = palette.parse_colours(palette.join_colours(options.palette))
             colour = palette.recolour_with(colour, wanted, lines=grey, keep_skin=options.keep_skin)
+        if layer is not None:
+            colour = obey_finely(colour, grey, layer)
         artwork = Artwork(colour, sketch.lines, sketch.alpha)
         return artwork.with_line_strength(options.line_strength)
 
-    def _colour_small(self, grey: "Image", noise: list[Float32Array] | None) -> UInt8Array:
+    def _colour_small(
+        self, grey: "Image", noise: list[Float32Array] | None, layer: "Image | None"
+    ) -> UInt8Array:
         """The generator's h×w×3 picture of a sketch (mode L), its longer side S px."""
-        square, placement = fit_sketch(grey, self.model.image_size)
-        return np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))
+        side = self.model.image_size
+        square, placement = fit_sketch(grey, side)
+        if layer is None:
+            return np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))
+        from colorizer.look.obedience import obey
 
-    def _colour_strip(self, grey: "Image", noise: list[Float32Array] | None) -> UInt8Array:
+        hints = fit_layer(layer, placement, side)
+        coloured = self.session.colour([square], noise, hints[None])[0]
+        return np.ascontiguousarray(placement.cut(obey(coloured, square, hints, side // 2)))
+
+    def _colour_strip(
+        self, grey: "Image", noise: list[Float32Array] | None, layer: "Image | None"
+    ) -> UInt8Array:
         """A strip's h×w×3 picture, at most S px wide, of windows that the generator coloured."""
         from PIL import Image
 
@@ -264,7 +304,8 @@ class Colorizer:
 
         def draw(window: Window) -> "Image.Image":
             part = crop_rows(grey, window.start, window.length)
-            return Image.fromarray(self._colour_small(part, noise))
+            its_layer = layer and crop_rows(layer, window.start, window.length)
+            return Image.fromarray(self._colour_small(part, noise, its_layer))
 
         is_tall = grey.height > grey.width
         size = (small[0], small[1]) if is_tall else (small[1], small[0])

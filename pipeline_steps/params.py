@@ -128,6 +128,8 @@ class TrainParams(Section):
     upsampling: Literal["transposed", "bilinear"]
     bottleneck_px: Annotated[int, PowerOfTwo(1, 128)]
     dropout: Annotated[float, Between(0.0, 0.9)]
+    hints: Literal["none", "points"]
+    hints_start_fraction: Fraction
     gan_loss: Literal["bce", "lsgan", "hinge"]
     l1_weight: Annotated[float, Between(0.0, 1e6)]
     generator_lr: LearningRate
@@ -215,6 +217,7 @@ class PromotionParams(Section):
     slice_margin: Annotated[float, Between(0.0, 10.0)]
     min_slice_pairs: Count
     max_latency_ms: Annotated[float, Between(1.0, 600_000.0)]
+    max_hint_distance: Annotated[float, Between(0.0, 500.0)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 ColorizerError             one line: what was wrong, where, and what to do
 ├── PictureError           a picture can't be read, or not safely
-│   └── PaletteError       a palette isn't 1 to 12 colours; also a ValueError
+│   ├── PaletteError       a palette isn't 1 to 12 colours; also a ValueError
+│   └── HintError          a hint is invalid or outside the picture; also a ValueError
 ├── AlreadyColouredError   a picture is coloured already, and such ones are to be left alone
 └── ModelFolderError       an exported folder is incomplete, damaged or from another version
 """
@@ -18,6 +19,10 @@ class PictureError(ColorizerError):
 
 class PaletteError(PictureError, ValueError):
     """A palette isn't 1 to 12 colours like ``#ff8800``."""
+
+
+class HintError(PictureError, ValueError):
+    """A hint isn't a dot of a colour inside the picture, or its file can't be read."""
 
 
 class AlreadyColouredError(ColorizerError):

@@ -1,6 +1,7 @@
 """The exported folder: its format, used by the stage that writes it and the runtime that loads it.
 
-generator.onnx          the model: sketch N×1×S×S → colour N×3×S×S, float32 in −1..1
+generator.onnx          the model: sketch N×1×S×S, and hints N×4×S×S if it takes them →
+                        colour N×3×S×S, float32 in −1..1
 generator.safetensors   the same weights, for further training
 config.json             preprocessing, params, data, training and test metrics of the model
 checksums.json          SHA-256 of every other file
@@ -27,8 +28,11 @@ CARD_FILE = "README.md"
 GRID_FILE = "grid.png"
 CHECKED_FILES = (ONNX_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, GRID_FILE)
 INPUT_NAME = "sketch"
+HINTS_NAME = "hints"
 OUTPUT_NAME = "colour"
 NOISE_NAME = "noise"
+HINTS_AS_POINTS = "points"
+"""The value of ``hints`` in ``config.json`` for a model that takes them."""
 SAMPLE_SOURCE = "sample"
 """What the stage download calls the drawn sample in ``config.json``."""
 SAMPLE_NOTE = (
@@ -65,6 +69,11 @@ class ModelFolder:
     def image_size(self) -> int:
         """S: height and width in pixels of the model's input and output."""
         return int(self.config["preprocessing"]["image_size"])
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the model was trained with hints; folders of earlier versions weren't."""
+        return self.config.get("hints") == HINTS_AS_POINTS
 
     @property
     def note(self) -> str | None:

@@ -12,7 +12,14 @@ import numpy.typing as npt
 from colorizer.base.cores import count_cores
 from colorizer.base.errors import ModelFolderError
 from colorizer.base.pixels import to_model_range, to_pixel_range
-from colorizer.model.folder import INPUT_NAME, OUTPUT_NAME, ModelFolder, noise_name
+from colorizer.hints.model_input import NUM_CHANNELS
+from colorizer.model.folder import (
+    HINTS_NAME,
+    INPUT_NAME,
+    OUTPUT_NAME,
+    ModelFolder,
+    noise_name,
+)
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
@@ -49,23 +56,47 @@ class ModelSession:
         self._check_shapes()
 
     def colour(
-        self, sketches: Sequence[UInt8Array], noise: Sequence[Float32Array] | None = None
+        self,
+        sketches: Sequence[UInt8Array],
+        noise: Sequence[Float32Array] | None = None,
+        hints: Float32Array | None = None,
     ) -> UInt8Array:
         """Colour N grey sketches, each S×S ``uint8`` (255 = paper) → N×S×S×3 ``uint8``.
 
-        ``noise``: the masks of :meth:`draw_noise`; None: no dropout.
+        ``noise``: the masks of :meth:`draw_noise`; None: no dropout. ``hints``: see :meth:`run`.
         """
         values = to_model_range(np.stack(sketches)[:, None].astype(np.float32))
-        pixels = to_pixel_range(self.run(values, noise))
+        pixels = to_pixel_range(self.run(values, noise, hints))
         return pixels.round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
     def run(
-        self, sketches: Float32Array, noise: Sequence[Float32Array] | None = None
+        self,
+        sketches: Float32Array,
+        noise: Sequence[Float32Array] | None = None,
+        hints: Float32Array | None = None,
     ) -> Float32Array:
-        """Run the model: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1."""
-        masks = {noise_name(number): mask for number, mask in enumerate(noise or ())}
-        (coloured,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: sketches} | masks)
+        """Run the model: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1.
+
+        ``hints``: N×4×S×S float32, colours in −1..1 times their mask, and the mask in 0..1; None:
+        there are none. Raises :class:`ModelFolderError` if the model takes no hints.
+        """
+        inputs = {INPUT_NAME: sketches}
+        inputs |= {noise_name(number): mask for number, mask in enumerate(noise or ())}
+        if hints is not None:
+            self.require_hints()
+        if self.model.takes_hints:
+            none = np.zeros((len(sketches), NUM_CHANNELS, *sketches.shape[2:]), np.float32)
+            inputs[HINTS_NAME] = none if hints is None else hints
+        (coloured,) = self._session.run([OUTPUT_NAME], inputs)
         return np.asarray(coloured, dtype=np.float32)
+
+    def require_hints(self) -> None:
+        """Raise :class:`ModelFolderError` if the model takes no hints."""
+        if not self.model.takes_hints:
+            raise ModelFolderError(
+                f"{self.model.folder}: this model takes no hints: it was trained without"
+                " (train.hints: points trains with them)"
+            )
 
     def draw_noise(self, seeds: Sequence[int]) -> list[Float32Array]:
         """Dropout masks of N seeds, one N×C×H×W float32 per layer; a mask depends on its seed only.
@@ -91,9 +122,10 @@ class ModelSession:
         size = self.model.image_size
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = [(value.name, value.type, value.shape[1:]) for value in (*inputs, *outputs)]
+        channels = {INPUT_NAME: 1} | ({HINTS_NAME: NUM_CHANNELS} if self.model.takes_hints else {})
         wanted = [
-            (INPUT_NAME, "tensor(float)", [1, size, size]),
-            (OUTPUT_NAME, "tensor(float)", [3, size, size]),
+            (name, "tensor(float)", [count, size, size])
+            for name, count in (*channels.items(), (OUTPUT_NAME, 3))
         ]
         if found != wanted:
             raise ModelFolderError(

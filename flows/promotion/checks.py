@@ -1,4 +1,4 @@
-"""Checks that an exported model works at all, which its mean scores don't show."""
+"""Checks that an exported model works and obeys hints, which its mean scores don't show."""
 
 import io
 import statistics
@@ -9,6 +9,8 @@ from PIL import Image
 
 from colorizer.base.errors import ColorizerError
 from colorizer.runtime import Colorizer
+from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.pairs.values import array_of
 
 ODD_SIZES = ((1, 1), (16, 16), (37, 211), (640, 360))
 """Width and height in pixels of sketches that every model must colour."""
@@ -35,6 +37,39 @@ def find_failures(colorizer: Colorizer, *, max_latency_ms: float) -> list[str]:
             f"takes {latency_ms:.0f} ms per picture, promotion.max_latency_ms is {max_latency_ms:g}"
         )
     return failures
+
+
+def find_disobedience(
+    colorizer: Colorizer, pairs: PackedPairs, *, max_hint_distance: float, seed: int
+) -> list[str]:
+    """What is wrong with how a model follows hints on the test pairs; empty if it takes none.
+
+    ``max_hint_distance``: of the median region's colours from its hint's, in CIELAB units.
+    """
+    if not colorizer.model.takes_hints:
+        return []
+    import torch
+    from torch.nn import functional
+
+    from pipeline_steps.hints.obedience import measure_obedience
+
+    def colour(sketch: torch.Tensor, hints: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(colorizer.session.run(sketch.numpy(), hints=hints.numpy()))
+
+    values = torch.from_numpy(array_of(np.asarray(pairs.pixels)))
+    size = (colorizer.model.image_size,) * 2
+    if values.shape[-2:] != size:
+        values = functional.interpolate(values, size, mode="bilinear", antialias=True)
+    obedience = measure_obedience(colour, values[:, COLOUR], values[:, SKETCH], seed=seed)
+    distance = obedience.medians().get("in_region")
+    if distance is None:
+        return ["obeying hints can't be judged: no test picture has a flat region"]
+    if distance <= max_hint_distance:
+        return []
+    return [
+        f"doesn't obey hints: the median region differs by {distance:.1f} from the colour given in"
+        f" it (CIELAB), promotion.max_hint_distance is {max_hint_distance:g}"
+    ]
 
 
 def measure_latency_ms(colorizer: Colorizer) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from colorizer.base.files import write_json, write_text
 from flows.errors import PromotionError
-from flows.promotion.checks import find_failures
+from flows.promotion.checks import find_disobedience, find_failures
 from flows.promotion.decision import Decision, Evidence, Scores, decide
 from flows.promotion.report import render_report
 from flows.promotion.scoring import score_baselines, score_model
@@ -135,11 +135,12 @@ def score_and_decide(
     Raises :class:`PromotionError` if the champion can't be loaded; a challenger that can't be is
     refused instead.
     """
-    champion_scores = None
+    champion_scores, takes_hints = None, False
     if champion is not None:
         with open_version(name, champion) as colorizer:
             champion_scores = score_model(colorizer, test_set.pairs, st_lpips=test_set.st_lpips)
-    scores, failures = _score_challenger(name, version, test_set, rule)
+            takes_hints = colorizer.model.takes_hints
+    scores, failures = _score_challenger(name, version, test_set, rule, takes_hints=takes_hints)
     evidence = Evidence(
         challenger=scores,
         champion=champion_scores,
@@ -178,15 +179,27 @@ def refuse_unscored(
 
 
 def _score_challenger(
-    name: str, version: Version, test_set: TestSet, rule: PromotionParams
+    name: str, version: Version, test_set: TestSet, rule: PromotionParams, *, takes_hints: bool
 ) -> tuple[Scores, list[str]]:
-    """Its scores, and what is wrong with it; no scores if it can't even be loaded or run."""
+    """Its scores, and what is wrong with it; no scores if it can't even be loaded or run.
+
+    ``takes_hints``: whether the champion does.
+    """
     try:
         with open_version(name, version.number) as colorizer:
             failures = find_failures(colorizer, max_latency_ms=rule.max_latency_ms)
             if failures:
                 return {}, failures
-            return score_model(colorizer, test_set.pairs, st_lpips=test_set.st_lpips), []
+            if takes_hints and not colorizer.model.takes_hints:
+                failures = ["takes no hints, and the champion does"]
+            failures += find_disobedience(
+                colorizer,
+                test_set.pairs,
+                max_hint_distance=rule.max_hint_distance,
+                seed=rule.seed,
+            )
+            scores = score_model(colorizer, test_set.pairs, st_lpips=test_set.st_lpips)
+            return scores, failures
     except PromotionError as error:
         return {}, [str(error)]
 

@@ -28,6 +28,7 @@ TRAINING_METRICS = Path("metrics/training.json")
 # evaluate
 EVALUATION_REPORT = Path("reports/evaluate")
 PER_PICTURE = EVALUATION_REPORT / "per_picture.csv"
+HINTS_BY_COUNT = EVALUATION_REPORT / "hints.csv"
 RANDOM_GRID = EVALUATION_REPORT / "random.png"
 BEST_GRID = EVALUATION_REPORT / "best.png"
 WORST_GRID = EVALUATION_REPORT / "worst.png"

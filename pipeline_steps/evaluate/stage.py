@@ -1,7 +1,8 @@
 """Stage 4: the best generator on the test pairs, compared with the baselines.
 
 Reads  models/{generator.safetensors,run.json}, data/prepared/{test.npy,train_mean.npy,manifest.csv}
-Writes metrics/{evaluation,test}.json, reports/evaluate/{per_picture.csv,{random,best,worst}.png}
+Writes metrics/{evaluation,test}.json,
+       reports/evaluate/{per_picture.csv,hints.csv,{random,best,worst}.png}
 
 The baselines are the sketch itself, white paper and the mean training picture: published SSIM and
 PSNR of colorizers are about what copying the sketch scores.
@@ -20,6 +21,7 @@ from pipeline_steps.base.paths import (
     BEST_GRID,
     EVALUATION_METRICS,
     EVALUATION_REPORT,
+    HINTS_BY_COUNT,
     MANIFEST,
     PER_PICTURE,
     RANDOM_GRID,
@@ -31,6 +33,7 @@ from pipeline_steps.base.paths import (
     WORST_GRID,
 )
 from pipeline_steps.base.paths import GENERATOR as GENERATOR_FILE
+from pipeline_steps.evaluate import hints
 from pipeline_steps.evaluate.grids import save_grid
 from pipeline_steps.evaluate.scoring import (
     TRUTH,
@@ -40,6 +43,7 @@ from pipeline_steps.evaluate.scoring import (
     score_line_styles,
     score_pairs,
 )
+from pipeline_steps.hints.by_region import paint_dots, place_dots
 from pipeline_steps.networks.generator import Generator, load_generator
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs, read_train_mean
 from pipeline_steps.pairs.values import tensor_of
@@ -54,6 +58,9 @@ from pipeline_steps.tracking.run_file import read_run_file
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+
+GRID_HINTS = 5
+"""Dots on each picture of a grid."""
 
 
 def main() -> None:
@@ -86,6 +93,18 @@ def main() -> None:
         batch_size=params.evaluate.batch_size,
         seed=params.evaluate.seed,
     )
+    by_count = {0: scores.values[GENERATOR]} | hints.score_by_count(
+        generator,
+        test_pairs,
+        batch_size=params.evaluate.batch_size,
+        seed=params.evaluate.seed,
+        st_lpips=params.scores.st_lpips,
+    )
+    hint_table = hints.tabulate(by_count, seed=params.evaluate.seed)
+    obedience = hints.score_obedience(
+        generator, test_pairs, batch_size=params.evaluate.batch_size, seed=params.evaluate.seed
+    )
+    evaluation["hints"] = hints.summarize(hint_table, obedience)
     if params.scores.inception_weights:
         evaluation["fid"] = score_fid(
             Path(params.scores.inception_weights),
@@ -95,10 +114,11 @@ def main() -> None:
             batch_size=params.evaluate.batch_size,
         )
 
-    with atomic_path(PER_PICTURE) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    for path, rows in ((PER_PICTURE, table), (HINTS_BY_COUNT, hint_table)):
+        with atomic_path(path) as partial:
+            rows.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     for path, indices in choose_pairs(table, params).items():
-        draw_grid(path, generator, test_pairs, indices)
+        draw_grid(path, generator, test_pairs, indices, seed=params.evaluate.seed)
     write_json(EVALUATION_METRICS, evaluation)
     # DVC's metrics are what changes with the model
     write_json(TEST_METRICS, generator_metrics(evaluation))
@@ -162,11 +182,20 @@ def choose_pairs(table: "pd.DataFrame", params: Params) -> dict[Path, Tensor]:
 
 
 @torch.inference_mode()
-def draw_grid(path: Path, generator: Generator, pairs: PackedPairs, indices: Tensor) -> None:
-    """Colour these test pairs and write their grid."""
+def draw_grid(
+    path: Path, generator: Generator, pairs: PackedPairs, indices: Tensor, *, seed: int
+) -> None:
+    """Colour these test pairs, by hints too if the generator takes them, and write their grid."""
     sketch, truth = read_halves(pairs, indices)
     device = next(generator.parameters()).device
-    save_grid(path, sketch, generator(sketch.to(device)).cpu(), truth)
+    columns = {"sketch": sketch, "generated": generator(sketch.to(device)).cpu()}
+    if generator.architecture.takes_hints:
+        dots = place_dots(truth, sketch, [seed + int(index) for index in indices], GRID_HINTS)
+        given = paint_dots(truth, sketch, dots, GRID_HINTS)
+        mask = given[:, 3:]
+        columns["hints"] = given[:, :3] + (1 - mask) * sketch
+        columns["with hints"] = generator(sketch.to(device), hints=given.to(device)).cpu()
+    save_grid(path, columns | {"truth": truth})
 
 
 def log_to_training_run(client: "MlflowClient", params: Params, evaluation: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from colorizer.model.folder import (
     CONFIG_FILE,
     FORMAT_VERSION,
     GRID_FILE,
+    HINTS_NAME,
     INPUT_NAME,
     ONNX_FILE,
     OUTPUT_NAME,
@@ -101,8 +102,10 @@ def build_config(params: Params, generator: Generator) -> dict[str, Any]:
             "resize": "keep the aspect, centre on white",
             "grey": "Rec. 601 luma; transparency over white",
             "input": f"{INPUT_NAME}: float32 N×1×S×S, value / 127.5 − 1, white paper = 1",
+            "hints": f"{HINTS_NAME}, if it takes them: float32 N×4×S×S, RGB · mask, mask",
             "output": f"{OUTPUT_NAME}: float32 N×3×S×S RGB, (value + 1) · 127.5",
         },
+        "hints": generator.architecture.hints,
         "noise": {
             "dropout": generator.architecture.dropout,
             "shapes": [list(shape) for shape in generator.noise_shapes],

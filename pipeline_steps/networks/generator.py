@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from pipeline_steps.networks.convolution import (
     TransposedConvolution,
     concatenate,
 )
+from pipeline_steps.networks.hint_head import HintHead
 
 MAX_WIDTH_FACTOR = 8  # 64-128-256-512-512-… at width 64
 NUM_DROPOUT_BLOCKS = 3
@@ -50,6 +52,8 @@ class GeneratorArchitecture:
     in_channels: int = 3
     """The grey sketch is read as RGB, as in the paper."""
     out_channels: int = 3
+    hints: str = "none"
+    """none, or points: colours at places, as a further input, which a head follows."""
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size.bit_count() != 1:
@@ -68,8 +72,15 @@ class GeneratorArchitecture:
                 "bottleneck_px: must be a power of two, at most an eighth of image_size"
                 f" ({self.image_size}), got {self.bottleneck_px}"
             )
+        if self.hints not in ("none", "points"):
+            raise ValueError(f"hints: must be none or points, got {self.hints}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout: must be in 0..1, got {self.dropout}")
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether hints are an input."""
+        return self.hints != "none"
 
     @property
     def depth(self) -> int:
@@ -100,6 +111,10 @@ class Generator(nn.Module):
             width = architecture.out_channels if level == 0 else widths[level - 1]
             self.up.append(self._up_block(channels, width, level))
         self.apply(initialize)
+        self.hint_head = None
+        if architecture.takes_hints:
+            with torch.random.fork_rng(devices=()):  # the other weights are those without hints
+                self.hint_head = HintHead()
 
     def _down_block(self, channels: int, width: int, level: int) -> nn.Sequential:
         # neither the first layer, which sees raw pixels, nor a 1×1 bottleneck, which has a single
@@ -137,15 +152,16 @@ class Generator(nn.Module):
         sides = [architecture.bottleneck_px * 2 << i for i in range(count)]
         return [(architecture.widths[-2 - i], side, side) for i, side in enumerate(sides)]
 
-    def forward(self, sketch: Tensor, *noise: Tensor) -> Tensor:
+    def forward(self, sketch: Tensor, *noise: Tensor, hints: Tensor | None = None) -> Tensor:
         """Colour a batch: N×1×S×S float in −1..1 → N×3×S×S float in −1..1.
 
+        ``hints``: N×4×S×S, colours in −1..1 times their mask, and the mask in 0..1; None: there are
+        none. An architecture without hints doesn't look at them.
         ``noise``: dropout masks, N × each of ``noise_shapes``, drawn by the caller. They vary the
         colouring, as the paper's dropout does (section 2.1), in evaluation mode too.
         """
-        if self.architecture.darken_ink:
-            sketch = darken(sketch)
-        x = sketch.expand(-1, self.architecture.in_channels, -1, -1)
+        read = self._read(sketch)
+        x = read.expand(-1, self.architecture.in_channels, -1, -1)
         skips: list[Tensor] = []
         for down in self.down:
             x = down(x)
@@ -155,7 +171,17 @@ class Generator(nn.Module):
         for up in self.up[1:]:
             x = self._masked(up(concatenate(skips.pop(), x)), masks)
         assert isinstance(x, Tensor)
-        return x
+        return x if hints is None else self.follow(x, sketch, hints)
+
+    def follow(self, picture: Tensor, sketch: Tensor, hints: Tensor) -> Tensor:
+        """Change N×3×S×S coloured pictures of N×1×S×S sketches by N×4×S×S hints."""
+        if self.hint_head is None:
+            return picture
+        changed: Tensor = self.hint_head(picture, self._read(sketch), hints)
+        return changed
+
+    def _read(self, sketch: Tensor) -> Tensor:
+        return darken(sketch) if self.architecture.darken_ink else sketch
 
     @staticmethod
     def _masked(x: Tensor, masks: Iterator[Tensor]) -> Tensor:

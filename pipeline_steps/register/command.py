@@ -24,11 +24,13 @@ import numpy as np
 
 from colorizer.base.files import file_sha256
 from colorizer.base.pixels import to_model_range
+from colorizer.hints.model_input import NUM_CHANNELS
 from colorizer.model.folder import (
     CARD_FILE,
     CHECKED_FILES,
     CHECKSUMS_FILE,
     CONFIG_FILE,
+    HINTS_NAME,
     INPUT_NAME,
     ONNX_FILE,
     OUTPUT_NAME,
@@ -316,12 +318,14 @@ def logged_contents(model: ModelFolder) -> dict[str, Any]:
 
     size = model.image_size
     blank = np.full((1, 1, size, size), 255, np.float32)
-    example = to_model_range(blank)
+    example = {INPUT_NAME: to_model_range(blank)}
+    if model.takes_hints:
+        example[HINTS_NAME] = np.zeros((1, NUM_CHANNELS, size, size), np.float32)
     output = np.zeros((1, 3, size, size), np.float32)
     return {
         "onnx_model": onnx.load_model_from_string(model.read_onnx()),
-        "signature": infer_signature({INPUT_NAME: example}, {OUTPUT_NAME: output}),
-        "input_example": {INPUT_NAME: example},
+        "signature": infer_signature(example, {OUTPUT_NAME: output}),
+        "input_example": example,
         "pip_requirements": ["onnxruntime>=1.22", "numpy>=2.2", "pillow>=12.3"],
         "onnx_execution_providers": ["CPUExecutionProvider"],
         "save_as_external_data": False,

@@ -26,7 +26,7 @@ def format_evaluation(evaluation: dict[str, Any]) -> str:
     verdict = ", ".join(beaten) or "no baseline"
     judged = [METRIC_TITLES[metric] for metric in must_beat_baselines(evaluation[GENERATOR])]
     lines.append(f"on {evaluation['test_pairs']} test pairs; beats {verdict} on {join(judged)}")
-    return "\n".join([*lines, *_line_styles(evaluation)])
+    return "\n".join([*lines, *_line_styles(evaluation), *_hints(evaluation)])
 
 
 def generator_metrics(evaluation: dict[str, Any]) -> dict[str, float]:
@@ -38,6 +38,8 @@ def generator_metrics(evaluation: dict[str, Any]) -> dict[str, float]:
         values["fid"] = evaluation["fid"][GENERATOR]
     if costs := line_style_costs(evaluation):
         values["worst_line_style"] = max(costs.values())
+    if hints := evaluation.get("hints"):
+        values |= {f"hint_{name}": value for name, value in hints["obedience"].items()}
     return values
 
 
@@ -67,6 +69,20 @@ def _line_styles(evaluation: dict[str, Any]) -> list[str]:
         for name, cost in line_style_costs(evaluation).items()
     ]
     return [f"L1 on other line styles: {', '.join(costs)}"] if costs else []
+
+
+def _hints(evaluation: dict[str, Any]) -> list[str]:
+    """What hints change, and how far they are obeyed: two lines."""
+    if not (hints := evaluation.get("hints")):
+        return []
+    steps = ", ".join(f"{count}: {of['psnr']:.1f}" for count, of in hints["by_count"].items())
+    medians = ", ".join(
+        f"{name.replace('_', ' ')} {value:.1f}" for name, value in hints["obedience"].items()
+    )
+    return [
+        f"PSNR dB by the number of hints: {steps}",
+        f"obedience to a hint of another colour, median CIELAB distances: {medians}",
+    ]
 
 
 def join(names: list[str]) -> str:

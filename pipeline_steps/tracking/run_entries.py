@@ -84,6 +84,11 @@ def add_evaluation(
     values |= {f"baseline/{metric}": value for metric, value in baseline.items()}
     content = {"values": values, "step": 0, "time_ms": runs.now_ms()}
     journal.add_revision(EVALUATION, "metrics", content, send=send)
+    hints = evaluation.get("hints") or {"by_count": {}}
+    for count, means in hints["by_count"].items():
+        by_count = {f"hints/{name}": value for name, value in means.items()}
+        content = {"values": by_count, "step": int(count), "time_ms": runs.now_ms()}
+        journal.add_revision(f"{EVALUATION} {count} hints", "metrics", content, send=send)
     send_files: Send = "missing" if send == "missing" else "always"
     whole = journal.files / "evaluation.json"
     write_json(whole, dict(evaluation))

@@ -1,5 +1,5 @@
 """Random jitter of pix2pix: scale up, crop, mirror (paper, section 6.2), once for both halves; and
-sketches in other line styles.
+sketches in other line styles; hints.
 
 Every draw is a function of (seed, epoch) alone, so that a resumed training sees the same pictures.
 """
@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline_steps.pairs.packed import SKETCH
+from pipeline_steps.hints.in_training import draw_hints
+from pipeline_steps.pairs.packed import COLOUR, SKETCH
 from pipeline_steps.train.line_styles import redraw
+
+HINTS, REPAINTED = slice(4, 8), slice(8, 11)
+"""Channels of a batch with hints, after those of packed pairs: colour times mask, the mask; the
+true pictures, with regions repainted in colours that hints say."""
+_OF_HINTS = 1  # so that a pair's hints and its line style are drawn apart
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,25 @@ def plan_epoch(
 
 
 def augment(
-    pairs: Tensor, plan: EpochPlan, chosen: slice, *, load_size: int, redrawn_share: float
+    pairs: Tensor,
+    plan: EpochPlan,
+    chosen: slice,
+    *,
+    load_size: int,
+    redrawn_share: float,
+    with_hints: bool = False,
 ) -> Tensor:
-    """Jitter the plan's ``chosen`` N×4×S×S pairs in −1..1, and redraw a share of their sketches."""
+    """Jitter the plan's ``chosen`` N×4×S×S pairs in −1..1, and redraw a share of their sketches.
+
+    With hints: N×11×S×S, see ``HINTS``.
+    """
     pairs = jitter(pairs, plan.corners[chosen], plan.mirrored[chosen], load_size)
+    numbers = range(chosen.start, chosen.stop)
+    if with_hints:
+        seeds = [mix_seed(plan.seed, plan.epoch, number, _OF_HINTS) for number in numbers]
+        repainted, hints = draw_hints(pairs[:, COLOUR], pairs[:, SKETCH], seeds)
+        pairs = torch.cat([pairs, hints, repainted], dim=1)
     if redrawn_share:
-        numbers = range(chosen.start, chosen.stop)
         seeds = [mix_seed(plan.seed, plan.epoch, number) for number in numbers]
         pairs[:, SKETCH] = redraw(pairs[:, SKETCH], seeds, redrawn_share)
     return pairs

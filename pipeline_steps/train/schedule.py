@@ -1,4 +1,4 @@
-"""What changes from epoch to epoch: the learning rate, line styles, and whether the loss is
+"""What changes from epoch to epoch: the learning rate, line styles, hints, and whether the loss is
 adversarial.
 """
 
@@ -33,6 +33,15 @@ def line_style_share(epoch: int, params: "TrainParams") -> float:
     """
     started = epoch >= round(params.line_styles_start_fraction * params.epochs)
     return params.line_styles if started else 0.0
+
+
+def draws_hints(epoch: int, params: "TrainParams") -> bool:
+    """Whether pictures have hints in an epoch (from 0), if the generator takes them.
+
+    None in the first ``hints_start_fraction`` of the epochs: to colour without any is learned
+    first.
+    """
+    return params.hints != "none" and epoch >= round(params.hints_start_fraction * params.epochs)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -3,6 +3,7 @@
 Shape legend: S = image size in pixels.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 SELECTION_METRIC = "l1"
 
+HINTED = "val_hinted_l1"
+"""In the history: L1 on val with hints; NaN in epochs without. Missing if none are taken."""
 EpochRow = dict[str, float]
 """One line of the history: epoch, seen_images, losses, val metrics, learning rate, speed."""
 
@@ -43,6 +46,8 @@ class Losses(NamedTuple):
     discriminator: Tensor
     adversarial: Tensor
     l1: Tensor
+    hinted: Tensor
+    """L1 of the pictures changed by hints; 0 without any."""
 
 
 @dataclass
@@ -53,11 +58,11 @@ class TrainingState:
     discriminator: Discriminator
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
-    run_generator: Callable[[Tensor], Tensor]
+    run_generator: Callable[..., Tensor]
     """The generator as a training step calls it: itself, or compiled."""
     run_discriminator: Callable[[Tensor, Tensor], Tensor]
     loss_sums: Tensor
-    """Sums of :class:`Losses` over the running epoch: 3 float32 on the device."""
+    """Sums of :class:`Losses` over the running epoch: 4 float32 on the device."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     epoch: int = 0
     """Finished epochs."""
@@ -68,10 +73,15 @@ class TrainingState:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch (from 1) with the best val score; 0 before the first."""
+        """The epoch (from 1) with the best val score; 0 before the first.
+
+        Once there are epochs with hints, one of these: before, nothing was learned of them.
+        """
         if not self.history:
             return 0
-        return int(min(self.history, key=lambda row: row[f"val_{SELECTION_METRIC}"])["epoch"])
+        with_hints = [row for row in self.history if not math.isnan(row.get(HINTED, math.nan))]
+        rows = with_hints or self.history
+        return int(min(rows, key=lambda row: row[f"val_{SELECTION_METRIC}"])["epoch"])
 
 
 def build_state(params: "TrainParams", image_size: int, device: torch.device) -> TrainingState:
@@ -85,6 +95,7 @@ def build_state(params: "TrainParams", image_size: int, device: torch.device) ->
         upsampling=params.upsampling,
         bottleneck_px=params.bottleneck_px,
         dropout=params.dropout,
+        hints=params.hints,
     )
     discriminator = Discriminator(
         width=params.discriminator_width,
@@ -101,7 +112,7 @@ def build_state(params: "TrainParams", image_size: int, device: torch.device) ->
         discriminator_optimizer=build_optimizer(discriminator, params),
         run_generator=generator,
         run_discriminator=discriminator,
-        loss_sums=torch.zeros(3, device=device),
+        loss_sums=torch.zeros(len(Losses._fields), device=device),
     )
 
 

@@ -25,7 +25,7 @@ from pipeline_steps.base import signals
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.scores.scorer import Scorer
-from pipeline_steps.train.augmentation import augment, mix_seed, plan_epoch
+from pipeline_steps.train.augmentation import HINTS, REPAINTED, augment, mix_seed, plan_epoch
 from pipeline_steps.train.batches import make_resident, read_batches
 from pipeline_steps.train.data_parallel import SINGLE_PROCESS, ProcessGroup
 from pipeline_steps.train.device import choose_autocast_dtype, choose_device, make_deterministic
@@ -37,6 +37,7 @@ from pipeline_steps.train.health import (
 )
 from pipeline_steps.train.losses import adversarial_loss, discriminator_loss, l1_loss
 from pipeline_steps.train.schedule import (
+    draws_hints,
     is_adversarial,
     learning_rate_scale,
     line_style_share,
@@ -136,6 +137,7 @@ def train(
         )
         adversarial = is_adversarial(state.epoch, params)
         redrawn_share = line_style_share(state.epoch, params)
+        with_hints = draws_hints(state.epoch, params)
         lr_scale = learning_rate_scale(state.epoch, params)
         set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
         set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
@@ -174,6 +176,7 @@ def train(
                     share,
                     load_size=params.load_size,
                     redrawn_share=redrawn_share,
+                    with_hints=with_hints,
                 )
                 losses = update(state, pairs, params, autocast_dtype, seeds, processes, adversarial)
             state.loss_sums += processes.average(torch.stack(losses))
@@ -190,10 +193,13 @@ def train(
 
         require_finite(state, params)
         row: EpochRow = {"epoch": state.epoch + 1, "seen_images": state.seen_images}
-        row |= mean_losses(state.loss_sums / steps_per_epoch, adversarial=adversarial)
+        losses_with_hints = with_hints if state.generator.architecture.takes_hints else None
+        row |= mean_losses(
+            state.loss_sums / steps_per_epoch, adversarial=adversarial, hinted=losses_with_hints
+        )
         with saved_when_interrupted(state, work_folder, fingerprint, processes):
             recalibrate_batch_norm(state.generator, train_pairs)
-            row |= validate(state.generator, val_pairs, scorer)
+            row |= validate(state.generator, val_pairs, scorer, with_hints=with_hints)
         row["learning_rate"] = params.generator_lr * lr_scale
         elapsed_s = time.monotonic() - epoch_start_s
         row["images_per_s"] = (state.seen_images - epoch_start_images) / elapsed_s
@@ -233,7 +239,8 @@ def update(
 ) -> Losses:
     """One step of both networks on N×4×S×S pairs in −1..1: first D, then G against the new D.
 
-    If it isn't ``adversarial``, of G alone, by L1.
+    If it isn't ``adversarial``, of G alone, by L1. Of N×11×S×S, with hints, G's hint head learns as
+    well, and the rest of G what it would without them.
 
     The batch is split into as many parts as there are ``seeds`` (of dropout), to save memory: with
     several, pictures are generated twice, and batch normalization sees one part at a time.
@@ -242,7 +249,7 @@ def update(
     weights = [len(part) / len(pairs) for part in parts]
     autocast = torch.autocast(pairs.device.type, autocast_dtype, enabled=autocast_dtype is not None)
     kept: list[Tensor] = []
-    totals = torch.zeros(3, dtype=pairs.dtype, device=pairs.device)
+    totals = torch.zeros(len(Losses._fields), dtype=pairs.dtype, device=pairs.device)
 
     if adversarial:
         state.discriminator_optimizer.zero_grad()
@@ -270,20 +277,36 @@ def update(
                 logits = state.run_discriminator(part[:, SKETCH], generated)
                 loss = adversarial_loss(params.gan_loss, logits)
             l1 = l1_loss(generated, part[:, COLOUR])
-        (weight * (loss + params.l1_weight * l1)).backward()
-        totals[1:] += weight * torch.stack([loss, l1]).detach()
+            hinted = hinted_loss(state, part, generated.detach())
+        (weight * (loss + params.l1_weight * (l1 + hinted))).backward()
+        totals[1:] += weight * torch.stack([loss, l1, hinted]).detach()
     processes.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
     state.discriminator.requires_grad_(True)
     return Losses(*totals.unbind())
 
 
-def mean_losses(losses: Tensor, *, adversarial: bool) -> EpochRow:
-    """An epoch's row of losses; NaN, which is no number, for those that it didn't have."""
-    of_discriminator, of_generator, l1 = losses.tolist()
+def hinted_loss(state: TrainingState, pairs: Tensor, generated: Tensor) -> Tensor:
+    """L1 of the N×3×S×S pictures once hints have changed them; 0 for pairs without hints."""
+    hints = pairs[:, HINTS]
+    if not hints.shape[1]:
+        return generated.new_zeros((), dtype=torch.float32)
+    followed = state.generator.follow(generated, pairs[:, SKETCH], hints)
+    return l1_loss(followed, pairs[:, REPAINTED])
+
+
+def mean_losses(losses: Tensor, *, adversarial: bool, hinted: bool | None = None) -> EpochRow:
+    """An epoch's row of losses; NaN, which is no number, for those that it didn't have.
+
+    ``hinted``: whether it had hints; None if the generator takes none.
+    """
+    of_discriminator, of_generator, l1, of_hinted = losses.tolist()
     if not adversarial:
         of_discriminator = of_generator = math.nan
-    return {"loss_discriminator": of_discriminator, "loss_adversarial": of_generator, "loss_l1": l1}
+    row = {"loss_discriminator": of_discriminator, "loss_adversarial": of_generator, "loss_l1": l1}
+    if hinted is not None:
+        row["loss_hinted"] = of_hinted if hinted else math.nan
+    return row
 
 
 def judge(state: TrainingState, pairs: Tensor, generated: Tensor, gan_loss: str) -> Tensor:

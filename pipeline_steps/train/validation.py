@@ -3,16 +3,19 @@
 Shape legend: N, K pictures, S = image size in pixels, channels first, values in −1..1.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from pipeline_steps.base import signals
+from pipeline_steps.hints.in_training import draw_hints
 from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.scores.scorer import Scorer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.collapse import VarietyMeter
-from pipeline_steps.train.state import EpochRow
+from pipeline_steps.train.state import HINTED, EpochRow
 
 VAL_BATCH_SIZE = 16
 RECALIBRATION_PAIRS = 128
@@ -60,14 +63,18 @@ def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> No
 
 
 @torch.inference_mode()
-def validate(generator: Generator, val_pairs: PackedPairs, scorer: Scorer) -> EpochRow:
+def validate(
+    generator: Generator, val_pairs: PackedPairs, scorer: Scorer, *, with_hints: bool = False
+) -> EpochRow:
     """Mean metrics over the val pairs: ``{"val_l1": …}``; ``val_variety`` by `VarietyMeter`.
 
-    Without those of regions, which take longer than the pictures' generation.
+    Of a generator that takes hints, L1 with some as well; NaN if not ``with_hints``. Without those
+    of regions, which take longer than the pictures' generation.
     Raises :class:`Interruption` between batches.
     """
     device = next(generator.parameters()).device
     sums: dict[str, float] = {}
+    hinted_sum = 0.0
     variety = VarietyMeter()
     generator.eval()
     for indices in torch.arange(len(val_pairs)).split(VAL_BATCH_SIZE):
@@ -77,7 +84,13 @@ def validate(generator: Generator, val_pairs: PackedPairs, scorer: Scorer) -> Ep
         scores = scorer.score(generated, scorer.reference(pairs[:, COLOUR])).values
         for name, values in scores.items():
             sums[name] = sums.get(name, 0.0) + values.sum().item()
+        if with_hints:
+            truth, hints = draw_hints(pairs[:, COLOUR], pairs[:, SKETCH], indices.tolist())
+            followed = generator.follow(generated, pairs[:, SKETCH], hints)
+            hinted_sum += (followed - truth).abs().mean(dim=(1, 2, 3)).sum().item()
         variety.add(generated, pairs[:, COLOUR])
     generator.train()
     means = {f"val_{name}": total / len(val_pairs) for name, total in sums.items()}
+    if generator.architecture.takes_hints:
+        means[HINTED] = hinted_sum / len(val_pairs) if with_hints else math.nan
     return {**means, "val_variety": variety.variety()}

@@ -31,13 +31,22 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_model(tmp_path_factory.mktemp("model") / "colorizer")
+
+
+@pytest.fixture(scope="session")
+def hint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes hints."""
+    return export_model(tmp_path_factory.mktemp("hints") / "colorizer", hints="points")
+
+
+def export_model(folder: Path, *, hints: str = "none") -> Path:
     from pipeline_steps.export.onnx_export import export_onnx
     from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 
-    folder = tmp_path_factory.mktemp("model") / "colorizer"
     folder.mkdir()
     torch.manual_seed(3)
-    generator = Generator(GeneratorArchitecture(image_size=32, width=4))
+    generator = Generator(GeneratorArchitecture(image_size=32, width=4, hints=hints))
     with torch.no_grad():
         for weights in generator.parameters():
             weights.mul_(5)  # so that noise is visible in 8 bits
@@ -49,6 +58,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "preprocessing": {"image_size": 32},
         "noise": {"dropout": 0.5, "shapes": [list(shape) for shape in generator.noise_shapes]},
     }
+    if hints != "none":
+        config["hints"] = hints  # which folders of earlier versions don't have
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     (folder / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(folder)))
     return folder

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 import onnx
@@ -17,6 +17,8 @@ from colorizer.model.folder import (
     CONFIG_FILE,
     FORMAT_VERSION,
     GRID_FILE,
+    HINTS_AS_POINTS,
+    HINTS_NAME,
     INPUT_NAME,
     ONNX_FILE,
     OUTPUT_NAME,
@@ -24,7 +26,7 @@ from colorizer.model.folder import (
     compute_checksums,
     open_model_folder,
 )
-from pipeline_steps.pairs.packed import pack, write_pairs
+from pipeline_steps.pairs.packed import UInt8Array, pack, write_pairs
 from pipeline_steps.register.command import log_model
 from pipeline_steps.tracking import mlflow_server
 
@@ -37,15 +39,24 @@ TRUE_GAINS = (0.2, 0.5, 0.9)
 """The colour of a test pair is its sketch times these gains (RGB)."""
 
 
-def make_folder(folder: Path, gains: Sequence[float], *, bias: float = 0.0) -> Path:
-    """An exported folder whose model computes ``gain · sketch + bias`` for each channel."""
+def make_folder(
+    folder: Path, gains: Sequence[float], *, bias: float = 0.0, hints: bool = False
+) -> Path:
+    """An exported folder whose model computes ``gain · sketch + bias`` for each channel.
+
+    With ``hints``, which are an input, it ignores them.
+    """
     folder.mkdir(parents=True)
     sketch: list[str | int | None] = ["batch", 1, SIZE, SIZE]
     colour: list[str | int | None] = ["batch", 3, SIZE, SIZE]
+    inputs = [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, sketch)]
+    if hints:
+        shape: list[str | int | None] = ["batch", 4, SIZE, SIZE]
+        inputs.append(helper.make_tensor_value_info(HINTS_NAME, TensorProto.FLOAT, shape))
     graph = helper.make_graph(
         [helper.make_node("Conv", [INPUT_NAME, "w", "b"], [OUTPUT_NAME])],
         "tiny",
-        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, sketch)],
+        inputs,
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, colour)],
         [
             numpy_helper.from_array(np.array(gains, np.float32).reshape(3, 1, 1, 1), "w"),
@@ -56,7 +67,12 @@ def make_folder(folder: Path, gains: Sequence[float], *, bias: float = 0.0) -> P
     onnx.save_model(helper.make_model(graph, opset_imports=opset, ir_version=9), folder / ONNX_FILE)
     for name in (WEIGHTS_FILE, CARD_FILE, GRID_FILE):
         (folder / name).write_text(name)
-    config = {"format_version": FORMAT_VERSION, "preprocessing": {"image_size": SIZE}}
+    config: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "preprocessing": {"image_size": SIZE},
+    }
+    if hints:
+        config["hints"] = HINTS_AS_POINTS
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     (folder / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(folder)))
     return folder
@@ -94,14 +110,34 @@ def no_lease(name: str, timeout_s: float) -> Never:
     raise AssertionError("an SQLite registry needs no lease")
 
 
+def write_flat_test_set(prepared: Path, num_pairs: int = 24) -> Path:
+    """Test pairs of two flat boxes, coloured by :data:`TRUE_GAINS`, and a grey mean picture."""
+    random = np.random.default_rng(1)
+    rows = []
+    for _ in range(num_pairs):
+        sketch = np.full((SIZE, SIZE), 255, np.uint8)
+        for left in (1, 17):
+            sketch[2:30, left : left + 14] = 0
+            sketch[3:29, left + 1 : left + 13] = random.integers(200, 256)
+        rows.append(_coloured(sketch))
+    return _write(prepared, rows)
+
+
 def write_test_set(prepared: Path, num_pairs: int = 24, *, seed: int = 1) -> Path:
     """Test pairs of noise, coloured by :data:`TRUE_GAINS`, and a grey mean training picture."""
     random = np.random.default_rng(seed)
     rows = []
     for _ in range(num_pairs):
-        sketch = random.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
-        values = (sketch / 127.5 - 1)[..., None] * np.array(TRUE_GAINS)
-        rows.append(pack(((values + 1) * 127.5).round().astype(np.uint8), sketch))
-    write_pairs(prepared / "test.npy", rows, num_pairs=num_pairs, image_size=SIZE)
+        rows.append(_coloured(random.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)))
+    return _write(prepared, rows)
+
+
+def _coloured(sketch: UInt8Array) -> UInt8Array:
+    values = (sketch / 127.5 - 1)[..., None] * np.array(TRUE_GAINS)
+    return pack(((values + 1) * 127.5).round().astype(np.uint8), sketch)
+
+
+def _write(prepared: Path, rows: Sequence[UInt8Array]) -> Path:
+    write_pairs(prepared / "test.npy", rows, num_pairs=len(rows), image_size=SIZE)
     np.save(prepared / "train_mean.npy", np.full((SIZE, SIZE, 3), 128, np.uint8))
     return prepared

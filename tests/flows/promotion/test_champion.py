@@ -38,6 +38,7 @@ from tests.flows.tiny_model import (
     make_folder,
     no_lease,
     register_folder,
+    write_flat_test_set,
     write_test_set,
 )
 
@@ -112,6 +113,33 @@ def test_a_better_model_replaces_the_champion_and_a_worse_one_does_not(
     assert "not significantly better" in refused.reason
     assert find_aliases(client, NAME) == {"champion": better, "previous": first}
     assert [entry.sequence for entry in ledger.read_entries(client, NAME)] == [1, 2, 3]
+
+
+def test_a_model_that_ignores_its_hints_is_refused(
+    client: "MlflowClient", in_folder: Path, rule: PromotionParams
+) -> None:
+    flat = open_test_set(write_flat_test_set(in_folder / "flat"))
+    folder = make_folder(in_folder / "deaf", (0.7, 0.6, 0.5), hints=True)
+    version = register_folder(client, NAME, folder)
+    refused = promote(client, version, flat, rule)
+    assert refused.action == "refused"
+    assert "doesn't obey hints: the median region differs by" in refused.reason
+    assert "promotion.max_hint_distance is 20" in refused.reason
+    assert find_aliases(client, NAME) == {}
+
+
+def test_a_model_without_hints_doesnt_replace_one_that_takes_them(
+    client: "MlflowClient", in_folder: Path, rule: PromotionParams
+) -> None:
+    flat = open_test_set(write_flat_test_set(in_folder / "flat"))
+    lax = dataclasses.replace(rule, max_hint_distance=500.0)
+    gains = [gain + 0.02 for gain in TRUE_GAINS]
+    with_hints = register_folder(client, NAME, make_folder(in_folder / "a", gains, hints=True))
+    without = register_folder(client, NAME, make_folder(in_folder / "b", gains))
+    assert promote(client, with_hints, flat, lax).action == "promoted"
+    refused = promote(client, without, flat, lax)
+    assert refused.action == "refused"
+    assert "takes no hints, and the champion does" in refused.reason
 
 
 def test_promoting_the_champion_is_refused_and_recorded(

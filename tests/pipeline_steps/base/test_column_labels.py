@@ -37,7 +37,7 @@ def test_a_grid_names_its_columns(tmp_path: Path) -> None:
     for pairs in (1, 3):
         grey = torch.zeros(pairs, 1, 64, 64)
         colour = torch.zeros(pairs, 3, 64, 64)
-        save_grid(tmp_path / "grid.png", grey, colour, colour)
+        save_grid(tmp_path / "grid.png", {"sketch": grey, "generated": colour, "truth": colour})
         grid = np.asarray(Image.open(tmp_path / "grid.png"))
         lines = (pairs + 1) // 2
         height = len(grid) - (lines * 68 + 4)

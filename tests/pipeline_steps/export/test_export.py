@@ -46,6 +46,7 @@ def make_config(architecture: GeneratorArchitecture) -> dict[str, Any]:
         "format_version": 1,
         "name": "sketch-colorizer",
         "preprocessing": {"image_size": architecture.image_size},
+        "hints": architecture.hints,
         "architecture": dataclasses.asdict(architecture),
         "data": {"pairs": {"train": 3, "val": 1, "test": 2}, "fingerprint": "f", "source": None},
         "training": {"epochs": 2, "best_epoch": 1},
@@ -59,7 +60,12 @@ def generator() -> Generator:
     """With every option: the paper's generator has none."""
     torch.manual_seed(0)
     architecture = GeneratorArchitecture(
-        image_size=32, width=4, upsampling="bilinear", bottleneck_px=4, darken_ink=True
+        image_size=32,
+        width=4,
+        upsampling="bilinear",
+        bottleneck_px=4,
+        darken_ink=True,
+        hints="points",
     )
     return Generator(architecture).eval()
 
@@ -85,13 +91,22 @@ def copy_of(exported: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("num_hints", [0, 3])
 def test_onnx_colours_any_batch_as_torch_does(
-    exported: Path, generator: Generator, batch: int
+    exported: Path, generator: Generator, batch: int, num_hints: int
 ) -> None:
-    sketches = np.random.default_rng(1).uniform(-1, 1, (batch, 1, 32, 32)).astype(np.float32)
+    random = np.random.default_rng(1)
+    sketches = random.uniform(-1, 1, (batch, 1, 32, 32)).astype(np.float32)
+    hints = np.zeros((batch, 4, 32, 32), np.float32)
+    for row, column in random.integers(0, 32, (num_hints, 2)):
+        hints[:, :, row, column] = [0.01, -0.005, 0.0, 0.01]  # a dot on a large page
+    given = hints if num_hints else None
     with torch.inference_mode():
-        expected = generator(torch.from_numpy(sketches)).numpy()
-    assert np.abs(Colorizer.load(exported).session.run(sketches) - expected).max() < 1e-4
+        tensor = torch.from_numpy(hints) if num_hints else None
+        expected = generator(torch.from_numpy(sketches), hints=tensor).numpy()
+    session = Colorizer.load(exported).session
+    assert np.abs(session.run(sketches, hints=given) - expected).max() < 1e-4
+    assert not num_hints or np.abs(session.run(sketches) - expected).max() > 1e-4
 
 
 def test_the_onnx_file_is_self_contained_and_contains_no_local_path(exported: Path) -> None:

@@ -1,10 +1,12 @@
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
 
 from pipeline_steps.params import Params
 from pipeline_steps.train.schedule import (
+    draws_hints,
     is_adversarial,
     learning_rate_scale,
     line_style_share,
@@ -39,6 +41,17 @@ def test_sketches_are_redrawn_after_their_share_of_the_epochs(params: Params) ->
         params.train, epochs=4, line_styles=0.3, line_styles_start_fraction=0.5
     )
     assert [line_style_share(epoch, changed) for epoch in range(4)] == [0.0, 0.0, 0.3, 0.3]
+
+
+def test_hints_are_drawn_after_their_share_of_the_epochs(params: Params) -> None:
+    def drawn(hints: Literal["none", "points"]) -> list[bool]:
+        changed = dataclasses.replace(
+            params.train, epochs=4, hints=hints, hints_start_fraction=0.25
+        )
+        return [draws_hints(epoch, changed) for epoch in range(4)]
+
+    assert drawn("points") == [False, True, True, True]
+    assert drawn("none") == [False] * 4
 
 
 def test_a_new_learning_rate_applies_to_every_parameter() -> None:

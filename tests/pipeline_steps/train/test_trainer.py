@@ -101,15 +101,22 @@ def test_only_the_same_seed_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize("normalization", ["batch", "instance"])
+@pytest.mark.parametrize("hints", ["none", "points"])
 def test_an_interrupted_training_resumes_to_the_same_bytes(
     pairs: tuple[PackedPairs, PackedPairs],
     small: TrainParams,
     tmp_path: Path,
     normalization: Literal["batch", "instance"],
+    hints: Literal["none", "points"],
 ) -> None:
     # a checkpoint before every step, so that it is interrupted in the middle of an epoch
     eager = dataclasses.replace(
-        small, epochs=3, checkpoint_interval_s=0.0, normalization=normalization
+        small,
+        epochs=3,
+        checkpoint_interval_s=0.0,
+        normalization=normalization,
+        hints=hints,
+        hints_start_fraction=0.3,
     )
     reference_recorder = Recorder()
     reference = run(pairs, eager, tmp_path / "reference", reference_recorder)
@@ -155,13 +162,13 @@ def test_an_interrupted_validation_is_repeated(
     real, calls = validate, 0
 
     def interrupted_in_the_second(
-        generator: Generator, val_pairs: PackedPairs, scorer: Scorer
+        generator: Generator, val_pairs: PackedPairs, scorer: Scorer, *, with_hints: bool
     ) -> EpochRow:
         nonlocal calls
         calls += 1
         if calls == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(generator, val_pairs, scorer)
+        return real(generator, val_pairs, scorer, with_hints=with_hints)
 
     monkeypatch.setattr(trainer, "validate", interrupted_in_the_second)
     with pytest.raises(Interruption, match="checkpoint saved at epoch 2, step 4"):
@@ -376,6 +383,43 @@ def test_before_its_start_the_adversarial_loss_trains_no_discriminator(
 def gradients_of(state: TrainingState) -> list[Tensor]:
     networks = (state.generator, state.discriminator)
     return [w.grad for network in networks for w in network.parameters() if w.grad is not None]
+
+
+@pytest.mark.parametrize("adversarial_start", [0.0, 1.0])
+def test_hints_change_no_weight_of_the_generator_but_the_heads(
+    pairs: tuple[PackedPairs, PackedPairs],
+    small: TrainParams,
+    tmp_path: Path,
+    adversarial_start: float,
+) -> None:
+    params = dataclasses.replace(
+        small, epochs=2, hints_start_fraction=0.5, adversarial_start_fraction=adversarial_start
+    )
+    plain = run(pairs, params, tmp_path / "plain")
+    hinted = run(pairs, dataclasses.replace(params, hints="points"), tmp_path / "hinted")
+    weights = hinted.generator.state_dict()
+    head = {name for name in weights if name.startswith("hint_head.")}
+    assert head
+    for name, value in plain.generator.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    assert {*plain.generator.state_dict()} == {*weights} - head
+    assert same([*plain.discriminator.parameters()], [*hinted.discriminator.parameters()])
+    untrained = build_state(dataclasses.replace(params, hints="points"), 32, torch.device("cpu"))
+    before = untrained.generator.state_dict()
+    assert all(not torch.equal(before[name], weights[name]) for name in head)
+
+
+def test_the_best_epoch_is_one_with_hints(
+    pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
+) -> None:
+    params = dataclasses.replace(small, epochs=4, hints="points", hints_start_fraction=0.5)
+    state = run(pairs, params, tmp_path)
+    assert [math.isnan(row["val_hinted_l1"]) for row in state.history] == [True, True, False, False]
+    assert [math.isnan(row["loss_hinted"]) for row in state.history] == [True, True, False, False]
+    state.history[0]["val_l1"] = 0.0
+    assert state.best_epoch in (3, 4)
+    del state.history[2:]
+    assert state.best_epoch == 1
 
 
 def test_training_lowers_the_validation_loss(

@@ -1,0 +1,62 @@
+"""Obedience tells generators that follow hints from those that don't."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline_steps.hints.obedience import measure_obedience
+from pipeline_steps.scores.regions import find_regions
+from tests.pipeline_steps.hints.drawn import boxes
+
+
+def obedient(sketch: Tensor, hints: Tensor) -> Tensor:
+    """Fills the region of a hint with its colour, and leaves others grey."""
+    pictures = torch.zeros(len(sketch), 3, *sketch.shape[2:])
+    for picture, regions, given in zip(pictures, find_regions(sketch), hints, strict=True):
+        for region in range(1, regions.number + 1):
+            inside = torch.from_numpy(regions.labels == region)
+            under = given[:, inside & (given[3] > 0)]
+            if under.shape[1]:
+                picture[:, inside] = under[:3, :1]
+    return pictures
+
+
+def deaf(sketch: Tensor, hints: Tensor) -> Tensor:
+    """Looks at no hint."""
+    return torch.zeros(len(sketch), 3, *sketch.shape[2:])
+
+
+def spilling(sketch: Tensor, hints: Tensor) -> Tensor:
+    """Gives the whole picture the colour of a hint."""
+    mask = hints[:, 3:].sum(dim=(2, 3)).clamp_min(1)
+    colour = hints[:, :3].sum(dim=(2, 3)) / mask
+    return colour[:, :, None, None].expand(-1, -1, *sketch.shape[2:])
+
+
+def test_obedient_deaf_and_spilling_generators_are_told_apart() -> None:
+    truth, sketch = boxes(6)
+    obeys = measure_obedience(obedient, truth, sketch, seed=1).medians()
+    assert obeys["at_hint"] < 0.1
+    assert obeys["in_region"] < 0.1
+    assert obeys["elsewhere"] == 0
+    ignores = measure_obedience(deaf, truth, sketch, seed=1).medians()
+    assert ignores["at_hint"] > 20
+    assert ignores["in_region"] > 20
+    spills = measure_obedience(spilling, truth, sketch, seed=1).medians()
+    assert spills["in_region"] < 0.1
+    assert spills["elsewhere"] > 20
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_batch_size_doesnt_matter(batch_size: int) -> None:
+    truth, sketch = boxes(5)
+    measured = measure_obedience(obedient, truth, sketch, seed=1, batch_size=batch_size)
+    assert np.allclose(measured.in_region, measure_obedience(obedient, truth, sketch, seed=1)[1])
+
+
+def test_pictures_without_a_place_for_a_hint_dont_count() -> None:
+    truth, sketch = torch.rand(2, 3, 64, 64) * 2 - 1, torch.ones(2, 1, 64, 64)
+    measured = measure_obedience(deaf, truth, sketch, seed=1)
+    assert np.isnan(measured.at_hint).all()
+    assert measured.medians() == {}
