@@ -257,7 +257,7 @@ class Colorizer:
         """
         from colorizer.look import palette
         from colorizer.look.artwork import Artwork
-        from colorizer.look.obedience import obey_finely
+        from colorizer.look.obedience import obey
         from colorizer.look.upscaling import spread_colours
 
         grey = sketch.grey
@@ -273,7 +273,7 @@ class Colorizer:
             wanted = palette.parse_colours(palette.join_colours(options.palette))
             colour = palette.recolour_with(colour, wanted, lines=grey, keep_skin=options.keep_skin)
         if layer is not None:
-            colour = obey_finely(colour, grey, layer)
+            colour = obey(colour, grey, layer)
         artwork = Artwork(colour, sketch.lines, sketch.alpha)
         return artwork.with_line_strength(options.line_strength)
 
@@ -283,13 +283,8 @@ class Colorizer:
         """The generator's h×w×3 picture of a sketch (mode L), its longer side S px."""
         side = self.model.image_size
         square, placement = fit_sketch(grey, side)
-        if layer is None:
-            return np.ascontiguousarray(placement.cut(self.session.colour([square], noise)[0]))
-        from colorizer.look.obedience import obey
-
-        hints = fit_layer(layer, placement, side)
-        coloured = self.session.colour([square], noise, hints[None])[0]
-        return np.ascontiguousarray(placement.cut(obey(coloured, square, hints, side // 2)))
+        hints = None if layer is None else fit_layer(layer, placement, side)[None]
+        return np.ascontiguousarray(placement.cut(self.session.colour([square], noise, hints)[0]))
 
     def _colour_strip(
         self, grey: "Image", noise: list[Float32Array] | None, layer: "Image | None"

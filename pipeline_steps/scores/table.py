@@ -75,9 +75,12 @@ def _hints(evaluation: dict[str, Any]) -> list[str]:
     """What hints change, and how far they are obeyed: two lines."""
     if not (hints := evaluation.get("hints")):
         return []
-    steps = ", ".join(f"{count}: {of['psnr']:.1f}" for count, of in hints["by_count"].items())
+    by_count = sorted(hints["by_count"].items(), key=lambda each: int(each[0]))
+    steps = ", ".join(f"{count}: {means['psnr']:.1f}" for count, means in by_count)
     medians = ", ".join(
-        f"{name.replace('_', ' ')} {value:.1f}" for name, value in hints["obedience"].items()
+        f"{name.replace('_', ' ')} {hints['obedience'][name]:.1f}"
+        for name in ("at_hint", "in_region", "elsewhere")
+        if name in hints["obedience"]
     )
     return [
         f"PSNR dB by the number of hints: {steps}",

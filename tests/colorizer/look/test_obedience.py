@@ -1,4 +1,4 @@
-"""What a colour lacks at a hint is added there and in its region, and nowhere else."""
+"""What a colour lacks at a hint is added there, and less and less around it."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,13 @@ from PIL import Image, ImageDraw
 from colorizer.hints.hint import Hint
 from colorizer.hints.layer import make_layer
 from colorizer.hints.model_input import fit_layer
-from colorizer.look.obedience import obey, obey_finely
+from colorizer.look.obedience import UInt8Array, correct, obey
 from colorizer.pictures.squares import Placement
 
 PEACH = (232, 176, 144)
 GREY = 120
-NO_HINTS = np.zeros((4, 64, 64), np.float32)
+SIDE = 64
+NO_HINTS = np.zeros((4, SIDE, SIDE), np.float32)
 
 
 def two_boxes(width: int, height: int) -> Image.Image:
@@ -25,36 +26,37 @@ def two_boxes(width: int, height: int) -> Image.Image:
     return picture
 
 
-def obeyed(hint: Hint, size: int = 64) -> np.ndarray:
-    lines = two_boxes(size, size)
+def corrected(hint: Hint, colour: UInt8Array) -> UInt8Array:
+    lines = two_boxes(SIDE, SIDE)
     layer = make_layer([hint], lines.size)
-    hints = fit_layer(layer, Placement(0, 0, size, size), size)
-    return obey(np.full((size, size, 3), GREY, np.uint8), np.asarray(lines), hints, size // 2)
+    hints = fit_layer(layer, Placement(0, 0, SIDE, SIDE), SIDE)
+    return correct(colour, np.asarray(lines), hints)
 
 
-def test_the_hint_and_its_region_take_the_colour_and_others_keep_theirs() -> None:
-    changed = obeyed(Hint(10, 32, "#e8b090", 2))
+def flat() -> UInt8Array:
+    return np.full((SIDE, SIDE, 3), GREY, np.uint8)
+
+
+def test_the_hint_has_its_colour_which_fades_around_it_up_to_the_line() -> None:
+    changed = corrected(Hint(10, 32, "#e8b090", 2), flat()).astype(int)
     assert changed[32, 10].tolist() == list(PEACH)
-    assert np.abs(changed[12:52, 6:26].astype(int) - PEACH).max() <= 2
+    reds = changed[32, 12:26, 0].tolist()
+    assert reds == sorted(reds, reverse=True)
+    assert PEACH[0] > reds[-1] > GREY
     assert (changed[10:54, 38:58] == GREY).all(), "the other box"
     assert (changed[:, 62:] == GREY).all(), "the paper around"
 
 
 def test_shades_of_a_region_stay() -> None:
-    lines = two_boxes(64, 64)
-    colour = np.full((64, 64, 3), GREY, np.uint8)
+    colour = flat()
     colour[12:32] -= 40  # a shadow in the upper half
-    hints = fit_layer(
-        make_layer([Hint(12, 45, "#e8b090", 2)], (64, 64)), Placement(0, 0, 64, 64), 64
-    )
-    changed = obey(colour, np.asarray(lines), hints, 32).astype(int)
-    assert np.abs(changed[48, 10] - PEACH).max() <= 2
-    assert np.abs(changed[48, 10] - changed[16, 10] - 40).max() <= 2
+    changed = corrected(Hint(12, 33, "#e8b090", 1), colour).astype(int)
+    assert np.abs(changed[35, 12] - changed[30, 12] - 40).max() <= 3
 
 
 def test_without_hints_nothing_changes() -> None:
-    colour = np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(64, 64, 3)
-    assert obey(colour, np.full((64, 64), 255, np.uint8), NO_HINTS, 9) is colour
+    colour = np.arange(SIDE * SIDE * 3, dtype=np.uint32).astype(np.uint8).reshape(SIDE, SIDE, 3)
+    assert correct(colour, np.full((SIDE, SIDE), 255, np.uint8), NO_HINTS) is colour
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (200, 150), (700, 90)])
@@ -62,7 +64,7 @@ def test_a_small_dot_is_obeyed_at_every_size(size: tuple[int, int]) -> None:
     lines = two_boxes(*size)
     at = round(size[0] * 0.2), size[1] // 2
     layer = make_layer([Hint(*at, "#e8b090", 1.5)], size)
-    changed = obey_finely(Image.new("RGB", size, (GREY, GREY, GREY)), lines, layer)
+    changed = obey(Image.new("RGB", size, (GREY, GREY, GREY)), lines, layer)
     assert changed.size == size
     assert np.abs(np.array(changed.getpixel(at)) - PEACH).max() <= 6
     far = changed.getpixel((round(size[0] * 0.8), size[1] // 2))
