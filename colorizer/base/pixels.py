@@ -1,9 +1,12 @@
-"""The model's range of pixel values and its inverse, the same in training and serving."""
+"""The model's range of pixel values and its inverse, and the form of hints: in training and serving."""
 
 from typing import TypeVar
 
 Pixels = TypeVar("Pixels")
 """A numpy array or a torch tensor; the arithmetic is the same."""
+
+HINT_CHANNELS = 4
+"""Red, green and blue in −1..1, times the mask; then the mask in 0..1."""
 
 
 def to_model_range(pixels: Pixels) -> Pixels:

@@ -1,6 +1,7 @@
 """The file of hints that lies beside a sketch: ``page.hints.json`` or ``page.hints.png``."""
 
 import re
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 KINDS = ("json", "png")
@@ -9,8 +10,12 @@ _NAME = re.compile(rf"(.+)\.hints\.({'|'.join(KINDS)})", re.IGNORECASE)
 
 def find_hints(sketch: Path) -> Path | None:
     """The hints beside a sketch; JSON comes before a picture. None if there are none."""
-    paths = (sketch.with_name(f"{sketch.stem}.hints.{kind}") for kind in KINDS)
-    return next((path for path in paths if path.is_file()), None)
+    for kind in KINDS:
+        with suppress(OSError):  # the name would be too long
+            path = sketch.with_name(f"{sketch.stem}.hints.{kind}")
+            if path.is_file():
+                return path
+    return None
 
 
 def stem_of_sketch(name: PurePath) -> str | None:

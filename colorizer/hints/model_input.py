@@ -7,12 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from colorizer.base.pixels import to_model_range
+from colorizer.base.pixels import HINT_CHANNELS, to_model_range
 from colorizer.pictures.squares import Placement
 
 Float32Array = npt.NDArray[np.float32]
-
-NUM_CHANNELS = 4
 
 
 def fit_layer(layer: Image.Image, placement: Placement, size: int) -> Float32Array:
@@ -21,7 +19,7 @@ def fit_layer(layer: Image.Image, placement: Placement, size: int) -> Float32Arr
     A cell's mask is the share of it that hints cover, and its colour their mean: what is much
     smaller than a cell keeps its full colour, once the mask is divided out.
     """
-    target = np.zeros((NUM_CHANNELS, size, size), np.float32)
+    target = np.zeros((HINT_CHANNELS, size, size), np.float32)
     scale = max(placement.width / layer.width, placement.height / layer.height)
     fill = _enlarged if scale >= 1 else _reduced
     part = target[
@@ -44,7 +42,7 @@ def _reduced(layer: Image.Image, width: int, height: int) -> Float32Array:
     mask = np.minimum(1, number / cell_px)
     means = np.stack(sums) / np.maximum(1, number)
     planes = np.concatenate([means * mask, mask[None]])
-    return planes.astype(np.float32).reshape(NUM_CHANNELS, height, width)
+    return planes.astype(np.float32).reshape(HINT_CHANNELS, height, width)
 
 
 def _enlarged(layer: Image.Image, width: int, height: int) -> Float32Array:

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from colorizer.base.cores import count_cores
 from colorizer.base.errors import ModelFolderError
-from colorizer.base.pixels import to_model_range, to_pixel_range
-from colorizer.hints.model_input import NUM_CHANNELS
+from colorizer.base.pixels import HINT_CHANNELS, to_model_range, to_pixel_range
 from colorizer.model.folder import (
     HINTS_NAME,
     INPUT_NAME,
@@ -85,7 +84,7 @@ class ModelSession:
         if hints is not None:
             self.require_hints()
         if self.model.takes_hints:
-            none = np.zeros((len(sketches), NUM_CHANNELS, *sketches.shape[2:]), np.float32)
+            none = np.zeros((len(sketches), HINT_CHANNELS, *sketches.shape[2:]), np.float32)
             inputs[HINTS_NAME] = none if hints is None else hints
         (coloured,) = self._session.run([OUTPUT_NAME], inputs)
         return np.asarray(coloured, dtype=np.float32)
@@ -122,7 +121,7 @@ class ModelSession:
         size = self.model.image_size
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = [(value.name, value.type, value.shape[1:]) for value in (*inputs, *outputs)]
-        channels = {INPUT_NAME: 1} | ({HINTS_NAME: NUM_CHANNELS} if self.model.takes_hints else {})
+        channels = {INPUT_NAME: 1} | ({HINTS_NAME: HINT_CHANNELS} if self.model.takes_hints else {})
         wanted = [
             (name, "tensor(float)", [count, size, size])
             for name, count in (*channels.items(), (OUTPUT_NAME, 3))

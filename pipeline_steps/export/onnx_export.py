@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from colorizer.base.pixels import HINT_CHANNELS
 from colorizer.model.folder import (
     HINTS_NAME,
     INPUT_NAME,
@@ -19,7 +20,6 @@ from colorizer.model.session import ModelSession
 from pipeline_steps.base.errors import ExportError
 from pipeline_steps.hints.in_training import draw_hints
 from pipeline_steps.networks.generator import Generator
-from pipeline_steps.networks.hint_head import HINT_CHANNELS
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
 from pipeline_steps.pairs.values import array_of
 

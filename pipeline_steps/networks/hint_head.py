@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HINT_CHANNELS = 4
-"""Colour times mask, then the mask in 0..1."""
 FLOW_SIDE_PX = 64
 FINE_STEPS, COARSE_STEPS = 16, 48
 """Pixels that colours flow at that side, through narrow places, and before at half of it, far."""

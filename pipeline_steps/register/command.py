@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colorizer.base.files import file_sha256
-from colorizer.base.pixels import to_model_range
-from colorizer.hints.model_input import NUM_CHANNELS
+from colorizer.base.pixels import HINT_CHANNELS, to_model_range
 from colorizer.model.folder import (
     CARD_FILE,
     CHECKED_FILES,
@@ -320,7 +319,7 @@ def logged_contents(model: ModelFolder) -> dict[str, Any]:
     blank = np.full((1, 1, size, size), 255, np.float32)
     example = {INPUT_NAME: to_model_range(blank)}
     if model.takes_hints:
-        example[HINTS_NAME] = np.zeros((1, NUM_CHANNELS, size, size), np.float32)
+        example[HINTS_NAME] = np.zeros((1, HINT_CHANNELS, size, size), np.float32)
     output = np.zeros((1, 3, size, size), np.float32)
     return {
         "onnx_model": onnx.load_model_from_string(model.read_onnx()),

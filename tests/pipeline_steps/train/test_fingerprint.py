@@ -60,7 +60,7 @@ def test_the_closure_leaves_out_other_stages_and_the_tracking() -> None:
     # the params' values are hashed, not the code that checks them
     assert "pipeline_steps.params" not in MODULES
     packages = {module.split(".")[1] for module in MODULES if "." in module}
-    assert packages == {"base", "networks", "pairs", "scores", "train"}
+    assert packages == {"base", "hints", "networks", "pairs", "scores", "train"}
 
 
 @pytest.mark.parametrize("module", MODULES)
