@@ -1,4 +1,4 @@
-"""The model's range of pixel values and its inverse, and the form of hints: in training and serving."""
+"""The ranges of pixel values and hints that the model takes, the same in training and serving."""
 
 from typing import TypeVar
 

@@ -51,12 +51,12 @@ def find_disobedience(
     import torch
     from torch.nn import functional
 
-    from pipeline_steps.hints.obedience import measure_obedience
+    from pipeline_steps.hints.obedience import choose_pairs, measure_obedience
 
     def colour(sketch: torch.Tensor, hints: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(colorizer.session.run(sketch.numpy(), hints=hints.numpy()))
 
-    values = torch.from_numpy(array_of(np.asarray(pairs.pixels)))
+    values = torch.from_numpy(array_of(pairs.pixels[choose_pairs(len(pairs)).numpy()]))
     size = (colorizer.model.image_size,) * 2
     if values.shape[-2:] != size:
         values = functional.interpolate(values, size, mode="bilinear", antialias=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline_steps.evaluate.scoring import read_halves
 from pipeline_steps.hints.by_region import COUNTS, paint_dots, place_dots
-from pipeline_steps.hints.obedience import measure_obedience
+from pipeline_steps.hints.obedience import choose_pairs, measure_obedience
 from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import PackedPairs
 from pipeline_steps.scores.scorer import Scorer
@@ -67,7 +67,7 @@ def score_obedience(
         coloured: Tensor = generator(sketch.to(device), hints=hints.to(device))
         return coloured.cpu()
 
-    sketch, truth = read_halves(pairs, torch.arange(len(pairs)))
+    sketch, truth = read_halves(pairs, choose_pairs(len(pairs)))
     return measure_obedience(colour, truth, sketch, seed=seed, batch_size=batch_size).medians()
 
 

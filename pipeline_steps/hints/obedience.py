@@ -20,6 +20,8 @@ from pipeline_steps.scores.regions import to_lab
 Float64Array = npt.NDArray[np.float64]
 Colour = Callable[[Tensor, Tensor], Tensor]
 """N×1×S×S sketches, N×4×S×S hints → N×3×S×S."""
+MAX_PAIRS = 256
+"""Of a test set, evenly spaced: more would need memory by the gigabyte and change no median."""
 CANDIDATES = 10
 """Dots of another picture, of which the most colourful one's colour is wanted."""
 
@@ -41,6 +43,11 @@ class Obedience(NamedTuple):
             for name, values in self._asdict().items()
             if np.isfinite(values).any()
         }
+
+
+def choose_pairs(count: int) -> Tensor:
+    """Which of so many pairs are measured: at most ``MAX_PAIRS`` int64."""
+    return torch.linspace(0, count - 1, min(count, MAX_PAIRS)).long()
 
 
 def measure_obedience(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline_steps.hints.obedience import measure_obedience
+from pipeline_steps.hints.obedience import choose_pairs, measure_obedience
 from pipeline_steps.scores.regions import find_regions
 from tests.pipeline_steps.hints.drawn import boxes
 
@@ -53,6 +53,14 @@ def test_the_batch_size_doesnt_matter(batch_size: int) -> None:
     truth, sketch = boxes(5)
     measured = measure_obedience(obedient, truth, sketch, seed=1, batch_size=batch_size)
     assert np.allclose(measured.in_region, measure_obedience(obedient, truth, sketch, seed=1)[1])
+
+
+@pytest.mark.parametrize(("count", "measured"), [(1, 1), (114, 114), (3545, 256)])
+def test_of_a_large_test_set_some_pairs_are_measured(count: int, measured: int) -> None:
+    chosen = choose_pairs(count).tolist()
+    assert len(set(chosen)) == measured
+    assert min(chosen) == 0
+    assert max(chosen) == count - 1
 
 
 def test_pictures_without_a_place_for_a_hint_dont_count() -> None:
