@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline_steps.scores.definitions import METRICS
 from tests.whole.clone import REGISTER, Clone, make_small_clone
@@ -47,13 +48,38 @@ def test_repro_ends_by_printing_how_to_register(reproduced: tuple[Clone, str]) -
 def test_repro_and_register_evaluate_export_and_register_a_generator(registered: Clone) -> None:
     evaluation = registered.json("metrics/evaluation.json")
     methods = {"generator", "copy_sketch", "white", "train_mean"}
-    assert set(evaluation) == methods | {"test_pairs", "kid", "line_styles"}
+    assert set(evaluation) == methods | {"test_pairs", "kid", "line_styles", "hints"}
+    assert evaluation["hints"] is None, "train.hints is none"
     assert set(evaluation["generator"]) == set(METRICS)
     assert set(evaluation["kid"]) == methods
     assert evaluation["test_pairs"] == 6
     (version,) = registered.versions()
     assert version["aliases"] == ["candidate"]
     assert version["tags"]["model_sha256"] == registered.sha256("models/colorizer/generator.onnx")
+
+
+def test_with_hints_the_model_is_trained_evaluated_registered_and_used(
+    registered: Clone, tmp_path: Path
+) -> None:
+    hinted = registered.copy_to(tmp_path / "hinted")
+    hinted.set_params({"train": {"hints": "points", "hints_start_fraction": 0.0}})
+    hinted.dvc("repro")
+    evaluation = hinted.json("metrics/evaluation.json")["hints"]
+    assert set(evaluation["by_count"]) == {"0", "1", "2", "5", "10", "20", "50"}
+    assert set(evaluation["obedience"]) == {"at_hint", "in_region", "elsewhere"}
+    table = (hinted.folder / "reports/evaluate/hints.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table] == ["hints", "0", "1", "2", "5", "10", "20", "50"]
+    assert hinted.json("models/colorizer/config.json")["hints"] == "points"
+    hinted.run(*REGISTER)
+    sketch = Image.new("RGB", (80, 60), "white")
+    sketch.paste("black", (10, 10, 70, 12))
+    sketch.save(tmp_path / "sketch.png")
+    command = [sys.executable, "-m", "colorizer", str(tmp_path / "sketch.png")]
+    for name, hints in (("plain", []), ("hinted", ["--hint", "40,40,#2244aa"])):
+        hinted.run(*command, *hints, "-o", str(tmp_path / f"{name}.png"))
+    coloured = Image.open(tmp_path / "hinted.png")
+    assert np.abs(np.array(coloured.getpixel((40, 40))) - (34, 68, 170)).max() <= 6
+    assert coloured.tobytes() != Image.open(tmp_path / "plain.png").tobytes()
 
 
 def test_a_second_repro_runs_no_stage(registered: Clone) -> None:
