@@ -352,7 +352,7 @@ class Batch:
             if job.page == 1 and job.pages != decoded.pages.num_pages:
                 job, *more = _all_pages(job, decoded.pages.num_pages)
             hints = find_hints(source) if job.page == 1 and job.member is None else None
-            artwork = self.colorizer.draw_decoded(decoded, self.options, hints)
+            artwork = self.colorizer.draw_decoded(decoded, self.options, hints, decoder=decoder)
             target = self.targets / job.target
             data = artwork.encode(target.suffix, self.part)
             self._write(target, data)

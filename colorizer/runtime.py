@@ -195,7 +195,8 @@ class Colorizer:
         ``decoder`` replaces the colorizer's own, for threads that have one each. Raises what
         :meth:`__call__` raises.
         """
-        return self.draw_decoded(self.decode(picture, decoder=decoder), options, hints)
+        decoded = self.decode(picture, decoder=decoder)
+        return self.draw_decoded(decoded, options, hints, decoder=decoder)
 
     def decode(
         self,
@@ -225,10 +226,13 @@ class Colorizer:
         decoded: Decoded,
         options: ColorizeOptions | None = None,
         hints: HintSource | None = None,
+        *,
+        decoder: DecoderProcess | None = None,
     ) -> "Artwork":
         """Colour a decoded sketch, or copy a picture that is coloured already.
 
-        Raises what :meth:`__call__` raises.
+        ``decoder`` replaces the colorizer's own, for files of hints. Raises what :meth:`__call__`
+        raises.
         """
         from colorizer.look.artwork import Artwork
         from colorizer.pictures.paper import look_at
@@ -238,7 +242,7 @@ class Colorizer:
         layer = None
         if hints is not None:
             self.session.require_hints()
-            layer = make_layer(hints, decoded.rgb.size)
+            layer = make_layer(hints, decoded.rgb.size, decoder=decoder or self.decoder)
         page = look_at(decoded.rgb, decoded.alpha)
         if page.is_coloured and options.coloured == "skip":
             raise AlreadyColouredError("coloured already, so it was left alone")

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from colorizer.base.errors import HintError, PictureError
 from colorizer.hints.hint import Hint, parse_json, require_few
+from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, convert_picture, open_with_alpha
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -26,12 +27,15 @@ MIN_CHROMA = 40
 """Greatest less least of red, green and blue: an opaque picture's pixels with less are no paint."""
 
 
-def make_layer(hints: HintSource, size: tuple[int, int]) -> Image.Image:
+def make_layer(
+    hints: HintSource, size: tuple[int, int], *, decoder: DecoderProcess | None = None
+) -> Image.Image:
     """Hints of any kind → the layer of a sketch of this width and height.
 
     ``hints``: dots; or a painted picture, or JSON, as a path (``.json`` says which) or bytes; or a
-    picture of Pillow's. Raises :class:`HintError` if a hint lies outside the sketch, the picture is
-    of another size or nothing is painted in it, and :class:`PictureError` if it can't be read.
+    picture of Pillow's. With a ``decoder``, files are decoded in its process. Raises
+    :class:`HintError` if a hint lies outside the sketch, the picture is of another size or nothing
+    is painted in it, and :class:`PictureError` if it can't be read.
     """
     if isinstance(hints, Image.Image):
         is_plain = hints.mode in ("RGB", "RGBA")
@@ -41,16 +45,20 @@ def make_layer(hints: HintSource, size: tuple[int, int]) -> Image.Image:
         try:
             if path.suffix.lower() == JSON_SUFFIX:
                 return draw_dots(parse_json(_read(path), size), size)
-            picture = open_with_alpha(path, max_pixels=MAX_SKETCH_PIXELS).with_alpha()
-            return read_painted(picture, size)
+            return read_painted(_open(path, decoder), size)
         except PictureError as error:
             raise type(error)(f"{path}: {error}") from None
     if isinstance(hints, bytes):
         if hints.lstrip()[:1] in (b"{", b"["):
             return draw_dots(parse_json(hints, size), size)
-        picture = open_with_alpha(hints, max_pixels=MAX_SKETCH_PIXELS).with_alpha()
-        return read_painted(picture, size)
+        return read_painted(_open(hints, decoder), size)
     return draw_dots(list(cast("Iterable[Hint]", hints)), size)
+
+
+def _open(source: Path | bytes, decoder: DecoderProcess | None) -> Image.Image:
+    if decoder is not None:
+        return decoder.open_with_alpha(source).with_alpha()
+    return open_with_alpha(source, max_pixels=MAX_SKETCH_PIXELS).with_alpha()
 
 
 def _read(path: Path) -> bytes:

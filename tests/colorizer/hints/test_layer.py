@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from colorizer.base.errors import HintError, PictureError
 from colorizer.hints.hint import Hint, format_json
 from colorizer.hints.layer import make_layer
+from colorizer.pictures.decoder_process import DecoderProcess
 from tests.colorizer.drawing import draw, png
 
 SIZE = (60, 40)
@@ -101,6 +102,22 @@ def test_another_size_is_refused_with_both(tmp_path: Path) -> None:
     Image.new("RGBA", (30, 40), "red").save(tmp_path / "small.png")
     with pytest.raises(HintError, match=r"small\.png: the hint picture is 30×40, the sketch 60×40"):
         make_layer(tmp_path / "small.png", SIZE)
+
+
+def test_files_are_decoded_in_the_decoders_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.new("RGBA", SIZE)
+    picture.paste((*PEACH, 255), (5, 5, 10, 10))
+    picture.save(tmp_path / "painted.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 99)
+    monkeypatch.delattr("colorizer.hints.layer.open_with_alpha")  # which decodes in this one
+    with DecoderProcess() as decoder:
+        layer = make_layer(tmp_path / "painted.png", SIZE, decoder=decoder)
+        assert colours_of(layer) == colours_of(make_layer(picture, SIZE))
+        assert make_layer(png(picture), SIZE, decoder=decoder).tobytes() == layer.tobytes()
+        with pytest.raises(PictureError, match=r"broken\.png"):
+            make_layer(tmp_path / "broken.png", SIZE, decoder=decoder)
 
 
 def test_files_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
