@@ -7,19 +7,19 @@ but the list itself. A stroke is a row of dots.
 """
 
 import json
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from colorizer.base.errors import HintError
+from colorizer.base.hex_colours import Colour, parse_colour
+from colorizer.base.names import british
 
 MAX_HINTS = 10_000
+MAX_COORDINATE = 1e9
 MAX_RADIUS_PX = 1000.0
 DEFAULT_RADIUS_PX = 3.0
 MAX_JSON_BYTES = 4 << 20
-_HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,22 @@ class Hint:
         for name, value in (("x", self.x), ("y", self.y), ("radius", self.radius)):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise HintError(f"{name} must be a number, got {str(value)[:40]!r}")
-            if not math.isfinite(value):
-                raise HintError(f"{name} must be a finite number, got {value}")
+            if not -MAX_COORDINATE <= value <= MAX_COORDINATE:  # NaN isn't either
+                raise HintError(f"{name} must be a finite number of pixels, got {str(value)[:40]}")
         if self.x < 0 or self.y < 0:
             raise HintError(f"lies outside the picture, at {self.x:g}, {self.y:g}")
         if not 0 < self.radius <= MAX_RADIUS_PX:
             raise HintError(f"radius must be above 0, at most {MAX_RADIUS_PX:g}: {self.radius:g}")
-        if not isinstance(self.colour, str) or not _HEX.fullmatch(self.colour):
+        if not isinstance(self.colour, str) or parse_colour(self.colour) is None:
             raise HintError(f"colour must be like #e8b090, got {str(self.colour)[:40]!r}")
         object.__setattr__(self, "colour", f"#{self.colour.removeprefix('#').lower()}")
 
     @property
-    def rgb(self) -> tuple[int, int, int]:
+    def rgb(self) -> Colour:
         """Red, green, blue, 0..255."""
-        digits = self.colour[1:]
-        return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
+        colour = parse_colour(self.colour)
+        assert colour is not None, "checked above"
+        return colour
 
 
 def parse_hint(text: str) -> Hint:
@@ -88,7 +89,7 @@ def parse_json(data: str | bytes, size: tuple[int, int] | None = None) -> list[H
         said = tree.get("width"), tree.get("height")
         if size is not None and said != (None, None) and said != size:
             raise HintError(
-                f"the hints are for a picture of {said[0]}×{said[1]}, this one is"
+                f"the hints are for a picture of {said[0]!s:.20}×{said[1]!s:.20}, this one is"
                 f" {size[0]}×{size[1]}"
             )
     else:
@@ -103,7 +104,7 @@ def _parse_entry(number: int, entry: Any) -> Hint:
     try:
         if not isinstance(entry, dict):
             raise HintError("must be an object with x, y and colour")
-        values = {"colour" if key == "color" else key: value for key, value in entry.items()}
+        values = {british(key): value for key, value in entry.items()}
         if unknown := set(values) - {"x", "y", "colour", "radius"}:
             raise HintError(f"unknown key {sorted(unknown)[0][:40]!r}; it has x, y, colour, radius")
         if missing := {"x", "y", "colour"} - set(values):

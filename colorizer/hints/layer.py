@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from colorizer.base.errors import HintError, PictureError
-from colorizer.hints.hint import Hint, parse_json, require_few
+from colorizer.hints.hint import MAX_JSON_BYTES, Hint, parse_json, require_few
 from colorizer.pictures.decoder_process import DecoderProcess
 from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, convert_picture, open_with_alpha
 
@@ -63,7 +63,8 @@ def _open(source: Path | bytes, decoder: DecoderProcess | None) -> Image.Image:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_JSON_BYTES + 1)  # more is refused, whatever its length
     except OSError as error:
         raise HintError(f"can't be read ({error.strerror})") from None
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from colorizer.base.pixels import to_pixel_range
 from colorizer.hints.model_input import fit_layer
+from colorizer.look.upscaling import diffuse
 from colorizer.pictures.squares import Placement
 
 Float32Array = npt.NDArray[np.float32]
@@ -45,18 +46,30 @@ def correct(colour: UInt8Array, grey: UInt8Array, hints: Float32Array) -> UInt8A
 
     ``grey``: the sketch, H×W. ``hints``: 4×H×W, colours in −1..1 times mask, then the mask in 0..1.
     """
-    is_given = hints[3] > 0
-    if not is_given.any():
+    rows, columns = np.nonzero(hints[3])
+    if not len(rows):
         return colour
+    part = _grown(rows), _grown(columns)  # nothing reaches farther
+    corrected = colour.copy()
+    corrected[part] = _correct(colour[part], grey[part], hints[:, part[0], part[1]])
+    return corrected
+
+
+def _grown(places: npt.NDArray[np.intp]) -> slice:
+    return slice(max(0, int(places.min()) - NUM_STEPS), int(places.max()) + NUM_STEPS + 1)
+
+
+def _correct(colour: UInt8Array, grey: UInt8Array, hints: Float32Array) -> UInt8Array:
+    is_given = hints[3] > 0
     planes = np.moveaxis(colour, -1, 0).astype(np.float32)
     wanted = to_pixel_range(hints[:3] / np.maximum(hints[3], LEAST))
-    lacking = np.concatenate([(wanted - planes) * is_given, is_given[None]], dtype=np.float32)
-    arrived = flow(lacking, (grey >= MIN_PAPER).astype(np.float32), NUM_STEPS)
+    arrived = np.concatenate([(wanted - planes) * is_given, is_given[None]], dtype=np.float32)
+    diffuse(arrived, (grey >= MIN_PAPER).astype(np.float32), NUM_STEPS)
     share = np.maximum(arrived[3], LEAST)
     # the logarithm falls with the square of the distance
     nearness = np.log10(share / LEAST) / -np.log10(LEAST)
     changed = np.where(is_given, wanted, planes + arrived[:3] / share * nearness)
-    return np.ascontiguousarray(np.moveaxis(changed.round().clip(0, 255).astype(np.uint8), 0, -1))
+    return np.moveaxis(changed.round().clip(0, 255).astype(np.uint8), 0, -1)
 
 
 def _add_change(picture: Image.Image, change: npt.NDArray[np.int16]) -> Image.Image:
@@ -68,18 +81,3 @@ def _add_change(picture: Image.Image, change: npt.NDArray[np.int16]) -> Image.Im
         total = np.asarray(channel) + enlarged
         channels.append(Image.fromarray(total.round().clip(0, 255).astype(np.uint8)))
     return Image.merge("RGB", channels)
-
-
-def flow(planes: Float32Array, paper: Float32Array, num_steps: int) -> Float32Array:
-    """Let C×H×W spread by a pixel a step over ``paper``, H×W of 0 and 1.
-
-    In each step a pixel becomes the mean of itself and its neighbours, along rows, then along
-    columns. What comes far arrives weak, so that where several meet the nearest counts most.
-    """
-    padded = np.pad(planes * paper, ((0, 0), (1, 1), (1, 1)))
-    inside = padded[:, 1:-1, 1:-1]
-    weights = paper / np.float32(3)
-    for _ in range(num_steps):
-        inside[:] = (padded[:, 1:-1, :-2] + inside + padded[:, 1:-1, 2:]) * weights
-        inside[:] = (padded[:, :-2, 1:-1] + inside + padded[:, 2:, 1:-1]) * weights
-    return inside

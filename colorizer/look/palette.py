@@ -6,7 +6,6 @@ A reference: lightness stays; a and b get the mean and standard deviation of the
 coloured pixels (Reinhard et al., Color Transfer between Images, 2001).
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from colorizer.base.errors import PaletteError
+from colorizer.base.hex_colours import Colour, parse_colour
 from colorizer.look.areas import faintness, find_areas, movable, smooth_step
 from colorizer.look.colour_clusters import find_clusters, lightness_of, match, to_hue_space
 from colorizer.look.colour_table import Change, change_colours, to_lab, to_rgb
@@ -33,10 +33,6 @@ CHROMA_SCALES = (0.2, 3.0)
 """The least and the most by which a reference scales saturation."""
 MIN_OPACITY = 0.9
 """Of the most opaque pixel: those of a reference with less don't count."""
-_HEX = re.compile(r"#?([0-9a-fA-F]{6})")
-
-Colour = tuple[int, int, int]
-"""Red, green, blue, 0..255."""
 
 
 def join_colours(colours: str | Iterable[str]) -> str:
@@ -54,11 +50,11 @@ def join_colours(colours: str | Iterable[str]) -> str:
 
 def parse_colours(text: str) -> list[Colour]:
     """``"#ff8800,2244aa"`` → RGB triples 0..255. Raises :class:`PaletteError` for anything else."""
-    found = [_HEX.fullmatch(part.strip()) for part in text.split(",")]
-    if not 1 <= len(found) <= MAX_COLOURS or None in found:
+    found = [parse_colour(part.strip()) for part in text.split(",")]
+    colours = [colour for colour in found if colour]
+    if not 1 <= len(found) <= MAX_COLOURS or len(colours) < len(found):
         raise _invalid_palette()
-    digits = [match.group(1) for match in found if match]
-    return [(int(d[:2], 16), int(d[2:4], 16), int(d[4:], 16)) for d in digits]
+    return colours
 
 
 def find_main_colours(picture: Image.Image, count: int) -> list[Colour]:

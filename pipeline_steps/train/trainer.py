@@ -193,9 +193,10 @@ def train(
 
         require_finite(state, params)
         row: EpochRow = {"epoch": state.epoch + 1, "seen_images": state.seen_images}
-        losses_with_hints = with_hints if state.generator.architecture.takes_hints else None
         row |= mean_losses(
-            state.loss_sums / steps_per_epoch, adversarial=adversarial, hinted=losses_with_hints
+            state.loss_sums / steps_per_epoch,
+            adversarial=adversarial,
+            hinted=None if params.hints == "none" else with_hints,
         )
         with saved_when_interrupted(state, work_folder, fingerprint, processes):
             recalibrate_batch_norm(state.generator, train_pairs)

@@ -14,14 +14,15 @@ from colorizer.hints.hint import MAX_HINTS, Hint, format_json, parse_hint, parse
     ("values", "reason"),
     [
         ((-1, 5, "#e8b090"), "lies outside the picture, at -1, 5"),
-        ((math.nan, 5, "#e8b090"), "x must be a finite number, got nan"),
-        ((5, math.inf, "#e8b090"), "y must be a finite number, got inf"),
+        ((math.nan, 5, "#e8b090"), "x must be a finite number of pixels, got nan"),
+        ((5, math.inf, "#e8b090"), "y must be a finite number of pixels, got inf"),
+        ((10**400, 5, "#e8b090"), "x must be a finite number of pixels, got 10+"),
         (("5", 5, "#e8b090"), "x must be a number, got '5'"),
         ((5, 5, "peach"), "colour must be like #e8b090, got 'peach'"),
         ((5, 5, None), "colour must be like #e8b090, got 'None'"),
         ((5, 5, "#e8b090", 0), "radius must be above 0, at most 1000: 0"),
         ((5, 5, "#e8b090", 1001), "radius must be above 0, at most 1000: 1001"),
-        ((5, 5, "#e8b090", math.nan), "radius must be a finite number, got nan"),
+        ((5, 5, "#e8b090", math.nan), "radius must be a finite number of pixels, got nan"),
     ],
 )
 def test_an_invalid_hint_is_refused(values: Any, reason: str) -> None:
@@ -66,6 +67,8 @@ def test_the_size_and_the_radius_can_be_left_out() -> None:
         ('{"width": 9, "height": 6, "hints": []}', "for a picture of 9×6, this one is 8×6"),
         (json.dumps([{}] * (MAX_HINTS + 1)), "10,001 hints; at most 10,000 are taken"),
         (b"\xff[]", "not valid JSON"),
+        (b"[" + b" " * (5 << 20), "more than 4 MiB"),
+        ('[{"x": 1' + "0" * 400 + ', "y": 1, "colour": "#ffffff"}]', "hint 1: x must be a finite"),
     ],
 )
 def test_invalid_json_is_refused_by_what_is_wrong(data: str, reason: str) -> None:

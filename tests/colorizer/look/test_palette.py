@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from colorizer.base.cielab import srgb_to_lab
 from colorizer.base.errors import PictureError
+from colorizer.base.hex_colours import Colour
 from colorizer.look.palette import (
-    Colour,
     find_main_colours,
     parse_colours,
     recolour_like,
