@@ -2,8 +2,9 @@
 
     python -m benchmarks.gpu --peer ~/pytorch-CycleGAN-and-pix2pix
 
-The training step and the peer's, a profile of the step, epochs over a packed set as large as
-Kaggle's (drawn sample pairs, repeated), and the evaluation of as many test pairs as Kaggle's.
+The paper's training step, the peer's and the recipe's, a profile of the step, epochs by the recipe
+over a packed set as large as Kaggle's (drawn sample pairs, repeated), and the evaluation of as many
+test pairs as Kaggle's. Without ``--peer`` all but the peer's.
 Needs torch, safetensors, numpy, pillow, pyyaml and tqdm only.
 """
 
@@ -22,12 +23,13 @@ from benchmarks.training_step import (
     IMAGE_SIZE,
     MATMUL,
     SIDES,
+    ask,
     build_ours,
     check_equality,
     count_flops,
-    paper_params,
     print_machine,
     random_pairs,
+    recipe_params,
     report,
     start_sides,
     time_interleaved,
@@ -43,7 +45,7 @@ KAGGLE_TRAIN_PAIRS, KAGGLE_TEST_PAIRS = 14_224, 3_545
 DRAWN_PAIRS = 64
 EPOCHS = 15
 PROFILED_STEPS = 10
-DEFAULT_SIDES = ["peer", "ours", "ours-compiled"]
+DEFAULT_SIDES = ["ours", "ours-compiled", "recipe", "recipe-compiled", "recipe-hints"]
 
 
 def main() -> None:
@@ -52,15 +54,19 @@ def main() -> None:
     deadline_s = time.monotonic() + 60 * arguments.minutes
     device = choose_device("auto")
     print_machine(arguments.peer, device)
-    for dtype in (torch.float64, torch.float32):
-        check_equality(arguments.peer, device, dtype)
+    if arguments.peer:
+        for dtype in (torch.float64, torch.float32):
+            check_equality(arguments.peer, device, dtype)
+    sides = arguments.sides or [*(["peer"] if arguments.peer else []), *DEFAULT_SIDES]
     flops = count_flops(device)
     peaks = {name: matmul_peak(dtype, device) for name, dtype in MATMUL.items()}
     print(", ".join(f"{name} peak {peak / 1e12:.3g} TFLOP/s" for name, peak in peaks.items()))
-    with start_sides(arguments.sides, arguments.peer) as workers:
+    with start_sides(sides, arguments.peer) as workers:
         for batch_size in arguments.batch_sizes:
             times = time_interleaved(workers, batch_size, rounds=5, turn_s=1.0)
             report(times, batch_size, flops, peaks, run_images=None)
+            for name, worker in workers.items():
+                print(f"  {name:<24}peak memory {ask(worker, 'peak', 0):.1f} GiB", flush=True)
     show_profile(arguments.batch_sizes[-1], device)
     run_whole(arguments, device, deadline_s)
 
@@ -68,9 +74,9 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer", type=Path, required=True, help="a checkout of the peer")
+    parser.add_argument("--peer", type=Path, help="a checkout of the peer")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16, 64])
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=DEFAULT_SIDES)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, help="default: all")
     parser.add_argument("--minutes", type=float, default=8.0, help="time limit, approximate")
     parser.add_argument("--train-pairs", type=int, default=KAGGLE_TRAIN_PAIRS)
     parser.add_argument("--test-pairs", type=int, default=KAGGLE_TEST_PAIRS)
@@ -78,17 +84,17 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def show_profile(batch_size: int, device: torch.device) -> None:
-    """Print the profile of an uncompiled step."""
-    params = paper_params(batch_size=batch_size)
+    """Print the profile of an uncompiled step of the recipe."""
+    params = recipe_params(batch_size=batch_size)
     state, pairs = build_ours(params, device), random_pairs(batch_size, device)
     dtype = choose_autocast_dtype(params.precision, device)
-    trainer.update(state, pairs, params, dtype)
+    trainer.update(state, pairs, params, dtype, adversarial=False)
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with profile(activities=activities) as profiled:
         for _ in range(PROFILED_STEPS):
-            trainer.update(state, pairs, params, dtype)
+            trainer.update(state, pairs, params, dtype, adversarial=False)
         synchronize(device)
     key = f"self_{device.type}_time_total"
     print(profiled.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=48))
@@ -111,7 +117,7 @@ def run_whole(arguments: argparse.Namespace, device: torch.device, deadline_s: f
             if ends_s[-1] + 1.5 * last_s > deadline_s:
                 raise OutOfTimeError
 
-        params = paper_params(batch_size=batch_size, epochs=EPOCHS, load_size=286)
+        params = recipe_params(batch_size=batch_size, epochs=EPOCHS)
         observer = trainer.TrainingObserver(on_samples=lambda *_: None, on_epoch=on_epoch)
         try:
             trainer.train(

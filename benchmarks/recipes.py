@@ -5,8 +5,9 @@
 
 A recipe is a file in ``benchmarks/recipes``. First the training steps of all of them are timed in
 turns on the same cores, which tells how many images each sees in the given seconds; then each
-trains on so many, on any machine, however busy. The table has the mean over seeds and test pairs,
-and its change against the first recipe, with a 95 % bootstrap interval over both, paired.
+trains on so many, on any machine, however busy, and on a GPU where there is one. The table has the
+mean over seeds and test pairs, and its change against the first recipe, with a 95 % bootstrap
+interval over both, paired.
 
 Results are kept in ``.work/recipes``: run the command again to continue, or to add recipes, sets
 and seeds.
@@ -38,7 +39,11 @@ from pipeline_steps.scores.definitions import GENERATOR, METRICS
 from pipeline_steps.train import trainer
 from pipeline_steps.train.augmentation import augment, plan_epoch
 from pipeline_steps.train.batches import fetch
-from pipeline_steps.train.device import choose_autocast_dtype, make_deterministic
+from pipeline_steps.train.device import (
+    choose_autocast_dtype,
+    choose_device,
+    make_deterministic,
+)
 from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state
@@ -178,7 +183,7 @@ def train_recipe(name: str, prepared: Path, seed: int, images: float, folder: Pa
     elapsed_s = time.monotonic() - start_s
     generator = Generator(state.generator.architecture)
     generator.load_state_dict(state.best_weights)
-    scores = score_generator(generator.eval(), splits[2])
+    scores = score_generator(generator.eval().to(choose_device(params.device)), splits[2])
     table = np.stack([scores[metric] for metric in METRICS])
     with atomic_path(folder / "scores.npy") as partial, partial.open("wb") as file:
         np.save(file, table)

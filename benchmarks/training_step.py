@@ -28,6 +28,7 @@ from benchmarks.timing import Spread, matmul_peak, ratios, spread, synchronize
 from colorizer.base.cores import count_cores
 from pipeline_steps.params import PARAMS_FILE, TrainParams, load_yaml
 from pipeline_steps.train import trainer
+from pipeline_steps.train.augmentation import augment, plan_epoch
 from pipeline_steps.train.device import (
     choose_autocast_dtype,
     choose_device,
@@ -37,7 +38,7 @@ from pipeline_steps.train.memory import keep_freed_memory
 from pipeline_steps.train.schedule import set_learning_rate
 from pipeline_steps.train.state import TrainingState, build_state, compile_networks
 
-PAPER_FILE = Path("params/paper.yaml")
+PAPER_FILE, KAGGLE_FILE = Path("params/paper.yaml"), Path("params/kaggle.yaml")
 IMAGE_SIZE = 256
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-3}
 """Largest relative difference of losses and of gradients (each network's as one vector). Batch
@@ -54,7 +55,7 @@ class Side:
     """One implementation and configuration that is timed."""
 
     code: str
-    """``peer`` or ``ours``."""
+    """``peer``, ``ours`` (the paper's networks and loss, as the peer's) or ``recipe``."""
     keeps_pages: bool
     """Whether the allocator keeps freed memory."""
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -68,6 +69,9 @@ SIDES = {
     "ours-fp32": Side("ours", keeps_pages=True, changes={"precision": "float32"}),
     "ours-compiled": Side("ours", keeps_pages=True, changes={"compile": True}),
     "ours-returning-pages": Side("ours", keeps_pages=False),
+    "recipe": Side("recipe", keeps_pages=True, changes={"hints": "none"}),
+    "recipe-compiled": Side("recipe", keeps_pages=True, changes={"hints": "none", "compile": True}),
+    "recipe-hints": Side("recipe", keeps_pages=True, changes={"hints": "points"}),
 }
 
 
@@ -190,6 +194,12 @@ def paper_params(**changes: Any) -> TrainParams:
     return TrainParams(**{**committed, **paper, "precision": committed["precision"], **changes})
 
 
+def recipe_params(**changes: Any) -> TrainParams:
+    """The recipe as ``params/kaggle.yaml`` trains it: the paper's widths, at 256 px."""
+    committed, kaggle = (load_yaml(file)["train"] for file in (PARAMS_FILE, KAGGLE_FILE))
+    return TrainParams(**{**committed, **kaggle, **changes})
+
+
 def build_ours(params: TrainParams, device: torch.device) -> TrainingState:
     """Build our networks and optimizers at the paper's learning rate."""
     state = build_state(params, IMAGE_SIZE, device)
@@ -213,19 +223,45 @@ def count_flops(device: torch.device) -> float:
     return float(counter.get_total_flops())
 
 
-def prepare_side(side: Side, checkout: Path, batch_size: int) -> Callable[[int], None]:
+def prepare_side(side: Side, checkout: Path | None, batch_size: int) -> Callable[[int], None]:
     """Build a side at a batch size; the returned function does a number of steps."""
     device = choose_device("auto")
     pairs = random_pairs(batch_size, device)
     if side.code == "peer":
+        assert checkout is not None, "asked for by the command line"
         model = peer.build_peer(checkout, device)
         return repeat(lambda: peer.peer_step(model, pairs))
-    params = paper_params(batch_size=batch_size, **side.changes)
+    is_recipe = side.code == "recipe"
+    choose_params = recipe_params if is_recipe else paper_params
+    params = choose_params(batch_size=batch_size, **side.changes)
     make_deterministic()
     state = build_ours(params, device)
     compile_networks(state, params, device, run_images=0)
     autocast_dtype = choose_autocast_dtype(params.precision, device)
-    return repeat(lambda: trainer.update(state, pairs, params, autocast_dtype))
+    if not is_recipe:
+        return repeat(lambda: trainer.update(state, pairs, params, autocast_dtype))
+    # with what is drawn for each step: crops, line styles and hints
+    plan = plan_epoch(
+        seed=params.seed,
+        epoch=0,
+        num_pairs=batch_size,
+        load_size=params.load_size,
+        image_size=IMAGE_SIZE,
+        flip=True,
+    )
+
+    def step() -> None:
+        batch = augment(
+            pairs,
+            plan,
+            slice(0, batch_size),
+            load_size=params.load_size,
+            redrawn_share=params.line_styles,
+            with_hints=params.hints != "none",
+        )
+        trainer.update(state, batch, params, autocast_dtype, adversarial=False)
+
+    return repeat(step)
 
 
 def repeat(step: Callable[[], object]) -> Callable[[int], None]:
@@ -238,8 +274,11 @@ def repeat(step: Callable[[], object]) -> Callable[[int], None]:
     return steps
 
 
-def serve(connection: Connection, side: Side, checkout: Path) -> None:
-    """Run a side's process: execute each received ``(what, number)`` and send back seconds."""
+def serve(connection: Connection, side: Side, checkout: Path | None) -> None:
+    """Run a side's process: execute each received ``(what, number)`` and send back seconds.
+
+    ``peak`` sends back GiB.
+    """
     if side.keeps_pages:
         keep_freed_memory()
     device = choose_device("auto")
@@ -248,6 +287,9 @@ def serve(connection: Connection, side: Side, checkout: Path) -> None:
         what, number = connection.recv()
         if what == "end":
             return
+        if what == "peak":
+            connection.send(peak_memory_gib(device))
+            continue
         start_s = time.perf_counter()
         if what == "prepare":
             steps = prepare_side(side, checkout, number)
@@ -259,7 +301,7 @@ def serve(connection: Connection, side: Side, checkout: Path) -> None:
 
 
 @contextmanager
-def start_sides(names: list[str], checkout: Path) -> Iterator[dict[str, Connection]]:
+def start_sides(names: list[str], checkout: Path | None) -> Iterator[dict[str, Connection]]:
     """Start a process per side; yields the connection to each."""
     context = multiprocessing.get_context("spawn")
     connections: dict[str, Connection] = {}
@@ -320,9 +362,11 @@ def report(
     print(f"\nbatch size {batch_size}, {len(reference.step_s)} rounds, median [quartiles]")
     for name, side in times.items():
         images_per_s = spread([batch_size / value for value in side.step_s])
-        flops = images_per_s.median * flops_per_image
-        shares = ", ".join(f"{flops / peak:.0%} of {kind} peak" for kind, peak in peaks.items())
-        line = f"  {name:<24}{images_per_s!s:<22} images/s  {flops / 1e9:.0f} GFLOP/s ({shares})"
+        line = f"  {name:<24}{images_per_s!s:<22} images/s"
+        if SIDES[name].code != "recipe":  # whose networks do other work
+            flops = images_per_s.median * flops_per_image
+            shares = ", ".join(f"{flops / peak:.0%} of {kind} peak" for kind, peak in peaks.items())
+            line += f"  {flops / 1e9:.0f} GFLOP/s ({shares})"
         if side is not reference:
             line += f"  {ratios(reference.step_s, side.step_s)}×"
         print(line, flush=True)
@@ -341,12 +385,19 @@ def whole_run(reference: Times, side: Times, batch_size: int, run_images: int) -
     return ratios(run_s(reference), run_s(side))
 
 
-def print_machine(checkout: Path, device: torch.device) -> None:
+def peak_memory_gib(device: torch.device) -> float:
+    """This process's peak on a GPU so far; 0 on a CPU."""
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0
+
+
+def print_machine(checkout: Path | None, device: torch.device) -> None:
     """Print hardware, versions and commits."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
     threads = torch.get_num_threads()
     print(f"{name}, {count_cores()} cores, {threads} threads; torch {torch.__version__}")
-    print(f"Python {platform.python_version()}; ours {commit(Path.cwd())}, peer {commit(checkout)}")
+    print(f"Python {platform.python_version()}; ours {commit(Path.cwd())}")
+    if checkout:
+        print(f"peer {commit(checkout)}")
 
 
 def cpu_name() -> str:
