@@ -42,10 +42,12 @@ def score_by_count(
     for indices in torch.arange(len(pairs)).split(batch_size):
         sketch, truth = read_halves(pairs, indices)
         dots = place_dots(truth, sketch, [seed + int(index) for index in indices], max(COUNTS))
-        reference = scorer.reference(truth.to(device), sketch.to(device))
+        given = sketch.to(device)
+        reference = scorer.reference(truth.to(device), given)
+        without_hints = generator(given)
         for count, by_metric in parts.items():
             hints = paint_dots(truth, sketch, dots, count).to(device)
-            scores = scorer.score(generator(sketch.to(device), hints=hints), reference)
+            scores = scorer.score(generator.follow(without_hints, given, hints), reference)
             for metric, values in scores.values.items():
                 by_metric.setdefault(metric, []).append(values.cpu())
     return {

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline_steps.hints.by_region import Dots, paint_dots, place_dots
 from pipeline_steps.scores.regions import to_lab
@@ -22,6 +23,7 @@ Colour = Callable[[Tensor, Tensor], Tensor]
 """N×1×S×S sketches, N×4×S×S hints → N×3×S×S."""
 MAX_PAIRS = 256
 """Of a test set, evenly spaced: more would need memory by the gigabyte and change no median."""
+BESIDE_PX = 6
 CANDIDATES = 10
 """Dots of another picture, of which the most colourful one's colour is wanted."""
 
@@ -35,6 +37,8 @@ class Obedience(NamedTuple):
     """From the wanted colour, mean over the region that the dot lies in."""
     elsewhere: Float64Array
     """From the picture without a hint, mean over the other regions."""
+    across_ink: Float64Array
+    """The same within ``BESIDE_PX`` of the hint's region: what crosses a line."""
 
     def medians(self) -> dict[str, float]:
         """The median of each over the pictures that have it, by name; without what none has."""
@@ -57,7 +61,7 @@ def measure_obedience(
     dots = place_dots(truth, sketch, [seed + number for number in range(len(truth))], CANDIDATES)
     wanted = choose_colours(truth, dots)
     has_dot = [number for number, each in enumerate(dots) if len(each.rows)]
-    results = np.full((3, len(truth)), np.nan)
+    results = np.full((len(Obedience._fields), len(truth)), np.nan)
     for start in range(0, len(has_dot), batch_size):
         chosen = has_dot[start : start + batch_size]
         part_truth, part_sketch = truth[chosen], sketch[chosen]
@@ -68,15 +72,26 @@ def measure_obedience(
         target = to_lab(colours[:, :, None, None])
         for at, number in enumerate(chosen):
             labels, region = part_dots[at].labels, part_dots[at].regions[0]
-            masks = (hints[at, 3].numpy() > 0, labels == region, (labels > 0) & (labels != region))
+            others = (labels > 0) & (labels != region)
             distances = np.linalg.norm(with_hint[at] - target[at], axis=-1)
             moved = np.linalg.norm(with_hint[at] - without[at], axis=-1)
-            for row, (values, mask) in enumerate(
-                zip((distances, distances, moved), masks, strict=True)
-            ):
-                if mask.any():
-                    results[row, number] = values[mask].mean()
+            measured = Obedience(
+                at_hint=distances[hints[at, 3].numpy() > 0],
+                in_region=distances[labels == region],
+                elsewhere=moved[others],
+                across_ink=moved[others & widen(labels == region, BESIDE_PX)],
+            )
+            for row, values in enumerate(measured):
+                if len(values):
+                    results[row, number] = values.mean()
     return Obedience(*results)
+
+
+def widen(mask: npt.NDArray[np.bool_], radius_px: int) -> npt.NDArray[np.bool_]:
+    """An S×S mask and all within a square of so many pixels around it."""
+    inside = torch.from_numpy(mask)[None, None].float()
+    wide = functional.max_pool2d(inside, 2 * radius_px + 1, stride=1, padding=radius_px)
+    return (wide[0, 0] > 0).numpy()
 
 
 def choose_colours(truth: Tensor, dots: Sequence[Dots]) -> Tensor:

@@ -79,7 +79,7 @@ def _hints(evaluation: dict[str, Any]) -> list[str]:
     steps = ", ".join(f"{count}: {means['psnr']:.1f}" for count, means in by_count)
     medians = ", ".join(
         f"{name.replace('_', ' ')} {hints['obedience'][name]:.1f}"
-        for name in ("at_hint", "in_region", "elsewhere")
+        for name in ("at_hint", "in_region", "elsewhere", "across_ink")
         if name in hints["obedience"]
     )
     return [

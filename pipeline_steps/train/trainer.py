@@ -54,7 +54,12 @@ from pipeline_steps.train.state import (
     save,
     snapshot,
 )
-from pipeline_steps.train.validation import colour_sketches, recalibrate_batch_norm, validate
+from pipeline_steps.train.validation import (
+    ValReferences,
+    colour_sketches,
+    recalibrate_batch_norm,
+    validate,
+)
 
 if TYPE_CHECKING:
     from pipeline_steps.params import TrainParams
@@ -101,6 +106,7 @@ def train(
     autocast_dtype = choose_autocast_dtype(params.precision, device)
     make_deterministic()
     scorer = Scorer(st_lpips=st_lpips, device=device)
+    references = ValReferences(val_pairs, scorer)
     state = build_state(params, image_size, device)
     resume(state, work_folder, fingerprint)
     if processes.is_main:
@@ -200,7 +206,7 @@ def train(
         )
         with saved_when_interrupted(state, work_folder, fingerprint, processes):
             recalibrate_batch_norm(state.generator, train_pairs)
-            row |= validate(state.generator, val_pairs, scorer, with_hints=with_hints)
+            row |= validate(state.generator, val_pairs, scorer, references, with_hints=with_hints)
         row["learning_rate"] = params.generator_lr * lr_scale
         elapsed_s = time.monotonic() - epoch_start_s
         row["images_per_s"] = (state.seen_images - epoch_start_images) / elapsed_s

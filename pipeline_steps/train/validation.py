@@ -12,7 +12,7 @@ from pipeline_steps.base import signals
 from pipeline_steps.hints.in_training import draw_hints
 from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
-from pipeline_steps.scores.scorer import Scorer
+from pipeline_steps.scores.scorer import Reference, Scorer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.collapse import VarietyMeter
 from pipeline_steps.train.state import HINTED, EpochRow
@@ -20,6 +20,25 @@ from pipeline_steps.train.state import HINTED, EpochRow
 VAL_BATCH_SIZE = 16
 RECALIBRATION_PAIRS = 128
 BATCH_NORM_MOMENTUM = 0.1
+MAX_KEPT_PIXELS = 3 << 20
+"""Of val pairs, up to which :class:`ValReferences` keeps what it computed: 160 bytes a pixel."""
+
+
+class ValReferences:
+    """What val pictures are compared with; kept from epoch to epoch for small sets."""
+
+    def __init__(self, val_pairs: PackedPairs, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._is_kept = len(val_pairs) * val_pairs.image_size**2 <= MAX_KEPT_PIXELS
+        self._kept: dict[int, Reference] = {}
+
+    def of(self, first: int, truth: Tensor) -> Reference:
+        """Of the batch of N×3×S×S true pictures that starts with the val pair ``first``."""
+        if (reference := self._kept.get(first)) is None:
+            reference = self._scorer.reference(truth)
+            if self._is_kept:
+                self._kept[first] = reference
+        return reference
 
 
 @torch.inference_mode()
@@ -64,7 +83,12 @@ def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> No
 
 @torch.inference_mode()
 def validate(
-    generator: Generator, val_pairs: PackedPairs, scorer: Scorer, *, with_hints: bool = False
+    generator: Generator,
+    val_pairs: PackedPairs,
+    scorer: Scorer,
+    references: ValReferences,
+    *,
+    with_hints: bool = False,
 ) -> EpochRow:
     """Mean metrics over the val pairs: ``{"val_l1": …}``; ``val_variety`` by `VarietyMeter`.
 
@@ -81,7 +105,8 @@ def validate(
         signals.raise_if_received()
         pairs = fetch(val_pairs, indices, device)
         generated = generator(pairs[:, SKETCH])
-        scores = scorer.score(generated, scorer.reference(pairs[:, COLOUR])).values
+        reference = references.of(int(indices[0]), pairs[:, COLOUR])
+        scores = scorer.score(generated, reference).values
         for name, values in scores.items():
             sums[name] = sums.get(name, 0.0) + values.sum().item()
         if with_hints:

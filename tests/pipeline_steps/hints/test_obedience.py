@@ -40,12 +40,31 @@ def test_obedient_deaf_and_spilling_generators_are_told_apart() -> None:
     assert obeys["at_hint"] < 0.1
     assert obeys["in_region"] < 0.1
     assert obeys["elsewhere"] == 0
+    assert obeys["across_ink"] == 0
     ignores = measure_obedience(deaf, truth, sketch, seed=1).medians()
     assert ignores["at_hint"] > 20
     assert ignores["in_region"] > 20
     spills = measure_obedience(spilling, truth, sketch, seed=1).medians()
     assert spills["in_region"] < 0.1
     assert spills["elsewhere"] > 20
+    assert spills["across_ink"] > 20
+
+
+def test_what_crosses_a_line_is_told_from_what_changes_far_away() -> None:
+    truth, sketch = boxes(6)
+
+    def changing_far_away(sketch: Tensor, hints: Tensor) -> Tensor:
+        """Fills the hint's region, and the picture's other half."""
+        pictures = obedient(sketch, hints)
+        for picture, given in zip(pictures, hints, strict=True):
+            if given[3].any():
+                columns = given[3].any(dim=0).nonzero().flatten()
+                half = slice(48, 64) if columns.float().mean() < 32 else slice(0, 16)
+                picture[:, :, half] = 1.0
+        return pictures
+
+    measured = measure_obedience(changing_far_away, truth, sketch, seed=1)
+    assert np.nanmean(measured.across_ink) < np.nanmean(measured.elsewhere) / 2
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

@@ -18,7 +18,6 @@ from pipeline_steps.base.signals import Interruption
 from pipeline_steps.networks.generator import Generator, GeneratorArchitecture, load_generator
 from pipeline_steps.pairs.packed import SKETCH, PackedPairs
 from pipeline_steps.params import Params, TrainParams
-from pipeline_steps.scores.scorer import Scorer
 from pipeline_steps.train import trainer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.checkpoint import Checkpoint, save_checkpoint
@@ -161,14 +160,12 @@ def test_an_interrupted_validation_is_repeated(
     reference = run(pairs, small, tmp_path / "reference")
     real, calls = validate, 0
 
-    def interrupted_in_the_second(
-        generator: Generator, val_pairs: PackedPairs, scorer: Scorer, *, with_hints: bool
-    ) -> EpochRow:
+    def interrupted_in_the_second(*arguments: Any, with_hints: bool) -> EpochRow:
         nonlocal calls
         calls += 1
         if calls == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(generator, val_pairs, scorer, with_hints=with_hints)
+        return real(*arguments, with_hints=with_hints)
 
     monkeypatch.setattr(trainer, "validate", interrupted_in_the_second)
     with pytest.raises(Interruption, match="checkpoint saved at epoch 2, step 4"):
