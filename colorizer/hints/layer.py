@@ -4,6 +4,7 @@ A layer comes from dots, or from a picture that was painted: with transparency, 
 counts; without, as in a JPEG, what has a colour, so that grey lines and paper don't.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -49,10 +50,20 @@ def make_layer(
         except PictureError as error:
             raise type(error)(f"{path}: {error}") from None
     if isinstance(hints, bytes):
-        if hints.lstrip()[:1] in (b"{", b"["):
+        if is_json(hints):
             return draw_dots(parse_json(hints, size), size)
-        return read_painted(_open(hints, decoder), size)
+        try:
+            return read_painted(_open(hints, decoder), size)
+        except HintError:
+            raise
+        except PictureError as error:
+            raise PictureError(f"the hints: {error}") from None
     return draw_dots(list(cast("Iterable[Hint]", hints)), size)
+
+
+def is_json(data: bytes) -> bool:
+    """Whether bytes are JSON rather than a picture, by their first sign."""
+    return data.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"[")
 
 
 def _open(source: Path | bytes, decoder: DecoderProcess | None) -> Image.Image:

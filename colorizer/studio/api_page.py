@@ -1,6 +1,6 @@
 """The page at ``/docs``: the OpenAPI schema as HTML without scripts, so that it works offline."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -25,6 +25,8 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+
+TYPES = {"boolean": "true, false", "array": "JSON", "object": "JSON", "binary": "file"}
 
 
 def draw_api_page(schema: dict[str, Any], address: str) -> str:
@@ -54,7 +56,11 @@ def draw_operation(
     body = operation.get("requestBody")
     if body:
         yield f"<p>Body: {escape(body['description'])}.</p>"
-    yield f"<pre>{escape(chr(10).join(draw_examples(path, bool(body), address)))}</pre>"
+    fields = list_fields(body)
+    yield f"<pre>{escape(chr(10).join(draw_examples(path, fields, address)))}</pre>"
+    if len(fields) > 1:
+        rows = [row for name, schema in fields.items() for row in describe_field(name, schema)]
+        yield draw_table(("Form field", "Values", "Default", ""), rows)
     parameters = operation.get("parameters", [])
     if parameters:
         yield draw_table(
@@ -68,12 +74,32 @@ def draw_operation(
     yield "</section>"
 
 
-def draw_examples(path: str, has_body: bool, address: str) -> Iterator[str]:
-    """Commands for a shell."""
-    if has_body:
+def list_fields(body: dict[str, Any] | None) -> dict[str, Any]:
+    """The fields of the form that a body can be, name → schema; none without a body."""
+    fields: dict[str, Any] = {}
+    if body:
+        fields = body["content"]["multipart/form-data"]["schema"]["properties"]
+    return fields
+
+
+def describe_field(name: str, schema: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """A row for a form's field, and one for each key of the list of objects that it can hold."""
+    default = str(schema.get("default", ""))
+    yield name, describe_values(schema), default, schema.get("description", "")
+    for kind in schema.get("anyOf", []):
+        for key, value in kind.get("items", {}).get("properties", {}).items():
+            yield from describe_field(f"{name}[].{key}", value)
+
+
+def draw_examples(path: str, fields: Collection[str], address: str) -> Iterator[str]:
+    """Commands for a shell; ``fields``: of the form that the body can be."""
+    if fields:
         yield f"curl --data-binary @sketch.png '{address}{path}'"
         yield f"curl -F file=@sketch.png '{address}{path}'"
-    else:
+    if "hints" in fields:
+        dots = '[{"x": 40, "y": 30, "colour": "#e8b090"}]'
+        yield f"curl -F file=@sketch.png -F 'hints={dots}' '{address}{path}'"
+    if not fields:
         yield f"curl '{address}{path}'"
 
 
@@ -98,12 +124,12 @@ def describe_values(schema: dict[str, Any]) -> str:
     kinds = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
     texts = []
     for kind in kinds:
-        least, most = kind.get("minimum"), kind.get("maximum")
+        least, most = kind.get("minimum", kind.get("exclusiveMinimum")), kind.get("maximum")
         limits = f" {least:g} to {most:g}" if most is not None else ""
         if least is not None and most is None:
             limits = f" ≥ {least:g}"
-        texts.append(f"{'true, false' if kind['type'] == 'boolean' else kind['type']}{limits}")
-    return " or ".join(texts)
+        texts.append(f"{TYPES.get(kind.get('format', kind['type']), kind['type'])}{limits}")
+    return " or ".join(dict.fromkeys(texts))
 
 
 def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

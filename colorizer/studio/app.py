@@ -21,14 +21,14 @@ from colorizer.base.names import british
 from colorizer.look.artwork import Part
 from colorizer.look.palette import MAX_COLOURS, find_main_colours
 from colorizer.pictures.decoder_process import DecoderProcess
-from colorizer.pictures.decoding import FORMATS
 from colorizer.pictures.pages import Pages
 from colorizer.runtime import MAX_LINE_STRENGTH, ColorizeOptions
 from colorizer.studio.api_page import draw_api_page
-from colorizer.studio.body import FormError, advise, extract_picture
+from colorizer.studio.body import HINTS_FIELD, FormError, Sent, advise, extract_files
 from colorizer.studio.decoder_pool import DecoderPool, PoolBusyError
 from colorizer.studio.limits import Limits
 from colorizer.studio.models import Models, Served
+from colorizer.studio.schemas import PICTURE, SKETCH
 
 Result = TypeVar("Result")
 
@@ -46,23 +46,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-PICTURE = {
-    "requestBody": {
-        "required": True,
-        "description": f"The picture's file: {', '.join(FORMATS)}; or a form with that file alone",
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-        },
-    }
-}
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "Not a readable picture, an invalid option, or one of another name"},
+    400: {"description": "Not a readable picture, an invalid option or hint, or an unknown name"},
     408: {"description": "The body took too long to arrive"},
     413: {"description": "Too many bytes or pixels"},
     422: {"description": "An option out of range"},
@@ -167,7 +152,7 @@ def add_routes(app: FastAPI) -> None:
         """A model's test pictures: sketch, generated, truth."""
         return Response(find_model(app, name).grid, media_type="image/png")
 
-    @app.post("/colorize", openapi_extra=PICTURE, responses=RESPONSES, response_class=Response)
+    @app.post("/colorize", openapi_extra=SKETCH, responses=RESPONSES, response_class=Response)
     async def colorize(
         request: Request,
         model: Annotated[
@@ -207,7 +192,9 @@ def add_routes(app: FastAPI) -> None:
         Of a file with several pages or frames, the first: ``X-Pages`` or ``X-Frames`` counts them.
         """
         served = find_model(app, model)
-        body = await read_body(request, app.state.limits)
+        sent = await read_body(request, app.state.limits, HINTS_FIELD)
+        if sent.hints is not None:
+            require_hints(served)
         try:
             options = ColorizeOptions(
                 clean=clean,
@@ -220,8 +207,8 @@ def add_routes(app: FastAPI) -> None:
             )
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
-        with advice(request, body):
-            file = await run_in_pool(app, partial(draw, served, body, options, layer, kind))
+        with advice(request, sent.picture):
+            file = await run_in_pool(app, partial(draw, served, sent, options, layer, kind))
         # header values are Latin-1
         label = served.label.encode("ascii", "replace").decode()
         headers = {"X-Model": label, "X-Model-Identity": served.identity[:12]}
@@ -237,9 +224,9 @@ def add_routes(app: FastAPI) -> None:
         request: Request, count: Annotated[int, Query(ge=1, le=MAX_COLOURS)] = 3
     ) -> list[str]:
         """The main colours of the picture in the body, for the option ``palette``."""
-        body = await read_body(request, app.state.limits)
-        with advice(request, body):
-            return await run_in_pool(app, partial(find_palette, body, count))
+        picture = (await read_body(request, app.state.limits)).picture
+        with advice(request, picture):
+            return await run_in_pool(app, partial(find_palette, picture, count))
 
 
 def refuse_unknown_names(request: Request) -> None:
@@ -266,8 +253,18 @@ def find_model(app: FastAPI, name: str | None) -> Served:
     raise HTTPException(404, f"no model {name}; choose from {', '.join(models.names)}")
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """The picture's file: the whole body, or the file of a form.
+def require_hints(served: Served) -> None:
+    """Raise HTTP 400 if the model takes no hints."""
+    if not served.colorizer.model.takes_hints:
+        raise HTTPException(
+            400,
+            f"the model {served.name} takes no hints: leave them out, or choose a model with"
+            " takes_hints at /model (train.hints: points trains one)",
+        )
+
+
+async def read_body(request: Request, limits: Limits, *fields: str) -> Sent:
+    """The picture's file: the whole body, or that of a form, which can have ``fields`` besides.
 
     Raises HTTP 400, 408 or 413, as early as possible.
     """
@@ -284,12 +281,12 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     except TimeoutError:
         raise HTTPException(408, f"the body took more than {limits.body_timeout_s:g} s") from None
     try:
-        picture = extract_picture(bytes(body), request.headers.get("content-type", ""))
+        sent = extract_files(bytes(body), request.headers.get("content-type", ""), fields)
     except FormError as error:
         raise HTTPException(400, str(error)) from None
-    if not picture:
+    if not sent.picture:
         raise HTTPException(400, "the body is empty: send the picture's file as the body")
-    return picture
+    return sent
 
 
 @contextmanager
@@ -326,7 +323,7 @@ async def run_in_pool(app: FastAPI, job: Callable[[DecoderProcess], Result]) -> 
         ) from None
     except PictureError as error:
         reason = str(error).removeprefix("the sketch: ")
-        status = 413 if reason.startswith("too large") else 400
+        status = 413 if reason.removeprefix("the hints: ").startswith("too large") else 400
         raise HTTPException(status, reason) from None
     except (ColorizerError, ValueError) as error:
         raise HTTPException(400, str(error)) from None
@@ -334,15 +331,15 @@ async def run_in_pool(app: FastAPI, job: Callable[[DecoderProcess], Result]) -> 
 
 def draw(
     served: Served,
-    body: bytes,
+    sent: Sent,
     options: ColorizeOptions,
     layer: Part,
     kind: str,
     decoder: DecoderProcess,
 ) -> ColouredFile:
     """Colour a sketch's file, and encode the layer and format that were requested."""
-    decoded = served.colorizer.decode(body, decoder=decoder)
-    artwork = served.colorizer.draw_decoded(decoded, options)
+    decoded = served.colorizer.decode(sent.picture, decoder=decoder)
+    artwork = served.colorizer.draw_decoded(decoded, options, sent.hints, decoder=decoder)
     hint = "paper-is-transparent" if artwork.hides_its_colours else None
     if artwork.is_copy:
         hint = "coloured-already"

@@ -1,13 +1,16 @@
-"""The picture in a request's body: the file as it is, or the file of a form (RFC 7578)."""
+"""The files in a request's body: a picture as it is, or a form's fields (RFC 7578)."""
 
+from collections.abc import Sequence
 from email.message import Message
 from typing import NamedTuple
 
+PICTURE_FIELD = "file"
+HINTS_FIELD = "hints"
 USAGE = "curl --data-binary @sketch.png, or curl -F file=@sketch.png"
 
 
 class FormError(Exception):
-    """The form doesn't hold one file alone; the message says what to send."""
+    """The form doesn't hold what the route takes; the message says what to send."""
 
 
 class FormPart(NamedTuple):
@@ -18,22 +21,47 @@ class FormPart(NamedTuple):
     data: bytes
 
 
-def extract_picture(body: bytes, content_type: str) -> bytes:
-    """The picture's bytes. Raises :class:`FormError` for a form without exactly one file."""
+class Sent(NamedTuple):
+    """What a request's body holds."""
+
+    picture: bytes
+    hints: bytes | None = None
+    """JSON or a picture; None if there are none."""
+
+
+def extract_files(body: bytes, content_type: str, others: Sequence[str] = ()) -> Sent:
+    """The picture, and the hints if ``others``, fields that a form can have besides, names them.
+
+    Raises :class:`FormError` for a form without its file, with a field of another name or with one
+    twice, and for hints without a byte.
+    """
     header = parse_header(content_type)
     if header.get_content_type() != "multipart/form-data":
-        return body
-    parts = split_form(body, header.get_boundary())
-    files = [part for part in parts if part.is_file]
-    for part in parts:
-        if not part.is_file:
-            raise FormError(
-                f"form field {part.name!r} isn't a file: options belong to the address, as in"
-                f" '/colorize?seed=3', and a file is sent by {USAGE}"
-            )
-    if len(files) != 1:
-        raise FormError(f"{len(files)} files in the form; send one: {USAGE}")
-    return files[0].data
+        return Sent(body)
+    known = (PICTURE_FIELD, *others)
+    fields: dict[str, bytes] = {}
+    for part in split_form(body, header.get_boundary()):
+        require_known(part, known)
+        if part.name in fields:
+            raise FormError(f"form field {part.name!r} is given more than once")
+        fields[part.name] = part.data
+    if PICTURE_FIELD not in fields:
+        raise FormError(f"no {PICTURE_FIELD!r} in the form; send the picture by {USAGE}")
+    hints = fields.get(HINTS_FIELD)
+    if hints is not None and not hints.strip():
+        raise FormError(f"form field {HINTS_FIELD!r} is empty: leave it out if there are no hints")
+    return Sent(fields[PICTURE_FIELD], hints)
+
+
+def require_known(part: FormPart, known: Sequence[str]) -> None:
+    """Raise :class:`FormError` for a field that isn't known, or text in place of the picture."""
+    if part.name not in known:
+        options = (
+            "" if part.is_file else "; options belong to the address, as in '/colorize?seed=3'"
+        )
+        raise FormError(f"no form field {part.name[:40]!r}; known: {', '.join(known)}{options}")
+    if part.name == PICTURE_FIELD and not part.is_file:
+        raise FormError(f"form field {part.name!r} isn't a file; a file is sent by {USAGE}")
 
 
 def split_form(body: bytes, boundary: str | None) -> list[FormPart]:

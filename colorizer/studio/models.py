@@ -49,6 +49,7 @@ class Served:
             "label": self.label,
             "identity": self.identity[:12],
             "image_size": self.colorizer.model.image_size,
+            "takes_hints": self.colorizer.model.takes_hints,
             "has_variations": bool((config.get("noise") or {}).get("shapes")),
             "metrics": evaluation.get("generator") if isinstance(evaluation, dict) else None,
             "card": self.card,

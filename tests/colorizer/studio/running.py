@@ -33,11 +33,16 @@ class Studio(NamedTuple):
 
 @contextmanager
 def running_studio(
-    model_folder: Path, home: Path, limits: Limits | None = None, *, refresh_s: float = 0.2
+    model_folder: Path,
+    home: Path,
+    limits: Limits | None = None,
+    *,
+    refresh_s: float = 0.2,
+    other_folder: Path | None = None,
 ) -> Iterator[Studio]:
     folder = Path(shutil.copytree(model_folder, home / "served"))
     toy = copy_as_toy(model_folder, home / "toy")
-    sources = {"folder": str(folder), "other": str(model_folder), "toy": str(toy)}
+    sources = {"folder": str(folder), "other": str(other_folder or model_folder), "toy": str(toy)}
     models = Models(sources, threads=1, refresh_s=refresh_s)
     models.start()
     port = free_port()

@@ -1,5 +1,6 @@
 """What the API says to those who call it: its page, forms, and options of another name."""
 
+import html
 import re
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from colorizer.studio.body import FormError, advise, extract_picture
+from colorizer.studio.body import FormError, Sent, advise, extract_files
 from tests.colorizer.drawing import draw, png
 from tests.colorizer.studio.running import Studio, running_studio
 
@@ -17,8 +18,8 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\
 
 
 @pytest.fixture(scope="module")
-def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with running_studio(model_folder, tmp_path_factory.mktemp("studio")) as studio:
+def studio(hint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    with running_studio(hint_folder, tmp_path_factory.mktemp("studio")) as studio:
         yield studio
 
 
@@ -40,6 +41,8 @@ def test_the_api_page_lists_every_route_and_option_and_loads_nothing_from_outsid
             assert f"{method.upper()} {path}</code>" in page.text
             for parameter in operation.get("parameters", []):
                 assert f"<code>{parameter['name']}" in page.text
+    fields = ("file", "hints", "hints[].x", "hints[].y", "hints[].colour", "hints[].radius")
+    assert [f"<code>{name}</code>" in page.text for name in fields] == [True] * len(fields)
     links = re.findall(r'(?:href|src)="([^"]*)"', page.text)
     assert {"studio.css", "openapi.json", "./"} <= set(links)
     assert not [link for link in links if "//" in link]
@@ -55,8 +58,8 @@ def test_the_examples_of_the_api_page_run(studio: Studio, sketch_file: Path) -> 
     examples = [
         line for block in re.findall(r"<pre>(.*?)</pre>", page, re.S) for line in block.split("\n")
     ]
-    commands = [line.replace("&#x27;", "'").replace("{name}", "folder") for line in examples]
-    assert len(commands) == 7
+    commands = [html.unescape(line).replace("{name}", "folder") for line in examples]
+    assert len(commands) == 8
     for command in commands:
         done = subprocess.run(
             ["bash", "-c", f"{command} --fail --silent --max-time 20"],
@@ -68,11 +71,10 @@ def test_the_examples_of_the_api_page_run(studio: Studio, sketch_file: Path) -> 
 
 def test_the_file_of_a_form_is_coloured_like_a_body(studio: Studio) -> None:
     plain = studio.post(SKETCH, seed=3).content
-    for field in ("file", "sketch"):
-        response = requests.post(
-            f"{studio.url}/colorize?seed=3", files={field: ("ein Bild.png", SKETCH)}, timeout=20
-        )
-        assert (response.status_code, response.content) == (200, plain)
+    response = requests.post(
+        f"{studio.url}/colorize?seed=3", files={"file": ("ein Bild.png", SKETCH)}, timeout=20
+    )
+    assert (response.status_code, response.content) == (200, plain)
     colours = requests.post(f"{studio.url}/palette", files={"file": SKETCH}, timeout=20)
     assert colours.json() == requests.post(f"{studio.url}/palette", SKETCH, timeout=20).json()
 
@@ -81,7 +83,7 @@ def test_the_file_of_a_form_is_coloured_like_a_body(studio: Studio) -> None:
 def test_a_file_in_a_form_keeps_every_byte(ending: bytes) -> None:
     data = b"\r\n\r\n" + bytes(range(256)) + b"--x" + ending
     form = b"preamble\r\n" + FORM + data + b"\r\n--x--\r\nepilogue"
-    assert extract_picture(form, "multipart/form-data; boundary=x") == data
+    assert extract_files(form, "multipart/form-data; boundary=x") == Sent(data)
 
 
 @pytest.mark.parametrize(
@@ -91,23 +93,47 @@ def test_a_file_in_a_form_keeps_every_byte(ending: bytes) -> None:
         (FORM + b"a\r\n--x--", "multipart/form-data", "without its boundary"),
         (FORM + b"a\r\n--x--", "multipart/form-data; boundary=y", "incomplete"),
         (b"", "multipart/form-data; boundary=x", "incomplete"),
-        (b"--x--\r\n", "multipart/form-data; boundary=x", "0 files"),
-        (FORM + b"a\r\n" + FORM + b"b\r\n--x--", "multipart/form-data; boundary=x", "2 files"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", "no 'file' in the form"),
+        (
+            FORM + b"a\r\n" + FORM + b"b\r\n--x--",
+            "multipart/form-data; boundary=x",
+            "'file' is given more than once",
+        ),
         (
             b'--x\r\nContent-Disposition: form-data; name="seed"\r\n\r\n3\r\n'
             + FORM
             + b"\r\n--x--",
             "multipart/form-data; boundary=x",
-            "'seed' isn't a file: options belong to the address",
+            "no form field 'seed'; known: file; options belong to the address",
         ),
-        (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", "'' isn't a file"),
+        (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", "no form field ''"),
+        (
+            FORM.replace(b'; filename="a.png"', b"") + b"a\r\n--x--",
+            "multipart/form-data; boundary=x",
+            "'file' isn't a file",
+        ),
+        (
+            FORM.replace(b'"file"', b'"hints"') + b"[]\r\n--x--",
+            "multipart/form-data; boundary=x",
+            "no form field 'hints'; known: file",
+        ),
     ],
 )
 def test_a_form_without_exactly_one_file_is_refused_with_what_to_send(
     form: bytes, kind: str, reason: str
 ) -> None:
     with pytest.raises(FormError, match=re.escape(reason)):
-        extract_picture(form, kind)
+        extract_files(form, kind)
+
+
+def test_a_form_can_have_hints_where_they_are_taken() -> None:
+    kind = "multipart/form-data; boundary=x"
+    text = b'--x\r\nContent-Disposition: form-data; name="hints"\r\n\r\n'
+    for hints in (text, FORM.replace(b'"file"', b'"hints"')):
+        form = hints + b"[]\r\n" + FORM + b"a\r\n--x--"
+        assert extract_files(form, kind, ["hints"]) == Sent(b"a", b"[]")
+        with pytest.raises(FormError, match="'hints' is empty"):
+            extract_files(form.replace(b"[]", b" "), kind, ["hints"])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +150,11 @@ def test_a_broken_file_without_signs_of_curls_data_gets_no_advice(broken: bytes)
     [
         ("-F file=@sketch.png", 200, ""),
         ("-F seed=3 -F file=@sketch.png", 400, "options belong to the address"),
-        ("-F file=@sketch.png -F other=@sketch.png", 400, "2 files in the form; send one"),
+        (
+            "-F file=@sketch.png -F other=@sketch.png",
+            400,
+            "no form field 'other'; known: file, hints",
+        ),
         ("--data-binary @sketch.png", 200, ""),
         (
             "-d @sketch.png",

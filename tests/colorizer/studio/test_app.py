@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,14 +52,14 @@ def test_every_option_reaches_the_runtime(studio: Studio, monkeypatch: pytest.Mo
         line_strength=0.5,
         coloured="colour",
     )
-    seen: list[ColorizeOptions | None] = []
+    seen: list[ColorizeOptions] = []
     real = Colorizer.draw_decoded
 
     def draw_decoded(
-        self: Colorizer, decoded: Decoded, options: ColorizeOptions | None = None
+        self: Colorizer, decoded: Decoded, options: ColorizeOptions, *others: Any, **named: Any
     ) -> Artwork:
         seen.append(options)
-        return real(self, decoded, options)
+        return real(self, decoded, options, *others, **named)
 
     monkeypatch.setattr(Colorizer, "draw_decoded", draw_decoded)
     query = {name: value for name, value in asdict(given).items() if value is not None}
