@@ -3,7 +3,7 @@
 colorize sketch.png -o coloured.png           or .jpg, .webp, or a folder: -o coloured/
 colorize a.png b.png more/ -o coloured/       several files and folders
 colorize sketch.png -o coloured.png --hint 120,80,#e8b090 --hint 40,200,#2244aa
-                                              colours at places; or --hints dots.png|dots.json
+                                              colours at places; or --hints dots.png|dots.json|.ora
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
 colorize comic.cbz -o coloured/               its pages; -o coloured.cbz packs them as well
@@ -131,8 +131,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--hints",
         type=Path,
         metavar="FILE",
-        help="a painted picture of the sketch's size, or JSON; of several sketches, each has its"
-        " own beside it: page.hints.png or page.hints.json",
+        help="a painted picture of the sketch's size, JSON, or an .ora with a layer named hints; of"
+        " several sketches, each has its own beside it: page.hints.png or page.hints.json",
     )
     look.add_argument(
         "--palette", type=parse_palette, help="replace the main colours by these: #ff8800,#2244aa"

@@ -247,9 +247,11 @@ class Colorizer:
         if page.is_coloured and options.coloured == "skip":
             raise AlreadyColouredError("coloured already, so it was left alone")
         if page.is_coloured and options.coloured == "copy":
-            return Artwork.copy_of(decoded.rgb, None if options.opaque else decoded.alpha)
+            copy = Artwork.copy_of(decoded.rgb, None if options.opaque else decoded.alpha)
+            return copy._replace(hints=layer)
         sketch = to_sketch(decoded, page, clean=options.clean, opaque=options.opaque)
-        return self.draw_sketch(sketch, options, layer)
+        artwork = self.draw_sketch(sketch, options, None if layer is None else layer.picture)
+        return artwork._replace(hints=layer)
 
     def draw_sketch(
         self, sketch: "Sketch", options: ColorizeOptions, layer: "Image | None" = None

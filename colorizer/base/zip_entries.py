@@ -2,9 +2,13 @@
 
 import zipfile
 
+from colorizer.base.archive_damage import is_damage
+from colorizer.base.errors import PictureError
+
 TIMESTAMP = (2024, 1, 1, 0, 0, 0)
 """Of every member, so that equal contents give equal bytes."""
 _ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def zip_entry(name: str) -> zipfile.ZipInfo:
@@ -22,3 +26,20 @@ def is_encrypted(entry: zipfile.ZipInfo) -> bool:
 def list_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The members that aren't folders; one without a name, which zipfile can't classify, isn't."""
     return [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """A member's bytes. Raises :class:`PictureError` if it is damaged, encrypted or too large."""
+    if is_encrypted(entry):
+        raise PictureError("encrypted: unpack the archive and pack it without a password")
+    if entry.compress_type not in _METHODS:
+        raise PictureError("packed by another method than Deflate: pack the archive again")
+    if entry.file_size > max_bytes:
+        raise PictureError(f"too large: {entry.file_size} bytes unpacked, at most {max_bytes}")
+    try:
+        # a member that unpacks to more than it says fails its checksum
+        return archive.read(entry)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        raise PictureError("damaged in the archive") from None

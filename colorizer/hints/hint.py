@@ -73,8 +73,21 @@ def parse_hint(text: str) -> Hint:
     return Hint(numbers[0], numbers[1], parts[2], *numbers[2:])
 
 
-def parse_json(data: str | bytes, size: tuple[int, int] | None = None) -> list[Hint]:
+def parse_json(data: str | bytes, size: tuple[int, int]) -> list[Hint]:
     """Read hints from JSON; ``size``: the sketch's, which a size in it must equal.
+
+    Raises :class:`HintError` that names the hint, counted from 1.
+    """
+    hints, said = parse_document(data)
+    if said is not None and said != size:
+        raise HintError(
+            f"the hints are for a picture of {said[0]}×{said[1]}, this one is {size[0]}×{size[1]}"
+        )
+    return hints
+
+
+def parse_document(data: str | bytes) -> tuple[list[Hint], tuple[int, int] | None]:
+    """Hints from JSON, and the width and height that it says; None if it says none.
 
     Raises :class:`HintError` that names the hint, counted from 1.
     """
@@ -85,19 +98,21 @@ def parse_json(data: str | bytes, size: tuple[int, int] | None = None) -> list[H
     except (ValueError, RecursionError):
         raise HintError("hints: not valid JSON") from None
     if isinstance(tree, dict):
-        entries = tree.get("hints")
-        said = tree.get("width"), tree.get("height")
-        if size is not None and said != (None, None) and said != size:
-            raise HintError(
-                f"the hints are for a picture of {said[0]!s:.20}×{said[1]!s:.20}, this one is"
-                f" {size[0]}×{size[1]}"
-            )
+        entries, size = tree.get("hints"), _parse_size(tree.get("width"), tree.get("height"))
     else:
-        entries = tree
+        entries, size = tree, None
     if not isinstance(entries, list):
         raise HintError('hints: must be a list, or {"hints": [...]}')
     require_few(len(entries))
-    return [_parse_entry(number, entry) for number, entry in enumerate(entries, start=1)]
+    return [_parse_entry(number, entry) for number, entry in enumerate(entries, start=1)], size
+
+
+def _parse_size(width: Any, height: Any) -> tuple[int, int] | None:
+    if width is None and height is None:
+        return None
+    if type(width) is int and type(height) is int and min(width, height) >= 1:
+        return width, height
+    raise HintError(f"hints: width and height must be pixels, got {width!s:.20}, {height!s:.20}")
 
 
 def _parse_entry(number: int, entry: Any) -> Hint:
@@ -124,3 +139,13 @@ def require_few(count: int) -> None:
     """Raise :class:`HintError` if there are more hints than ``MAX_HINTS``."""
     if count > MAX_HINTS:
         raise HintError(f"{count:,} hints; at most {MAX_HINTS:,} are taken")
+
+
+def require_inside(hints: Sequence[Hint], size: tuple[int, int]) -> None:
+    """Raise :class:`HintError` if a hint's centre lies outside a picture of this size."""
+    for number, hint in enumerate(hints, start=1):
+        if hint.x >= size[0] or hint.y >= size[1]:
+            raise HintError(
+                f"hint {number} at {hint.x:g}, {hint.y:g} lies outside the picture of"
+                f" {size[0]}×{size[1]}"
+            )

@@ -10,6 +10,9 @@ from PIL import Image, ImageChops
 from colorizer.base.errors import PictureError
 from colorizer.base.files import write_bytes
 from colorizer.base.names import british
+from colorizer.hints.hint import format_json
+from colorizer.hints.layer import HintLayer
+from colorizer.hints.openraster import DOTS_MEMBER, LAYER_NAME
 from colorizer.look.ink import separate
 from colorizer.look.openraster import PNG_COMPRESS_LEVEL, Layer, write_openraster
 from colorizer.pictures.decoding import WHITE
@@ -30,6 +33,8 @@ class Artwork(NamedTuple):
     """Grey, the sketch's own; None for a sketch without transparency."""
     is_copy: bool = False
     """Whether the sketch was coloured already: then it is the colours, as it was, without lines."""
+    hints: HintLayer | None = None
+    """What the artist gave; an .ora keeps them."""
 
     @classmethod
     def copy_of(cls, picture: Image.Image, alpha: Image.Image | None) -> "Artwork":
@@ -67,8 +72,8 @@ class Artwork(NamedTuple):
         """The file's bytes, by its suffix.
 
         ``kind`` is .png, .webp (lossless), .jpg or .jpeg (composited on white) or .ora (lines and
-        colours as layers). Raises :class:`PictureError` for another suffix, a part of layers, or a
-        picture too large for WEBP.
+        colours as layers, hints as a hidden one). Raises :class:`PictureError` for another suffix,
+        a part of layers, or a picture too large for WEBP.
         """
         check_kind(kind, part)
         buffer = io.BytesIO()
@@ -101,7 +106,12 @@ class Artwork(NamedTuple):
     def _write_layers(self, buffer: io.BytesIO) -> None:
         ink, colour = separate(self.colour, self.lines, self.alpha)
         layers = [Layer("lines", ink, "svg:multiply"), Layer("colour", colour)]
-        write_openraster(buffer, layers, self.picture())
+        members = {}
+        if self.hints is not None and self.hints.picture.getbbox() is not None:
+            layers.insert(0, Layer(LAYER_NAME, self.hints.picture, is_hidden=True))
+            if self.hints.dots is not None:
+                members[DOTS_MEMBER] = format_json(self.hints.dots, self.colour.size)
+        write_openraster(buffer, layers, self.picture(), members)
 
 
 MAX_WEBP_SIDE_PX = 16383

@@ -5,7 +5,8 @@ Source: the OpenRaster baseline specification, https://www.openraster.org/baseli
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -27,11 +28,19 @@ class Layer(NamedTuple):
     """RGB or RGBA."""
     composite: str = "svg:src-over"
     """Its ``composite-op``, by the specification's names."""
+    is_hidden: bool = False
+    """Whether programs show it only when they are told to."""
 
 
-def write_openraster(file: BinaryIO, layers: Sequence[Layer], merged: Image.Image) -> None:
-    """Write layers, the topmost first, and the merged picture.
+def write_openraster(
+    file: BinaryIO,
+    layers: Sequence[Layer],
+    merged: Image.Image,
+    members: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write layers, the topmost first, and the merged picture, without those that are hidden.
 
+    ``members``: of the zip, name → text, which other programs leave out when they save the file.
     Raises :class:`ValueError` if a layer is of another size than ``merged``.
     """
     for layer in layers:
@@ -45,13 +54,17 @@ def write_openraster(file: BinaryIO, layers: Sequence[Layer], merged: Image.Imag
         for number, layer in enumerate(layers):
             source = f"data/layer{number}.png"
             attributes = {"name": layer.name, "src": source, "composite-op": layer.composite}
-            SubElement(stack, "layer", attributes, x="0", y="0", opacity="1.0")
+            element = SubElement(stack, "layer", attributes, x="0", y="0", opacity="1.0")
+            if layer.is_hidden:
+                element.set("visibility", "hidden")
             archive.writestr(zipfile.ZipInfo(source, _EPOCH), _png(layer.picture))
         archive.writestr(zipfile.ZipInfo("stack.xml", _EPOCH), tostring(image, "UTF-8"))
         archive.writestr(zipfile.ZipInfo("mergedimage.png", _EPOCH), _png(merged))
         thumbnail = merged.copy()
         thumbnail.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX))
         archive.writestr(zipfile.ZipInfo("Thumbnails/thumbnail.png", _EPOCH), _png(thumbnail))
+        for name, text in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), text)
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from colorizer.base.archive_damage import is_damage
 from colorizer.base.errors import PictureError
 from colorizer.base.files import atomic_path
-from colorizer.base.zip_entries import is_encrypted, list_files, zip_entry
+from colorizer.base.zip_entries import list_files, read_entry, zip_entry
 from colorizer.pictures.decoding import SUFFIXES
 from colorizer.pictures.decoding_limits import MAX_BOOK_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS
 from colorizer.pictures.pages import MAX_PAGES
@@ -30,7 +30,6 @@ _SIGNATURES = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"PK\x03\x04": "a zip archive",
 }
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -118,17 +117,7 @@ def read_page(path: Path, member: str) -> bytes:
             entry = archive.getinfo(member)
         except KeyError:
             raise PictureError("no longer in the archive") from None
-        if is_encrypted(entry):
-            raise PictureError("encrypted: unpack the archive and pack it without a password")
-        if entry.compress_type not in _METHODS:
-            raise PictureError("packed by another method than Deflate: pack the archive again")
-        if entry.file_size > MAX_MEMBER_BYTES:
-            raise PictureError(
-                f"too large: {entry.file_size} bytes unpacked, at most {MAX_MEMBER_BYTES}"
-            )
-        with _damage_reported("damaged in the archive"):
-            # a member that unpacks to more than it says fails its checksum
-            return archive.read(entry)
+        return read_entry(archive, entry, MAX_MEMBER_BYTES)
 
 
 def write_book(path: Path, pages: Iterable[tuple[str, Path]]) -> None:

@@ -93,9 +93,10 @@ def describe_field(name: str, schema: dict[str, Any]) -> Iterator[tuple[str, str
 
 def draw_examples(path: str, fields: Collection[str], address: str) -> Iterator[str]:
     """Commands for a shell; ``fields``: of the form that the body can be."""
+    name = "dots.json" if path == "/hints" else "sketch.png"
     if fields:
-        yield f"curl --data-binary @sketch.png '{address}{path}'"
-        yield f"curl -F file=@sketch.png '{address}{path}'"
+        yield f"curl --data-binary @{name} '{address}{path}'"
+        yield f"curl -F file=@{name} '{address}{path}'"
     if "hints" in fields:
         dots = '[{"x": 40, "y": 30, "colour": "#e8b090"}]'
         yield f"curl -F file=@sketch.png -F 'hints={dots}' '{address}{path}'"

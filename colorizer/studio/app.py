@@ -4,6 +4,7 @@ import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -18,6 +19,7 @@ from starlette.types import Scope
 
 from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.base.names import british
+from colorizer.hints.dots import read_dots
 from colorizer.look.artwork import Part
 from colorizer.look.palette import MAX_COLOURS, find_main_colours
 from colorizer.pictures.decoder_process import DecoderProcess
@@ -28,7 +30,7 @@ from colorizer.studio.body import HINTS_FIELD, FormError, Sent, advise, extract_
 from colorizer.studio.decoder_pool import DecoderPool, PoolBusyError
 from colorizer.studio.limits import Limits
 from colorizer.studio.models import Models, Served
-from colorizer.studio.schemas import PICTURE, SKETCH
+from colorizer.studio.schemas import HINTS, PICTURE, SKETCH
 
 Result = TypeVar("Result")
 
@@ -183,7 +185,7 @@ def add_routes(app: FastAPI) -> None:
             Literal["png", "jpg", "webp", "ora"],
             Query(
                 alias="format",
-                description="jpg: on white; ora: OpenRaster with colours and lines as layers",
+                description="jpg: on white; ora: OpenRaster, colours, lines and hints as layers",
             ),
         ] = "png",
     ) -> Response:
@@ -227,6 +229,19 @@ def add_routes(app: FastAPI) -> None:
         picture = (await read_body(request, app.state.limits)).picture
         with advice(request, picture):
             return await run_in_pool(app, partial(find_palette, picture, count))
+
+    @app.post("/hints", openapi_extra=HINTS, responses=ERRORS)
+    async def hints(request: Request) -> dict[str, Any]:
+        """Hints as dots, to edit them: JSON, as the field ``hints`` of ``/colorize`` takes it.
+
+        Of an .ora, the dots that it was made with, or, if its layer was painted on since, dots that
+        cover what is painted, but for a pixel at edges. ``width`` and ``height`` are null if JSON
+        doesn't say them.
+        """
+        data = (await read_body(request, app.state.limits)).picture
+        size, dots = await run_in_pool(app, lambda decoder: read_dots(data, decoder=decoder))
+        width, height = size or (None, None)
+        return {"width": width, "height": height, "hints": [asdict(dot) for dot in dots]}
 
 
 def refuse_unknown_names(request: Request) -> None:

@@ -1,5 +1,6 @@
 """The bodies that routes take, as OpenAPI describes them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from colorizer.hints.hint import DEFAULT_RADIUS_PX, MAX_HINTS, MAX_RADIUS_PX
@@ -39,17 +40,23 @@ HINTS_JSON = {
 HINTS_FORM = {
     "description": "Colours at places, for a model with takes_hints at /model. JSON, as text or as"
     ' a file: {"width": 80, "height": 60, "hints": [{"x": 40, "y": 30, "colour": "#e8b090"}]}, or'
-    " the list alone; or a painted picture of the sketch's size",
+    " the list alone; or a painted picture of the sketch's size, or an .ora with a layer named"
+    " hints",
     "anyOf": [HINT_LIST, HINTS_JSON, BINARY],
 }
 
 
-def describe_body(description: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """A body for ``openapi_extra``: a picture, or a form with these fields, name → schema."""
+HINT_FILES = "application/json, image/png, image/jpeg, image/openraster"
+
+
+def describe_body(
+    description: str, fields: dict[str, Any], media_types: Sequence[str] = ("image/*",)
+) -> dict[str, Any]:
+    """A body for ``openapi_extra``: a file, or a form with these fields, name → schema."""
     form = {"type": "object", "required": [PICTURE_FIELD], "properties": fields}
-    encoding = {HINTS_FIELD: {"contentType": "application/json, image/png, image/jpeg"}}
+    encoding = {HINTS_FIELD: {"contentType": HINT_FILES}}
     content = {
-        "image/*": {"schema": BINARY},
+        **{media_type: {"schema": BINARY} for media_type in media_types},
         "multipart/form-data": {"schema": form}
         | ({"encoding": encoding} if HINTS_FIELD in fields else {}),
     }
@@ -61,4 +68,9 @@ PICTURE = describe_body(f"{PICTURE_FILE}; or a form with that file", {PICTURE_FI
 SKETCH = describe_body(
     f"{PICTURE_FILE}; or a form with that file, and with hints",
     {PICTURE_FIELD: FILE_FIELD, HINTS_FIELD: HINTS_FORM},
+)
+HINTS = describe_body(
+    "Hints: JSON, an .ora with a layer named hints or a painted picture; or a form with that file",
+    {PICTURE_FIELD: BINARY},
+    HINT_FILES.split(", "),
 )

@@ -26,7 +26,7 @@ def colours_of(layer: Image.Image) -> dict[tuple[int, ...], int]:
 
 
 def test_a_dot_covers_its_circle() -> None:
-    layer = make_layer([Hint(20, 10, "#e8b090", 5)], SIZE)
+    layer = make_layer([Hint(20, 10, "#e8b090", 5)], SIZE).picture
     assert layer.size == SIZE
     (count,) = colours_of(layer).values()
     assert 65 <= count <= 100  # π·5² is 79
@@ -35,9 +35,9 @@ def test_a_dot_covers_its_circle() -> None:
 
 
 def test_the_smallest_dot_has_a_pixel_and_later_dots_cover_earlier_ones() -> None:
-    layer = make_layer([Hint(59.9, 39.9, "#e8b090", 0.01)], SIZE)
+    layer = make_layer([Hint(59.9, 39.9, "#e8b090", 0.01)], SIZE).picture
     assert layer.getpixel((59, 39)) == (*PEACH, 255)
-    layer = make_layer([Hint(9, 9, "#e8b090", 5), Hint(9, 9, "#ffffff", 5)], SIZE)
+    layer = make_layer([Hint(9, 9, "#e8b090", 5), Hint(9, 9, "#ffffff", 5)], SIZE).picture
     assert list(colours_of(layer)) == [(255, 255, 255)]
 
 
@@ -51,9 +51,9 @@ def test_the_same_dots_come_from_a_list_and_from_json(tmp_path: Path) -> None:
     hints = [Hint(20, 10, "#e8b090", 5), Hint(40, 30, "#2244aa", 2)]
     path = tmp_path / "dots.json"
     path.write_text(format_json(hints, SIZE))
-    expected = make_layer(hints, SIZE).tobytes()
+    expected = make_layer(hints, SIZE).picture.tobytes()
     for source in (path, str(path), path.read_bytes()):
-        assert make_layer(source, SIZE).tobytes() == expected
+        assert make_layer(source, SIZE).picture.tobytes() == expected
 
 
 def test_of_a_painted_picture_what_is_opaque_counts(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_of_a_painted_picture_what_is_opaque_counts(tmp_path: Path) -> None:
     pen.rectangle((20, 5, 24, 9), fill=(255, 255, 255, 200))
     picture.save(tmp_path / "painted.png")
     for source in (picture, tmp_path / "painted.png", png(picture)):
-        assert colours_of(make_layer(source, SIZE)) == {PEACH: 25, (255, 255, 255): 25}
+        assert colours_of(make_layer(source, SIZE).picture) == {PEACH: 25, (255, 255, 255): 25}
 
 
 @pytest.mark.parametrize("quality", [60, 75, 95])
@@ -75,7 +75,7 @@ def test_colours_painted_on_the_sketch_survive_jpeg(quality: int) -> None:
         pen.circle((x, y), 7, fill=colour)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
-    layer = make_layer(buffer.getvalue(), picture.size)
+    layer = make_layer(buffer.getvalue(), picture.size).picture
     pixels = np.asarray(layer)
     rows, columns = np.nonzero(pixels[..., 3])
     found = set()
@@ -113,9 +113,9 @@ def test_files_are_decoded_in_the_decoders_process(
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 99)
     monkeypatch.delattr("colorizer.hints.layer.open_with_alpha")  # which decodes in this one
     with DecoderProcess() as decoder:
-        layer = make_layer(tmp_path / "painted.png", SIZE, decoder=decoder)
-        assert colours_of(layer) == colours_of(make_layer(picture, SIZE))
-        assert make_layer(png(picture), SIZE, decoder=decoder).tobytes() == layer.tobytes()
+        layer = make_layer(tmp_path / "painted.png", SIZE, decoder=decoder).picture
+        assert colours_of(layer) == colours_of(make_layer(picture, SIZE).picture)
+        assert make_layer(png(picture), SIZE, decoder=decoder).picture.tobytes() == layer.tobytes()
         with pytest.raises(PictureError, match=r"broken\.png"):
             make_layer(tmp_path / "broken.png", SIZE, decoder=decoder)
 

@@ -15,7 +15,7 @@ PEACH = np.array([232, 176, 144]) / 127.5 - 1
 @pytest.mark.parametrize("radius", [1.5, 20])
 def test_a_dot_keeps_its_colour_and_place(size: tuple[int, int], radius: float) -> None:
     x, y = size[0] * 0.7, size[1] * 0.3
-    layer = make_layer([Hint(x, y, "#e8b090", radius)], size)
+    layer = make_layer([Hint(x, y, "#e8b090", radius)], size).picture
     placement = place_in_square(size, 64)
     hints = fit_layer(layer, placement, 64)
     assert hints.shape == (4, 64, 64)
@@ -34,12 +34,12 @@ def test_a_dot_keeps_its_colour_and_place(size: tuple[int, int], radius: float) 
 
 
 def test_the_mask_is_the_share_that_is_covered() -> None:
-    layer = make_layer([Hint(500, 500, "#e8b090", 100)], (1000, 1000))
+    layer = make_layer([Hint(500, 500, "#e8b090", 100)], (1000, 1000)).picture
     hints = fit_layer(layer, place_in_square((1000, 1000), 64), 64)
     covered = np.pi * 100**2 / 1000**2 * 64**2
     assert hints[3].sum() == pytest.approx(covered, rel=0.03)
 
 
 def test_no_hint_is_all_zero() -> None:
-    hints = fit_layer(make_layer([], (90, 60)), place_in_square((90, 60), 32), 32)
+    hints = fit_layer(make_layer([], (90, 60)).picture, place_in_square((90, 60), 32), 32)
     assert not hints.any()

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image, ImageChops, ImageFilter
 
 from colorizer.base.errors import PictureError
+from colorizer.hints.hint import Hint
+from colorizer.hints.layer import make_layer
 from colorizer.look.artwork import Artwork
 from colorizer.look.openraster import Layer, write_openraster
 from tests.colorizer.drawing import draw
@@ -119,6 +121,27 @@ def test_krita_shows_the_picture_and_its_layers(
             assert distance(np.asarray(shown.convert("RGBA")) / 255, artwork.picture()) <= 3
     found = [(each.get("name"), each.get("compositeop")) for each in root.iterfind(".//{*}layer")]
     assert found == [("lines", "multiply"), ("colour", "normal")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KRITA is None, reason="needs Krita and Xvfb (Debian: krita, xvfb, xauth)")
+def test_krita_keeps_hints_hidden_and_saves_them(tmp_path: Path, krita_home: Path) -> None:
+    hints = make_layer([Hint(30, 12, "#e8b090", 3), Hint(50, 30, "#ffffff", 2)], (60, 40))
+    artwork = make()._replace(hints=hints)
+    artwork.save(tmp_path / "a.ora")
+    command = ["xvfb-run", "-a", KRITA or "", "--export", "--export-filename", "b.ora", "a.ora"]
+    home = os.environ | {"HOME": str(krita_home)}
+    subprocess.run(command, cwd=tmp_path, env=home, check=True, capture_output=True, timeout=120)
+    with zipfile.ZipFile(tmp_path / "b.ora") as document:
+        with Image.open(io.BytesIO(document.read("mergedimage.png"))) as shown:
+            assert distance(np.asarray(shown.convert("RGBA")) / 255, artwork.picture()) <= 3
+        stack = ElementTree.fromstring(document.read("stack.xml"))
+    visible = [
+        each.get("visibility") for each in stack.iter("layer") if each.get("name") == "hints"
+    ]
+    assert visible == ["hidden"]
+    saved = make_layer(tmp_path / "b.ora", (60, 40))
+    assert saved.picture.tobytes() == hints.picture.tobytes()
 
 
 def test_equal_layers_make_equal_files() -> None:

@@ -28,7 +28,7 @@ def two_boxes(width: int, height: int) -> Image.Image:
 
 def corrected(hint: Hint, colour: UInt8Array) -> UInt8Array:
     lines = two_boxes(SIDE, SIDE)
-    layer = make_layer([hint], lines.size)
+    layer = make_layer([hint], lines.size).picture
     hints = fit_layer(layer, Placement(0, 0, SIDE, SIDE), SIDE)
     return correct(colour, np.asarray(lines), hints)
 
@@ -63,7 +63,7 @@ def test_without_hints_nothing_changes() -> None:
 def test_a_small_dot_is_obeyed_at_every_size(size: tuple[int, int]) -> None:
     lines = two_boxes(*size)
     at = round(size[0] * 0.2), size[1] // 2
-    layer = make_layer([Hint(*at, "#e8b090", 1.5)], size)
+    layer = make_layer([Hint(*at, "#e8b090", 1.5)], size).picture
     changed = obey(Image.new("RGB", size, (GREY, GREY, GREY)), lines, layer)
     assert changed.size == size
     assert np.abs(np.array(changed.getpixel(at)) - PEACH).max() <= 6

@@ -27,6 +27,7 @@ def studio(hint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def sketch_file(tmp_path: Path) -> Path:
     path = tmp_path / "sketch.png"
     path.write_bytes(SKETCH)
+    (tmp_path / "dots.json").write_text('[{"x": 40, "y": 30, "colour": "#e8b090"}]')
     return path
 
 
@@ -59,7 +60,7 @@ def test_the_examples_of_the_api_page_run(studio: Studio, sketch_file: Path) -> 
         line for block in re.findall(r"<pre>(.*?)</pre>", page, re.S) for line in block.split("\n")
     ]
     commands = [html.unescape(line).replace("{name}", "folder") for line in examples]
-    assert len(commands) == 8
+    assert len(commands) == 10
     for command in commands:
         done = subprocess.run(
             ["bash", "-c", f"{command} --fail --silent --max-time 20"],

@@ -177,3 +177,50 @@ def test_the_schema_describes_hints_as_they_are_taken(studio: Studio) -> None:
     assert "application/json" in form["encoding"]["hints"]["contentType"]
     palette = schema["paths"]["/palette"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert set(palette["schema"]["properties"]) == {"file"}
+
+
+def test_an_ora_keeps_hints_and_is_read_back(studio: Studio, hinted: Colorizer) -> None:
+    text = format_json([HINT], SIZE)
+    ora = send(studio, text, format="ora").content
+    assert ora == hinted.draw(SKETCH, hints=[HINT]).encode(".ora")
+    assert send(studio, ora).content == send(studio, text).content
+    assert send(studio, "[]", format="ora").content == studio.post(SKETCH, format="ora").content
+    response = send(studio, studio.post(SKETCH, format="ora").content)
+    assert response.status_code == 400
+    assert "the .ora has no layer named 'hints'" in response.json()["detail"]
+
+
+def read(studio: Studio, data: str | bytes) -> requests.Response:
+    return requests.post(f"{studio.url}/hints", data=data, timeout=30)
+
+
+def test_hints_of_every_kind_are_read_as_dots(studio: Studio) -> None:
+    text = format_json([HINT], SIZE)
+    expected = {"width": 80, "height": 60, "hints": [DOT]}
+    ora = send(studio, text, format="ora").content
+    for data in (text, ora, png(paint())):
+        response = read(studio, data)
+        assert (response.status_code, response.json()) == (200, expected)
+    form = requests.post(f"{studio.url}/hints", files={"file": ora}, timeout=30)
+    assert form.json() == expected
+    listed = read(studio, json.dumps([DOT])).json()
+    assert listed == {"width": None, "height": None, "hints": [DOT]}
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "reason"),
+    [
+        (b"", 400, "empty"),
+        (b"peach", 400, "the hints: not a picture"),
+        (b"{", 400, "hints: not valid JSON"),
+        (NOTHING, 400, "nothing is painted"),
+        (LARGE, 413, "the hints: too large"),
+        (b"PK\x03\x04", 400, "not an .ora, or a damaged one"),
+        (b"x" * (MAX_BODY_BYTES + 1), 413, "are accepted"),
+    ],
+)
+def test_what_holds_no_hints_is_refused(
+    studio: Studio, data: bytes, status: int, reason: str
+) -> None:
+    response = read(studio, data)
+    assert (response.status_code, reason in response.json()["detail"]) == (status, True)
