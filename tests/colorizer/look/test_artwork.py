@@ -104,6 +104,12 @@ def krita_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("krita")
 
 
+def save_by_krita(folder: Path, source: str, target: str, krita_home: Path) -> None:
+    command = ["xvfb-run", "-a", KRITA or "", "--export", "--export-filename", target, source]
+    home = os.environ | {"HOME": str(krita_home)}
+    subprocess.run(command, cwd=folder, env=home, check=True, capture_output=True, timeout=120)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(KRITA is None, reason="needs Krita and Xvfb (Debian: krita, xvfb, xauth)")
 @pytest.mark.parametrize("name", sketches())
@@ -112,9 +118,7 @@ def test_krita_shows_the_picture_and_its_layers(
 ) -> None:
     artwork = sketches()[name]
     artwork.save(tmp_path / "a.ora")
-    command = ["xvfb-run", "-a", KRITA or "", "--export", "--export-filename", "a.kra", "a.ora"]
-    home = os.environ | {"HOME": str(krita_home)}
-    subprocess.run(command, cwd=tmp_path, env=home, check=True, capture_output=True, timeout=120)
+    save_by_krita(tmp_path, "a.ora", "a.kra", krita_home)
     with zipfile.ZipFile(tmp_path / "a.kra") as document:
         root = ElementTree.fromstring(document.read("maindoc.xml"))
         with Image.open(io.BytesIO(document.read("mergedimage.png"))) as shown:
@@ -129,9 +133,7 @@ def test_krita_keeps_hints_hidden_and_saves_them(tmp_path: Path, krita_home: Pat
     hints = make_layer([Hint(30, 12, "#e8b090", 3), Hint(50, 30, "#ffffff", 2)], (60, 40))
     artwork = make()._replace(hints=hints)
     artwork.save(tmp_path / "a.ora")
-    command = ["xvfb-run", "-a", KRITA or "", "--export", "--export-filename", "b.ora", "a.ora"]
-    home = os.environ | {"HOME": str(krita_home)}
-    subprocess.run(command, cwd=tmp_path, env=home, check=True, capture_output=True, timeout=120)
+    save_by_krita(tmp_path, "a.ora", "b.ora", krita_home)
     with zipfile.ZipFile(tmp_path / "b.ora") as document:
         with Image.open(io.BytesIO(document.read("mergedimage.png"))) as shown:
             assert distance(np.asarray(shown.convert("RGBA")) / 255, artwork.picture()) <= 3
