@@ -95,8 +95,12 @@ def list_recipes() -> list[str]:
 
 
 def read_recipe(name: str) -> TrainParams:
-    """``params.yaml`` with a recipe's changes. Raises :class:`ParamError` naming a wrong key."""
+    """``params.yaml`` with a recipe's changes, without hints, which change no picture without any.
+
+    Raises :class:`ParamError` naming a wrong key.
+    """
     tree = load_yaml(PARAMS_FILE)
+    tree["train"]["hints"] = "none"
     changes = {} if name == "default" else flatten(load_yaml(RECIPES / f"{name}.yaml"))
     params = check_params(apply_overrides(tree, changes)).train
     return dataclasses.replace(params, compile=False, collapse_epochs=0, sample_every_epochs=10_000)

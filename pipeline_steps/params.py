@@ -267,15 +267,6 @@ def check_params(tree: Any) -> Params:
             f"train.accumulation_steps: must divide train.batch_size ({params.train.batch_size}),"
             f" got {params.train.accumulation_steps}"
         )
-    hint_epochs = params.train.epochs - round(
-        params.train.hints_start_fraction * params.train.epochs
-    )
-    if params.train.hints != "none" and hint_epochs < 1:
-        raise ParamError(
-            "train.hints_start_fraction: leaves no epoch with hints, got"
-            f" {params.train.hints_start_fraction:g} of {params.train.epochs}; lower it, or set"
-            " train.hints to none"
-        )
     if params.promotion.primary_metric == "st_lpips" and not params.scores.st_lpips:
         raise ParamError("promotion.primary_metric: st_lpips needs scores.st_lpips: true")
     if params.download.source == "archive" and not params.download.path:

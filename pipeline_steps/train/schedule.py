@@ -39,9 +39,10 @@ def draws_hints(epoch: int, params: "TrainParams") -> bool:
     """Whether pictures have hints in an epoch (from 0), if the generator takes them.
 
     None in the first ``hints_start_fraction`` of the epochs: to colour without any is learned
-    first.
+    first. The last epoch always has some.
     """
-    return params.hints != "none" and epoch >= round(params.hints_start_fraction * params.epochs)
+    start = min(round(params.hints_start_fraction * params.epochs), params.epochs - 1)
+    return params.hints != "none" and epoch >= start
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -68,17 +68,6 @@ def test_a_wrong_value_is_refused_with_its_key_and_bound(
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize(("epochs", "fraction"), [(10, 1.0), (1, 0.6)])
-def test_hints_that_no_epoch_would_train_are_refused(
-    tree: Any, epochs: int, fraction: float
-) -> None:
-    tree["train"] |= {"epochs": epochs, "hints_start_fraction": fraction}
-    check_params(tree)
-    tree["train"]["hints"] = "points"
-    with pytest.raises(ParamError, match=r"^train\.hints_start_fraction: leaves no epoch"):
-        check_params(tree)
-
-
 def test_a_missing_key_is_named(tree: Any) -> None:
     del tree["train"]["epochs"]
     with pytest.raises(ParamError, match=r"train\.epochs: missing"):

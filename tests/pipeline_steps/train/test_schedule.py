@@ -44,13 +44,14 @@ def test_sketches_are_redrawn_after_their_share_of_the_epochs(params: Params) ->
 
 
 def test_hints_are_drawn_after_their_share_of_the_epochs(params: Params) -> None:
-    def drawn(hints: Literal["none", "points"]) -> list[bool]:
+    def drawn(hints: Literal["none", "points"], start: float = 0.25) -> list[bool]:
         changed = dataclasses.replace(
-            params.train, epochs=4, hints=hints, hints_start_fraction=0.25
+            params.train, epochs=4, hints=hints, hints_start_fraction=start
         )
         return [draws_hints(epoch, changed) for epoch in range(4)]
 
     assert drawn("points") == [False, True, True, True]
+    assert drawn("points", 1.0) == [False, False, False, True]
     assert drawn("none") == [False] * 4
 
 
