@@ -109,6 +109,7 @@ def unit_length(maps: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # a caller in that mode would leave a network without gradients
 def load_network(trunk: Trunk = "alex") -> PerceptualNetwork:
     """The network with its published weights, on CPU, in evaluation mode.
 

@@ -392,8 +392,8 @@ def test_hints_change_no_weight_of_the_generator_but_the_heads(
     params = dataclasses.replace(
         small, epochs=2, hints_start_fraction=0.5, adversarial_start_fraction=adversarial_start
     )
-    plain = run(pairs, params, tmp_path / "plain")
-    hinted = run(pairs, dataclasses.replace(params, hints="points"), tmp_path / "hinted")
+    plain = run(pairs, dataclasses.replace(params, hints="none"), tmp_path / "plain")
+    hinted = run(pairs, params, tmp_path / "hinted")
     weights = hinted.generator.state_dict()
     head = {name for name in weights if name.startswith("hint_head.")}
     assert head
@@ -401,7 +401,7 @@ def test_hints_change_no_weight_of_the_generator_but_the_heads(
         assert torch.equal(value, weights[name]), name
     assert {*plain.generator.state_dict()} == {*weights} - head
     assert same([*plain.discriminator.parameters()], [*hinted.discriminator.parameters()])
-    untrained = build_state(dataclasses.replace(params, hints="points"), 32, torch.device("cpu"))
+    untrained = build_state(params, 32, torch.device("cpu"))
     before = untrained.generator.state_dict()
     assert all(not torch.equal(before[name], weights[name]) for name in head)
 
@@ -409,7 +409,7 @@ def test_hints_change_no_weight_of_the_generator_but_the_heads(
 def test_the_best_epoch_is_one_with_hints(
     pairs: tuple[PackedPairs, PackedPairs], small: TrainParams, tmp_path: Path
 ) -> None:
-    params = dataclasses.replace(small, epochs=4, hints="points", hints_start_fraction=0.5)
+    params = dataclasses.replace(small, epochs=4, hints_start_fraction=0.5)
     state = run(pairs, params, tmp_path)
     assert [math.isnan(row["val_hinted_l1"]) for row in state.history] == [True, True, False, False]
     assert [math.isnan(row["loss_hinted"]) for row in state.history] == [True, True, False, False]
