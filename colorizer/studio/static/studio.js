@@ -1,4 +1,14 @@
-// The studio's page: one sketch, its options, and the coloured pictures.
+// The studio's page: one sketch, its options and hints, and the coloured pictures.
+
+import { joinDots } from "./hints.js";
+import { listenToKeys } from "./keys.js";
+import { runLatest } from "./latest.js";
+import { Painter, countHints } from "./painter.js";
+import { Pointer } from "./pointer.js";
+import { findModels, findPalette, postSketch, readHints } from "./server.js";
+import { drawable, openSketch } from "./sketch.js";
+import { connectTools, showTools } from "./toolbar.js";
+import { keep, recall } from "./visit.js";
 
 const by = (id) => document.getElementById(id);
 const look = by("look");
@@ -8,15 +18,32 @@ const METRICS = [
   { key: "psnr", name: "PSNR, dB (more is better)" },
   { key: "ssim", name: "SSIM (more is better)" },
 ];
-const HINTS = {
+const ADVICE = {
   "paper-is-transparent": " The sketch's paper is transparent, and so are its colours: fill transparent areas with white to see them.",
   "coloured-already": "This picture is coloured already, so it is shown as it is. To colour it all the same, tick “Colour it also if it is coloured already”.",
 };
-let sketch = null; // Blob
+const WHOLE_AFTER_MS = 1000; // without painting, a large sketch is coloured at its full size
+const WHOLE_AGAIN_MS = 5000; // the same if painting went on before it was: the server still works at it
+const HINT_FILE = /\.(json|ora)$|\.hints\.png$/i;
+const painter = new Painter(by("canvas"), {
+  say: (text) => { by("said").textContent = text; },
+  changed: hintsChanged,
+  refreshed: () => showTools(painter),
+});
+let sketch = null; // a Sketch
+let newest = null; // the Blob that was chosen last; it may not be open yet
 let isNew = false; // the sketch's picture wasn't shown yet
 let seed = null;
 let models = [];
-let round = 0; // responses to older requests are dropped
+let lines = {}; // the server's drawing of the sketch, and what it was asked for with
+let wanted = 0; // counts what was asked for
+let isPreviewEnough = false; // for what was asked for last
+let current = {}; // which of these the picture is, and whether it's a preview
+let askedHints = "";
+let wholeTimer = 0;
+let wholeRestMs = WHOLE_AFTER_MS;
+let running = null; // the requests under way: { isPreview, controller }
+const ask = runLatest(colourNow);
 const urls = new Map(); // element → object URL, revoked when it's replaced
 
 function show(element, blob) {
@@ -46,78 +73,209 @@ function makeQuery(model, extra = {}) {
   return query;
 }
 
-async function requestPicture(model, extra) {
-  const response = await fetch(`colorize?${makeQuery(model, extra)}`, {
-    method: "POST", body: sketch, headers: { "Content-Type": sketch.type || "application/octet-stream" },
-  });
-  if (response.ok) {
-    return {
-      blob: await response.blob(), model: response.headers.get("X-Model"), hint: response.headers.get("X-Hint"),
-      pages: response.headers.get("X-Pages"), frames: response.headers.get("X-Frames"),
-    };
-  }
-  const reason = await response.json().catch(() => ({}));
-  const detail = typeof reason.detail === "string" ? reason.detail : "the options are invalid";
-  throw new Error(response.status === 429 ? `${detail}. Change an option to try again.` : detail);
+// The sketch alone, or a form with its hints.
+async function makeBody(modelName, isPreview) {
+  const reduced = isPreview ? await sketch.reduce() : null;
+  const picture = reduced?.blob ?? sketch.blob;
+  if (!painter.hints.strokes.length || !findModel(modelName)?.takes_hints) return picture;
+  const form = new FormData();
+  form.set("file", picture, "sketch");
+  form.set("hints", painter.hints.toJson(painter.size, reduced ?? painter.size));
+  return form;
 }
 
-async function colour() {
+async function requestPicture(model, extra = {}, isPreview = false, signal = null) {
+  return postSketch(makeQuery(model, extra), await makeBody(model, isPreview), signal);
+}
+
+// An option changed, or the sketch: its picture at full size.
+function colour() {
   if (!sketch) return;
-  const mine = ++round;
-  const form = new FormData(look);
-  const began = performance.now();
   setStatus("Colouring…");
+  clearTimeout(wholeTimer);
+  want(false);
+}
+
+function want(isPreview) {
+  wanted += 1;
+  isPreviewEnough = isPreview;
+  by("result").setAttribute("aria-busy", "true");
+  ask();
+}
+
+// The hints changed: at once a picture, of a large sketch a preview, and its full size after a rest.
+function hintsChanged() {
+  const hints = painter.hints.toJson(painter.size);
+  clearTimeout(wholeTimer);
+  if (hints !== askedHints) {
+    askedHints = hints;
+    if (sketch.isLarge) dropWhole();
+    want(sketch.isLarge);
+  }
+  if (painter.isDrawing) return;
+  if (sketch.isLarge) wholeTimer = setTimeout(colour, wholeRestMs);
+  if (sketch.hintsName) keep(sketch.hintsName, JSON.parse(hints));
+  keep("recent colours", painter.recent);
+}
+
+// A preview doesn't wait for a picture at full size, which takes seconds.
+function dropWhole() {
+  if (!running || running.isPreview) return;
+  running.controller.abort();
+  wholeRestMs = WHOLE_AGAIN_MS;
+}
+
+async function colourNow() {
+  const [number, isPreview, coloured] = [wanted, isPreviewEnough, sketch];
+  const controller = new AbortController();
+  running = { isPreview, controller };
+  const began = performance.now();
   try {
-    const other = form.get("other");
-    const requests = [requestPicture(form.get("model")), other ? requestPicture(other) : null];
-    const before = form.get("clean") ? requestPicture(form.get("model"), { layer: "lines" }) : null;
-    const [first, second] = await Promise.all(requests);
-    const lines = before ? (await before).blob : sketch;
-    if (mine !== round) return;
-    show(by("before"), lines);
-    show(by("after"), first.blob);
-    show(by("png"), first.blob);
-    by("caption").textContent = first.model;
-    by("second").hidden = !second;
-    if (second) {
-      show(by("after-other"), second.blob);
-      by("caption-other").textContent = second.model;
-    }
-    by("result").hidden = false;
+    const [first, second] = await requestPictures(isPreview, controller.signal);
+    const before = isPreview ? null : await findLines(controller.signal);
+    const picture = await drawable(first.blob);
+    if (coloured !== sketch || controller.signal.aborted) return;
+    current = { number, isPreview };
+    if (!isPreview) wholeRestMs = WHOLE_AFTER_MS;
+    showPictures(first, second, before);
+    showOnCanvas(picture, isPreview ? null : before && await drawable(before));
+    setStatus(describePicture(first, (performance.now() - began) / 1000, isPreview));
     if (isNew) {
       isNew = false;
       await by("after").decode().catch(() => {}); // its height is known only now
       by("picture").scrollIntoView({ block: "nearest" });
     }
-    const done = `Coloured in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
-    const hint = first.hint === "coloured-already" ? HINTS[first.hint] : `${done}${HINTS[first.hint] ?? ""}`;
-    const pages = first.pages ? ` The file holds ${first.pages} pages: this is the first; the command colorize colours all.` : "";
-    const frames = first.frames ? ` The file holds ${first.frames} frames: this is the first.` : "";
-    setStatus(`${hint}${pages}${frames}`);
   } catch (error) {
-    if (mine !== round) return;
+    if (coloured !== sketch || controller.signal.aborted) return;
     if (isNew) by("result").hidden = true; // it's another sketch's
     setStatus(`The sketch can't be coloured: ${error.message}`, true);
+  } finally {
+    running = null;
+    by("result").setAttribute("aria-busy", number !== wanted);
   }
 }
 
-function useSketch(blob) {
-  sketch = blob;
+// Of the chosen model, and of the one to compare with. Ends when both have: a model has one request.
+async function requestPictures(isPreview, signal) {
+  const [name, other] = [by("model").value, by("other").value];
+  const requests = [requestPicture(name, {}, isPreview, signal)];
+  if (other) requests.push(other === name ? requests[0] : requestPicture(other, {}, isPreview, signal));
+  const ended = await Promise.allSettled(requests);
+  const failed = ended.find(({ reason }) => reason);
+  if (failed) throw failed.reason;
+  return ended.map(({ value }) => value);
+}
+
+// The sketch as the server drew it, if it was cleaned or the browser can't draw it; else null.
+async function findLines(signal) {
+  if (!look.elements.clean.checked && sketch.picture) return null;
+  const key = String(makeQuery(by("model").value, { layer: "lines" }));
+  if (lines.sketch !== sketch || lines.key !== key) {
+    const { blob } = await requestPicture(by("model").value, { layer: "lines" }, false, signal);
+    lines = { sketch, key, blob };
+  }
+  return lines.blob;
+}
+
+function showPictures(first, second, before) {
+  show(by("before"), before ?? sketch.blob);
+  show(by("after"), first.blob);
+  show(by("png"), first.blob);
+  by("caption").textContent = first.model;
+  by("second").hidden = !second;
+  if (second) {
+    show(by("after-other"), second.blob);
+    by("caption-other").textContent = second.model;
+  }
+  by("result").hidden = false;
+}
+
+function showOnCanvas(picture, drawnLines) {
+  if (!current.isPreview) {
+    const { width, height } = picture;
+    // the server's size counts: of some files the browser draws another picture
+    if (painter.size?.width !== width || painter.size?.height !== height) {
+      sketch.picture = null;
+      painter.open(null);
+      painter.setSize({ width, height });
+    }
+    if (drawnLines) painter.setSketch(drawnLines);
+  }
+  painter.setColours(picture);
+  showPainting();
+}
+
+function describePicture({ hint, pages, frames }, seconds, isPreview) {
+  const more = isPreview ? " This is a preview; the full size follows." : "";
+  const time = `Coloured in ${seconds.toFixed(1)} s.`;
+  const done = hint === "coloured-already" ? ADVICE[hint] : `${time}${more}${ADVICE[hint] ?? ""}`;
+  const others = pages ? ` The file holds ${pages} pages: this is the first; the command colorize colours all.` : "";
+  return `${done}${others}${frames ? ` The file holds ${frames} frames: this is the first.` : ""}`;
+}
+
+async function useSketch(blob) {
+  newest = blob;
+  const opened = await openSketch(blob);
+  if (newest !== blob) return;
+  sketch = opened;
   isNew = true;
+  running?.controller.abort();
+  askedHints = "";
+  openCanvas();
+  showPainting();
   colour();
 }
 
+// With the hints that this sketch had before the page was loaded anew.
+function openCanvas() {
+  const kept = sketch.hintsName && recall(sketch.hintsName);
+  painter.open(sketch.picture, joinDots(kept?.hints ?? []));
+  if (!kept?.hints.length) {
+    painter.say("");
+    return;
+  }
+  if (!sketch.picture) painter.setSize({ width: kept.width, height: kept.height });
+  painter.say(`This sketch's hints are back: ${countHints(painter.hints.strokes.length)}.`);
+}
+
+function showPainting() {
+  const takesHints = Boolean(findModel(by("model").value)?.takes_hints);
+  by("painting").hidden = !takesHints || !painter.size;
+  by("first").hidden = takesHints;
+  by("no-hints").hidden = takesHints || !models.length;
+}
+
+async function saveHints() {
+  if (!painter.hints.strokes.length) return;
+  const stem = (sketch.blob.name ?? "sketch").replace(/\.[^.]*$/, "");
+  downloadFile(new Blob([painter.hints.toJson(painter.size)], { type: "application/json" }), `${stem}.hints.json`);
+  painter.say("The hints are saved. Beside the sketch, the command colorize finds them by their name.");
+}
+
+async function loadHints(blob) {
+  try {
+    const { width, height, hints } = await readHints(blob);
+    const { size } = painter;
+    if ((width ?? size.width) !== size.width || (height ?? size.height) !== size.height) {
+      throw new Error(`they are for a picture of ${width}×${height}, this one is ${size.width}×${size.height}`);
+    }
+    painter.replace(joinDots(hints));
+    painter.say(`Loaded: ${countHints(painter.hints.strokes.length)}.`);
+  } catch (error) {
+    setStatus(`The hints can't be loaded: ${error.message}`, true);
+  }
+}
+
 function useFiles(files) {
-  if (files.length === 1) useSketch(files[0]);
+  if (files.length === 1 && painter.isOpen && HINT_FILE.test(files[0].name)) loadHints(files[0]);
+  else if (files.length === 1) useSketch(files[0]);
   else setStatus(files.length ? `${files.length} files: drop one; the command colorize colours folders.` : "No file was dropped: save the picture first, then drop its file.", true);
 }
 
 async function readPalette(blob) {
   if (!blob) return;
   try {
-    const response = await fetch("palette?count=3", { method: "POST", body: blob });
-    const found = await response.json();
-    if (!response.ok) throw new Error(found.detail);
+    const found = await findPalette(blob);
     if (!found.length) throw new Error("the picture has no colours");
     document.getElementsByName("colour").forEach((swatch, n) => { swatch.value = found[n % found.length]; });
     by("use-palette").checked = true;
@@ -129,16 +287,22 @@ async function readPalette(blob) {
 
 async function download(extra) {
   try {
-    const { blob } = await requestPicture(new FormData(look).get("model"), extra);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${extra.layer ?? "coloured"}.${extra.format ?? "png"}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    const { blob } = await requestPicture(by("model").value, extra);
+    downloadFile(blob, `${extra.layer ?? "coloured"}.${extra.format ?? "png"}`);
   } catch (error) {
     setStatus(`The file can't be made: ${error.message}`, true);
   }
 }
+
+function downloadFile(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function findModel(name) { return models.find((model) => model.name === name); }
 
 function option(select, model) {
   const entry = document.createElement("option");
@@ -148,7 +312,7 @@ function option(select, model) {
 }
 
 function describe() {
-  const chosen = models.find((model) => model.name === by("model").value) ?? models[0];
+  const chosen = findModel(by("model").value) ?? models[0];
   if (!chosen) return;
   const stale = chosen.is_stale ? "; the registry doesn't respond, so this is the version fetched before" : "";
   by("status").textContent = `${chosen.name}: ${chosen.label}, ${chosen.image_size} px${stale}`;
@@ -157,7 +321,8 @@ function describe() {
   by("card").textContent = chosen.card;
   by("grid").src = `model/${encodeURIComponent(chosen.name)}/grid.png?identity=${chosen.identity}`;
   for (const id of ["another", "plain"]) by(id).disabled = !chosen.has_variations;
-  const other = models.find((model) => model.name === by("other").value);
+  showPainting();
+  const other = findModel(by("other").value);
   const shown = other ? [chosen, other] : [chosen];
   by("metrics").tHead.replaceChildren(row("", shown.map((model) => model.name), "col"));
   const known = METRICS.filter(({ key }) => chosen.metrics?.[key] !== undefined);
@@ -173,8 +338,8 @@ function row(name, values, scope) {
   return line;
 }
 
-async function findModels() {
-  const found = await (await fetch("model")).json();
+async function listModels() {
+  const found = await findModels();
   if (JSON.stringify(found) === JSON.stringify(models)) return;
   const [model, other] = [by("model").value, by("other").value];
   models = found;
@@ -194,7 +359,7 @@ by("palette-file").addEventListener("change", (event) => {
   event.stopPropagation(); // the file itself is not an option
   readPalette(event.target.files[0]);
 });
-for (const input of [by("file"), by("palette-file")]) {
+for (const input of [by("file"), by("palette-file"), by("hints-file")]) {
   input.addEventListener("click", () => { input.value = ""; }); // the same file again is a change
 }
 // on the whole page: a browser opens a file that is dropped beside the field
@@ -241,6 +406,22 @@ document.querySelector(".downloads").addEventListener("click", (event) => {
   if (format || layer) download({ ...(format && { format }), ...(layer && { layer }) });
 });
 
-const refreshModels = () => findModels().catch(() => { by("status").textContent = "The studio doesn't respond."; });
+by("png").addEventListener("click", (event) => {
+  if (current.number === wanted && !current.isPreview) return; // what is shown is the file
+  event.preventDefault();
+  download({});
+});
+by("save-hints").addEventListener("click", saveHints);
+by("hints-file").addEventListener("change", ({ target }) => {
+  if (target.files.length) loadHints(target.files[0]);
+});
+
+painter.recent = recall("recent colours") ?? [];
+new Pointer(by("canvas"), painter);
+listenToKeys(by("canvas"), painter);
+connectTools(painter);
+showTools(painter);
+
+const refreshModels = () => listModels().catch(() => { by("status").textContent = "The studio doesn't respond."; });
 refreshModels();
 setInterval(refreshModels, 10_000);

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page
 
 from colorizer.studio import app
 from tests.colorizer.drawing import draw, ink_alone, painted, png, save_frames
+from tests.colorizer.studio.conftest import CHROMIUM
 from tests.colorizer.studio.running import Studio, running_studio
 
-CHROMIUM = shutil.which("chromium")
 STYLE = Path(app.__file__).with_name("static") / "studio.css"
 SCREENSHOTS_FOLDER = os.environ.get("SCREENSHOTS")
 pytestmark = [
@@ -31,14 +30,6 @@ pytestmark = [
 def studio(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     with running_studio(model_folder, tmp_path_factory.mktemp("studio")) as studio:
         yield studio
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=["desktop", "phone"])
