@@ -140,6 +140,13 @@ class Canvas(NamedTuple):
     def save(self) -> tuple[str, bytes]:
         return self.download(lambda: self.click("Save hints"))
 
+    def load(self, name: str, data: bytes) -> None:
+        file = FilePayload(name=name, mimeType="application/octet-stream", buffer=data)
+        with self.page.expect_response("**/hints"):
+            self.page.locator("#hints-file").set_input_files(file)
+        self.page.wait_for_timeout(50)  # until its JSON is read
+        self.wait()
+
 
 @pytest.fixture
 def canvas(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -> Iterator[Canvas]:
@@ -218,6 +225,10 @@ def test_a_dot_colours_its_place_and_can_be_undone_done_again_and_removed(canvas
     canvas.press(*IN_RING, button="right")
     assert canvas.said == "Hint 1 removed."
     assert np.array_equal(canvas.picture(), plain)
+    canvas.key("Control+z", "Control+z")
+    canvas.press(*OUTSIDE_RING)
+    canvas.key("Control+y")  # what was undone before a new dot is gone
+    assert (canvas.num_hints, canvas.said) == (1, "There is nothing to do again.")
 
 
 def test_a_stroke_is_a_row_of_dots_and_one_step_of_undo(canvas: Canvas) -> None:
@@ -282,10 +293,8 @@ def test_hints_are_saved_loaded_and_kept_when_the_page_is_loaded_anew(canvas: Ca
     canvas.click("Clear all")
     assert np.array_equal(canvas.picture(), plain)
 
-    file = FilePayload(name=name, mimeType="application/json", buffer=saved)
-    canvas.page.locator("#hints-file").set_input_files(file)
-    canvas.page.get_by_text("Loaded: 1 hint.").wait_for()
-    canvas.wait()
+    canvas.load(name, saved)
+    assert canvas.said == "Loaded: 1 hint."
     assert np.array_equal(canvas.picture(), painted)
 
 
@@ -293,8 +302,7 @@ def test_hints_of_another_size_and_bad_files_are_refused(canvas: Canvas) -> None
     canvas.press(*IN_RING)
     other = b'{"width": 9, "height": 7, "hints": [{"x": 1, "y": 1, "colour": "#102030"}]}'
     for data, text in ((other, "they are for a picture of 9×7"), (b"{", "The hints can't be")):
-        file = FilePayload(name="a.json", mimeType="application/json", buffer=data)
-        canvas.page.locator("#hints-file").set_input_files(file)
+        canvas.load("a.json", data)
         canvas.page.get_by_text(text).wait_for()
     assert canvas.num_hints == 1
 
@@ -309,8 +317,9 @@ def test_another_sketch_starts_without_hints(canvas: Canvas) -> None:
     assert canvas.num_hints == 1  # those of this sketch
 
 
-def test_downloads_have_the_hints(canvas: Canvas) -> None:
+def test_downloads_have_the_hints_and_those_of_layers_are_loaded(canvas: Canvas) -> None:
     canvas.press(*IN_RING)
+    dotted = canvas.picture()
     hints = json.loads(canvas.save()[1])["hints"]
     _, picture = canvas.download(lambda: canvas.page.get_by_role("link", name="PNG").click())
     assert picture == ask(canvas.url, sketch(), *hints)
@@ -319,6 +328,10 @@ def test_downloads_have_the_hints(canvas: Canvas) -> None:
     assert re.search('name="[Hh]ints"', stack)
     _, colours = canvas.download(lambda: canvas.click("Colours only"))
     assert colours == ask(canvas.url, sketch(), *hints, layer="colour")
+    canvas.click("Clear all")
+    canvas.load("coloured.ora", layers)
+    assert (canvas.num_hints, canvas.said) == (1, "Loaded: 1 hint.")
+    assert np.array_equal(canvas.picture(), dotted)
 
 
 def test_all_of_it_by_keyboard(canvas: Canvas) -> None:
@@ -382,13 +395,22 @@ def test_hidden_hints_and_the_choice_of_what_is_shown_change_the_canvas_alone(
     canvas.press(*IN_RING)
     canvas.page.mouse.move(0, 0)
     picture = canvas.picture()
-    shots = [canvas.page.locator("#canvas").screenshot()]
+    x, y = canvas.place(*IN_RING)
+    around = {"x": x - 12, "y": y - 12, "width": 24, "height": 24}
+
+    def look() -> Pixels:
+        return pixels(canvas.page.screenshot(clip=around))  # type: ignore[arg-type]
+
+    with_hints = look()
     canvas.click("Hide hints")
-    shots.append(canvas.page.locator("#canvas").screenshot())
-    for choice in ("sketch", "both"):
+    shots = [look()]
+    for choice in ("sketch", "colours"):
         canvas.page.locator("#shown").select_option(choice)
-        shots.append(canvas.page.locator("#canvas").screenshot())
-    assert len({pixels(shot).tobytes() for shot in shots}) == 4
+        shots.append(look())
+    assert np.ptp(with_hints) > 100  # a dark and a white outline
+    assert np.ptp(shots[0], axis=(0, 1)).max() < 100
+    assert shots[1].min() == 255  # paper
+    assert np.array_equal(shots[0], shots[2])
     assert np.array_equal(canvas.picture(), picture)
 
 
@@ -523,8 +545,10 @@ def test_an_error_is_shown_and_what_was_painted_stays(canvas: Canvas) -> None:
 
 
 def test_a_model_without_hints_has_no_tools(canvas: Canvas) -> None:
+    unpainted = canvas.picture()
     canvas.press(*IN_RING)
     dotted = canvas.picture()
+    assert differs(unpainted, dotted, IN_RING)
     canvas.page.locator("#model").select_option("other")
     canvas.wait()
     assert canvas.page.locator("#painting").is_hidden()
@@ -546,6 +570,7 @@ def test_places_of_a_turned_photo_are_those_of_the_upright_picture(canvas: Canva
     buffer = io.BytesIO()
     turned.save(buffer, "JPEG", exif=exif, quality=95)
     canvas.upload(buffer.getvalue(), "photo.jpg")
+    assert canvas.page.locator("#undrawn").is_hidden()
     canvas.press(*IN_RING)
     saved = json.loads(canvas.save()[1])
     assert (saved["width"], saved["height"]) == SIZE
