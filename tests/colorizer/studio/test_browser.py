@@ -222,7 +222,7 @@ def test_the_same_file_can_be_chosen_again(page: Page, tmp_path: Path) -> None:
 def test_the_api_page_is_readable_and_asks_this_server_alone(page: Page, studio: Studio) -> None:
     page.get_by_role("link", name="the API").click()
     page.get_by_role("heading", name="Image-Colorizer: API").wait_for()
-    assert page.get_by_role("heading", level=2).count() == 5
+    assert page.get_by_role("heading", level=2).count() == 6
     width, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= inner
     page.get_by_role("link", name="the studio").click()
