@@ -1,8 +1,11 @@
-"""Fixtures of all tests: small params, packed pairs, a temporary working folder; their order."""
+"""Fixtures of all tests: small params, packed pairs, databases, a working folder; their order."""
 
 import dataclasses
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs, write_pairs
 from pipeline_steps.params import Params, read_params
+from pipeline_steps.tracking import embedded_database, mlflow_server
+from tests.shared import make_once
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -79,3 +84,34 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _new_databases_are_copies(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new MLflow database is a copy of one: its fifty migrations take seconds for each test.
+
+    What creates one is tested where this fixture is overridden, and in commands that tests start.
+    """
+
+    def migrate(folder: Path) -> None:
+        embedded_database.ensure_database(folder / embedded_database.FILE)
+
+    def ensure_database(database: Path) -> None:
+        if not database.exists():
+            folder = make_once(tmp_path_factory, "empty_database", migrate)
+            copy_empty_database(folder / embedded_database.FILE, database)
+        embedded_database.ensure_database(database)
+
+    monkeypatch.setattr(mlflow_server, "ensure_database", ensure_database)
+
+
+def copy_empty_database(template: Path, database: Path) -> None:
+    """Copy a database without runs to what MLflow would have created in the working folder."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(template, database)
+    with closing(sqlite3.connect(database)) as connection:
+        artifacts = f"{Path.cwd()}/mlruns/0"
+        connection.execute("update experiments set artifact_location = ?", (artifacts,))
+        connection.commit()
