@@ -21,6 +21,19 @@ from pipeline_steps.train import state
 from pipeline_steps.train.optimizer import MemoryOrderAdam
 
 
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return Generator(GeneratorArchitecture(image_size=32, width=16)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the generator as ONNX."""
+    folder = tmp_path_factory.mktemp("exported")
+    export_onnx(generator, folder / ONNX_FILE)
+    return folder
+
+
 @pytest.mark.parametrize(("power", "factor"), [(0.0, 1), (0.5, 2), (1.0, 4)])
 def test_learning_rates_scale_with_a_power_of_the_batch_size(
     params: Params, power: float, factor: int
@@ -47,10 +60,9 @@ def test_the_patches_for_the_plain_training_are_undone_afterwards(params: Params
     ("dtype", "difference"), [(TensorProto.FLOAT16, 0.01), (TensorProto.BFLOAT16, 0.1)]
 )
 def test_a_model_stored_in_16_bits_is_half_as_large_and_gives_similar_colours(
-    tmp_path: Path, dtype: int, difference: float
+    exported: Path, tmp_path: Path, dtype: int, difference: float
 ) -> None:
-    whole = tmp_path / "whole.onnx"
-    export_onnx(Generator(GeneratorArchitecture(image_size=32, width=16)), whole)
+    whole = exported / ONNX_FILE
     half = store_as(whole, tmp_path / "half.onnx", dtype)
     onnx.checker.check_model(onnx.load(half))
     assert half.stat().st_size < 0.6 * whole.stat().st_size
@@ -59,10 +71,10 @@ def test_a_model_stored_in_16_bits_is_half_as_large_and_gives_similar_colours(
     assert 0 < np.abs(coloured[0] - coloured[1]).max() < difference
 
 
-def test_the_torch_side_of_the_colouring_benchmark_runs_torch(tmp_path: Path) -> None:
-    generator = Generator(GeneratorArchitecture(image_size=32, width=4)).eval()
-    export_onnx(generator, tmp_path / ONNX_FILE)
-    model = ModelFolder(tmp_path, {"preprocessing": {"image_size": 32}})
+def test_the_torch_side_of_the_colouring_benchmark_runs_torch(
+    generator: Generator, exported: Path
+) -> None:
+    model = ModelFolder(exported, {"preprocessing": {"image_size": 32}})
     calls: list[int] = []
     generator.register_forward_hook(lambda *_: calls.append(1))
     sketch = np.full((1, 1, 32, 32), -1, np.float32)

@@ -24,6 +24,8 @@ from colorizer.model.folder import (
 from colorizer.runtime import Colorizer
 from pipeline_steps.tracking import mlflow_server
 from tests.flows.tiny_model import make_registry
+from tests.pipeline_steps.hints.few_steps import few_flow_steps
+from tests.shared import make_once
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,20 +33,24 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_model(tmp_path_factory.mktemp("model") / "colorizer")
+    return make_once(tmp_path_factory, "model", export_model)
 
 
 @pytest.fixture(scope="session")
 def hint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that takes hints."""
-    return export_model(tmp_path_factory.mktemp("hints") / "colorizer", hints="points")
+    """A model that takes hints, whose colours flow a few steps only."""
+
+    def make(folder: Path) -> None:
+        with few_flow_steps():
+            export_model(folder, hints="points")
+
+    return make_once(tmp_path_factory, "model_with_hints", make)
 
 
-def export_model(folder: Path, *, hints: str = "none") -> Path:
+def export_model(folder: Path, *, hints: str = "none") -> None:
     from pipeline_steps.export.onnx_export import export_onnx
     from pipeline_steps.networks.generator import Generator, GeneratorArchitecture
 
-    folder.mkdir()
     torch.manual_seed(3)
     generator = Generator(GeneratorArchitecture(image_size=32, width=4, hints=hints))
     with torch.no_grad():
@@ -62,7 +68,6 @@ def export_model(folder: Path, *, hints: str = "none") -> Path:
         config["hints"] = hints  # which folders of earlier versions don't have
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     (folder / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(folder)))
-    return folder
 
 
 @pytest.fixture(scope="session")

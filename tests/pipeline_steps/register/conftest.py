@@ -7,6 +7,7 @@ import pytest
 
 from pipeline_steps.params import Params
 from tests.pipeline_steps.register.outputs import write_outputs
+from tests.shared import make_once
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,8 @@ def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def outputs(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
-    folder = tmp_path_factory.mktemp("outputs")
-    with chdir(folder):
-        write_outputs(params)
-    return folder
+    def make(folder: Path) -> None:
+        with chdir(folder):
+            write_outputs(params)
+
+    return make_once(tmp_path_factory, "outputs", make)
