@@ -30,7 +30,6 @@ from prefect.states import (
     Running,
     Suspended,
 )
-from prefect.testing.utilities import prefect_test_harness
 from prefect.variables import Variable
 
 from colorizer.base.files import write_json
@@ -56,6 +55,9 @@ NAME = "sketch-colorizer"
 
 @pytest.fixture(scope="module", autouse=True)
 def prefect() -> Iterator[None]:
+    # imports Prefect's server, which takes seconds also where these tests aren't selected
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=180):
         yield
 
