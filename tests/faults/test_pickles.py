@@ -18,8 +18,9 @@ import pytest
 import torch
 import yaml
 
+from tests.faults.conftest import ReferenceRun
 from tests.faults.report import FULL, report
-from tests.whole.clone import REGISTER, REPOSITORY, Clone, make_small_clone
+from tests.whole.clone import REPOSITORY, Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -91,11 +92,10 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    clone = make_small_clone(tmp_path_factory.mktemp("pickles") / "clone")
-    clone.dvc("repro")
-    clone.run(*REGISTER)
-    return clone
+def finished(reference: ReferenceRun, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of a clone in which the pipeline has run, to write to."""
+    folder = tmp_path_factory.mktemp("pickles") / "clone"
+    return Clone(Path(shutil.copytree(reference.clone.folder, folder, symlinks=True)))
 
 
 def choose_kinds(number: int) -> list[str]:

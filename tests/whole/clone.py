@@ -80,10 +80,16 @@ class Clone:
     def json(self, path: str) -> Any:
         return json.loads((self.folder / path).read_text())
 
-    def copy_to(self, folder: Path) -> "Clone":
-        """Clone it: the committed files only."""
+    def copy_to(self, folder: Path, *, shares_cache: bool = False) -> "Clone":
+        """Clone it: the committed files only.
+
+        With this one's DVC cache, stages that this one has run aren't run again.
+        """
         self.run("git", "clone", "-q", str(self.folder), str(folder))
-        return Clone(folder)
+        clone = Clone(folder)
+        if shares_cache:
+            clone.dvc("cache", "dir", "--local", str(self.folder / ".dvc" / "cache"))
+        return clone
 
     def versions(self) -> list[dict[str, Any]]:
         """All versions of the registered model: version, tags and aliases."""

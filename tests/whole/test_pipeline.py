@@ -61,7 +61,7 @@ def test_repro_and_register_evaluate_export_and_register_a_generator(registered:
 def test_with_hints_the_model_is_trained_evaluated_registered_and_used(
     registered: Clone, tmp_path: Path
 ) -> None:
-    hinted = registered.copy_to(tmp_path / "hinted")
+    hinted = registered.copy_to(tmp_path / "hinted", shares_cache=True)
     hinted.set_params({"train": {"hints": "points", "hints_start_fraction": 0.0}})
     hinted.dvc("repro")
     evaluation = hinted.json("metrics/evaluation.json")["hints"]
@@ -240,7 +240,7 @@ def test_a_tagged_version_is_fetched_as_a_dvc_artifact(registered: Clone, tmp_pa
 def test_an_experiment_runs_with_a_changed_param_and_is_compared(
     registered: Clone, tmp_path: Path
 ) -> None:
-    clone = registered.copy_to(tmp_path / "experiment")
+    clone = registered.copy_to(tmp_path / "experiment", shares_cache=True)
     clone.run("git", "config", "user.name", "t")
     clone.run("git", "config", "user.email", "t@t")
     clone.dvc("exp", "run", "-S", "train.epochs=1")
