@@ -24,8 +24,9 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clon
 
 @pytest.fixture(scope="module")
 def reproduced(make_clone: Callable[[str], Clone]) -> tuple[Clone, str]:
-    """A clone in which ``dvc repro`` has run, and its output."""
+    """A clone in which ``dvc repro`` has run, with hints, and its output."""
     clone = make_clone("done")
+    clone.set_params({"train": {"hints": "points", "hints_start_fraction": 0.0}})
     return clone, clone.dvc("repro")
 
 
@@ -49,7 +50,6 @@ def test_repro_and_register_evaluate_export_and_register_a_generator(registered:
     evaluation = registered.json("metrics/evaluation.json")
     methods = {"generator", "copy_sketch", "white", "train_mean"}
     assert set(evaluation) == methods | {"test_pairs", "kid", "line_styles", "hints"}
-    assert evaluation["hints"] is None, "train.hints is none"
     assert set(evaluation["generator"]) == set(METRICS)
     assert set(evaluation["kid"]) == methods
     assert evaluation["test_pairs"] == 6
@@ -58,25 +58,19 @@ def test_repro_and_register_evaluate_export_and_register_a_generator(registered:
     assert version["tags"]["model_sha256"] == registered.sha256("models/colorizer/generator.onnx")
 
 
-def test_with_hints_the_model_is_trained_evaluated_registered_and_used(
-    registered: Clone, tmp_path: Path
-) -> None:
-    hinted = registered.copy_to(tmp_path / "hinted", shares_cache=True)
-    hinted.set_params({"train": {"hints": "points", "hints_start_fraction": 0.0}})
-    hinted.dvc("repro")
-    evaluation = hinted.json("metrics/evaluation.json")["hints"]
+def test_hints_are_evaluated_and_used(registered: Clone, tmp_path: Path) -> None:
+    evaluation = registered.json("metrics/evaluation.json")["hints"]
     assert set(evaluation["by_count"]) == {"0", "1", "2", "5", "10", "20", "50"}
-    assert set(evaluation["obedience"]) == {"at_hint", "in_region", "elsewhere"}
-    table = (hinted.folder / "reports/evaluate/hints.csv").read_text().splitlines()
+    assert set(evaluation["obedience"]) == {"at_hint", "in_region", "elsewhere", "across_ink"}
+    table = (registered.folder / "reports/evaluate/hints.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in table] == ["hints", "0", "1", "2", "5", "10", "20", "50"]
-    assert hinted.json("models/colorizer/config.json")["hints"] == "points"
-    hinted.run(*REGISTER)
+    assert registered.json("models/colorizer/config.json")["hints"] == "points"
     sketch = Image.new("RGB", (80, 60), "white")
     sketch.paste("black", (10, 10, 70, 12))
     sketch.save(tmp_path / "sketch.png")
     command = [sys.executable, "-m", "colorizer", str(tmp_path / "sketch.png")]
     for name, hints in (("plain", []), ("hinted", ["--hint", "40,40,#2244aa"])):
-        hinted.run(*command, *hints, "-o", str(tmp_path / f"{name}.png"))
+        registered.run(*command, *hints, "-o", str(tmp_path / f"{name}.png"))
     coloured = Image.open(tmp_path / "hinted.png")
     assert np.abs(np.array(coloured.getpixel((40, 40))) - (34, 68, 170)).max() <= 6
     assert coloured.tobytes() != Image.open(tmp_path / "plain.png").tobytes()
