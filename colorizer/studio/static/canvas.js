@@ -64,8 +64,7 @@ function drawStroke(context, { colour, radius, points }, view) {
   }
 }
 
-function drawBrush(context, { brush, radius }, view) {
-  const { x, y } = view.toCanvas(brush.x, brush.y);
+function drawBrush(context, { brush: { x, y }, radius }, view) {
   for (const [width, style] of [[3, "#000c"], [1.5, "#fff"]]) {
     context.beginPath();
     context.arc(x, y, Math.max(1, radius * view.scale), 0, 2 * Math.PI);

@@ -45,11 +45,17 @@ export class Hints {
     return true;
   }
 
+  // Ends the stroke. A dot on another dot gives that its colour instead.
   finish() {
     const stroke = this.#drawn;
+    const { points, colour } = stroke;
     this.#drawn = null;
-    this.#change([...this.#done, stroke]);
-    return stroke;
+    const isUnder = (other) => other.points.length === 1 && other.colour !== colour
+      && distance(other.points[0], points[0]) <= other.radius;
+    const under = points.length === 1 ? this.#done.findLastIndex(isUnder) : -1;
+    if (under < 0) this.#change([...this.#done, stroke]);
+    else this.#change(this.#done.with(under, { ...this.#done[under], colour }));
+    return { number: under < 0 ? this.#done.length : under + 1, points, isRecoloured: under >= 0 };
   }
 
   cancel() { this.#drawn = null; }

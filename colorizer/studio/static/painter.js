@@ -12,7 +12,7 @@ const REACH_PX = 10; // a hint is hit this near to its centre at least
 const CROSS_STEP_PX = 8;
 const ZOOM_STEP = 1.5;
 const BRUSH_STEP = 1.25;
-const MAX_RECENT = 8;
+const MAX_RECENT = 6;
 
 export class Painter {
   hints = new Hints();
@@ -25,7 +25,7 @@ export class Painter {
   recent = [];
   radius = 3;
   maxRadius = 16;
-  brush = null; // where the pointer is, in pixels of the sketch
+  brush = null; // where the pointer is on the canvas
   cross = null; // where the keyboard is
   isPicking = false;
   isSpaceDown = false;
@@ -98,11 +98,11 @@ export class Painter {
   finish() {
     this.isDrawing = false;
     if (!this.hints.isDrawing) return; // all of it was outside
-    const { points } = this.hints.finish();
+    const { number, points, isRecoloured } = this.hints.finish();
     this.#remember(this.colour);
     const [first, last] = [name(points[0]), name(points.at(-1))];
     const what = points.length > 1 ? `painted from ${first} to ${last}` : `placed at ${first}`;
-    this.say(`Hint ${this.hints.strokes.length} ${what}.`);
+    this.say(`Hint ${number} ${isRecoloured ? `is ${this.colour} now` : what}.`);
     this.#edited();
   }
 
@@ -124,8 +124,7 @@ export class Painter {
   }
 
   hover(place) {
-    const brush = place && this.#view.toPicture(place.x, place.y);
-    this.#set({ brush, ...(place && { cross: null }) }, false);
+    this.#set({ brush: place, ...(place && { cross: null }) }, false);
   }
 
   // ---- the same by keyboard, at the crosshair
@@ -204,7 +203,7 @@ export class Painter {
     const { radius } = this;
     const next = Math.round(radius * BRUSH_STEP ** direction);
     this.setRadius(next === radius ? radius + direction : next);
-    this.say(`Brush: ${this.radius} px.`);
+    this.say(`Brush radius: ${this.radius} px.`);
   }
 
   leaveWhite() {

@@ -34,6 +34,7 @@ let sketch = null; // a Sketch
 let newest = null; // the Blob that was chosen last; it may not be open yet
 let isNew = false; // the sketch's picture wasn't shown yet
 let seed = null;
+let isCleanOfExample = false; // cleaning was chosen by an example, not by the artist
 let models = [];
 let lines = {}; // the server's drawing of the sketch, and what it was asked for with
 let wanted = 0; // counts what was asked for
@@ -213,6 +214,12 @@ function describePicture({ hint, pages, frames }, seconds, isPreview) {
   return `${done}${others}${frames ? ` The file holds ${frames} frames: this is the first.` : ""}`;
 }
 
+// A file of the artist's: it isn't cleaned because an example was.
+function useOwn(file) {
+  if (isCleanOfExample) look.elements.clean.checked = isCleanOfExample = false;
+  useSketch(file);
+}
+
 async function useSketch(blob) {
   newest = blob;
   const opened = await openSketch(blob);
@@ -268,7 +275,7 @@ async function loadHints(blob) {
 
 function useFiles(files) {
   if (files.length === 1 && painter.isOpen && HINT_FILE.test(files[0].name)) loadHints(files[0]);
-  else if (files.length === 1) useSketch(files[0]);
+  else if (files.length === 1) useOwn(files[0]);
   else setStatus(files.length ? `${files.length} files: drop one; the command colorize colours folders.` : "No file was dropped: save the picture first, then drop its file.", true);
 }
 
@@ -353,7 +360,7 @@ async function listModels() {
 }
 
 by("file").addEventListener("change", (event) => {
-  if (event.target.files.length) useSketch(event.target.files[0]);
+  if (event.target.files.length) useOwn(event.target.files[0]);
 });
 by("palette-file").addEventListener("change", (event) => {
   event.stopPropagation(); // the file itself is not an option
@@ -380,7 +387,7 @@ document.addEventListener("paste", (event) => {
 by("examples").addEventListener("click", async (event) => {
   const name = event.target.closest("button")?.dataset.example;
   if (!name) return;
-  look.elements.clean.checked = name.endsWith("scan.png");
+  look.elements.clean.checked = isCleanOfExample = name.endsWith("scan.png");
   useSketch(await (await fetch(name)).blob());
 });
 by("another").addEventListener("click", () => {
@@ -397,7 +404,11 @@ look.addEventListener("submit", (event) => event.preventDefault());
 look.addEventListener("input", () => {
   by("strength").textContent = Number(look.elements.line_strength.value).toFixed(1);
 });
-look.addEventListener("change", () => { describe(); colour(); });
+look.addEventListener("change", ({ target }) => {
+  if (target.name === "clean") isCleanOfExample = false;
+  describe();
+  colour();
+});
 by("slider").addEventListener("input", (event) => {
   by("compare").style.setProperty("--shown", `${event.target.value}%`);
 });

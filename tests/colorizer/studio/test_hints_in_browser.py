@@ -231,6 +231,31 @@ def test_a_dot_colours_its_place_and_can_be_undone_done_again_and_removed(canvas
     assert (canvas.num_hints, canvas.said) == (1, "There is nothing to do again.")
 
 
+def test_a_dot_on_a_dot_gives_it_another_colour(canvas: Canvas) -> None:
+    canvas.press(*IN_RING)
+    red = canvas.picture()
+    canvas.use_colour("#2244aa")
+    canvas.press(IN_RING[0] + 2, IN_RING[1])
+    assert (canvas.num_hints, canvas.said) == (1, "Hint 1 is #2244aa now.")
+    assert canvas.sent()[-1]["hints"] == [{**canvas.sent()[0]["hints"][0], "colour": "#2244aa"}]
+    canvas.click("Undo")
+    assert np.array_equal(canvas.picture(), red)
+    canvas.press(IN_RING[0] + 8, IN_RING[1])
+    assert canvas.num_hints == 2
+
+
+def test_cleaning_an_example_doesnt_clean_the_next_sketch(canvas: Canvas) -> None:
+    clean = canvas.page.get_by_label("Clean a photo or scan first")
+    canvas.page.locator("[data-example$='scan.png']").click()
+    canvas.page.get_by_text("Coloured in").wait_for()
+    assert clean.is_checked()
+    canvas.upload(sketch())
+    assert not clean.is_checked()
+    clean.check()
+    canvas.upload(sketch((96, 96)))
+    assert clean.is_checked()
+
+
 def test_a_stroke_is_a_row_of_dots_and_one_step_of_undo(canvas: Canvas) -> None:
     canvas.drag((90, 70), (150, 70))
     assert re.fullmatch(r"Hint 1 painted from (89|90), 70 to 14[789], 70\.", canvas.said)
@@ -359,16 +384,16 @@ def test_all_of_it_by_keyboard(canvas: Canvas) -> None:
     canvas.key("Space")
     assert np.array_equal(canvas.picture(), dotted)
     canvas.key("]")
-    assert canvas.said == "Brush: 4 px."
+    assert canvas.said == "Brush radius: 4 px."
     canvas.key("[", "[")
-    assert canvas.said == "Brush: 2 px."
+    assert canvas.said == "Brush radius: 2 px."
     canvas.key("x")
     assert canvas.page.locator("#hide").get_attribute("aria-pressed") == "true"
     assert np.array_equal(canvas.picture(), dotted)
     canvas.key("+")
     assert canvas.said.startswith("Zoom: ")
     canvas.key("w", "Enter")
-    assert canvas.num_hints == 2
+    assert (canvas.num_hints, canvas.said) == (1, "Hint 1 is #ffffff now.")
 
 
 def test_zoom_and_pan_move_the_places(canvas: Canvas) -> None:
