@@ -9,6 +9,7 @@ import numpy as np
 
 from colorizer.base.errors import AlreadyColouredError, PictureError
 from colorizer.base.names import british
+from colorizer.hints.barriers import add_barriers
 from colorizer.hints.layer import HintSource, make_layer
 from colorizer.hints.model_input import fit_layer
 from colorizer.model.folder import ModelFolder, open_model_folder
@@ -289,7 +290,11 @@ class Colorizer:
         """The generator's h×w×3 picture of a sketch (mode L), its longer side S px."""
         side = self.model.image_size
         square, placement = fit_sketch(grey, side)
-        hints = None if layer is None else fit_layer(layer, placement, side)[None]
+        hints = None
+        if layer is not None:
+            hints = fit_layer(layer, placement, side)[None]
+            if self.model.takes_barriers:
+                add_barriers(hints[0], square, grey, placement)
         return np.ascontiguousarray(placement.cut(self.session.colour([square], noise, hints)[0]))
 
     def _colour_strip(

@@ -76,6 +76,11 @@ class ModelFolder:
         return self.config.get("hints") == HINTS_AS_POINTS
 
     @property
+    def takes_barriers(self) -> bool:
+        """Whether a mask of −1 keeps hints' colours away; not in folders of earlier versions."""
+        return self.takes_hints and bool(self.config.get("hint_barriers"))
+
+    @property
     def note(self) -> str | None:
         """What its user should know: :data:`SAMPLE_NOTE`, if the folder says it was trained so."""
         return SAMPLE_NOTE if is_from_sample(self.config) else None

@@ -76,8 +76,9 @@ class ModelSession:
     ) -> Float32Array:
         """Run the model: N×1×S×S float32 in −1..1 → N×3×S×S float32 in −1..1.
 
-        ``hints``: N×4×S×S float32, colours in −1..1 times their mask, and the mask in 0..1; None:
-        there are none. Raises :class:`ModelFolderError` if the model takes no hints.
+        ``hints``: N×4×S×S float32, colours in −1..1 times their mask, and the mask in 0..1, or −1
+        where colours don't flow, if the model takes barriers; None: there are none. Raises
+        :class:`ModelFolderError` if the model takes no hints.
         """
         inputs = {INPUT_NAME: sketches}
         inputs |= {noise_name(number): mask for number, mask in enumerate(noise or ())}

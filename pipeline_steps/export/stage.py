@@ -102,10 +102,12 @@ def build_config(params: Params, generator: Generator) -> dict[str, Any]:
             "resize": "keep the aspect, centre on white",
             "grey": "Rec. 601 luma; transparency over white",
             "input": f"{INPUT_NAME}: float32 N×1×S×S, value / 127.5 − 1, white paper = 1",
-            "hints": f"{HINTS_NAME}, if it takes them: float32 N×4×S×S, RGB · mask, mask",
+            "hints": f"{HINTS_NAME}, if it takes them: float32 N×4×S×S, RGB · mask, mask; or 0, and"
+            " −1 where colours don't flow, if hint_barriers",
             "output": f"{OUTPUT_NAME}: float32 N×3×S×S RGB, (value + 1) · 127.5",
         },
         "hints": generator.architecture.hints,
+        "hint_barriers": generator.architecture.takes_hints,
         "noise": {
             "dropout": generator.architecture.dropout,
             "shapes": [list(shape) for shape in generator.noise_shapes],

@@ -46,11 +46,12 @@ class HintHead(nn.Module):
         """Change N×3×S×S pictures of N×1×S×S sketches by N×4×S×S hints: N×3×S×S.
 
         The mask is divided out of hints: one that is much smaller than a pixel counts like any.
+        Where it is negative, and colours are 0, nothing flows, whatever the sketch has there.
         """
-        mask = hints[:, 3:]
+        mask = hints[:, 3:].clamp_min(0)
         with torch.no_grad():
             given = torch.cat([hints[:, :3], picture * mask, mask], dim=1)
-            arrived, nearness = spread(given, sketch)
+            arrived, nearness = spread(given, sketch, closed=hints[:, 3:] < 0)
         has_arrived = (nearness > 0).to(picture.dtype)
         wanted, there = arrived[:, :3], arrived[:, 3:]
         difference = picture - there
@@ -64,15 +65,19 @@ class HintHead(nn.Module):
         return torch.where(has_arrived > 0, changed.clamp(-1, 1), picture)
 
 
-def spread(given: Tensor, sketch: Tensor) -> tuple[Tensor, Tensor]:
+def spread(given: Tensor, sketch: Tensor, *, closed: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """N×C×S×S values times mask, then the mask → what arrives where.
 
+    ``closed``: N×1×S×S bool, where nothing flows, as if it were ink.
     Returns N×(C−1)×S×S values, the mask divided out, and the nearness of their hints, N×1×S×S: 0
     where nothing arrives, at most about 1.
     """
     factor = max(1, given.shape[-1] // FLOW_SIDE_PX)
     # all or nothing: shares of less than 1 would soon be denormal numbers, which are slow
-    paper = _darkest((sketch >= MIN_PAPER).to(given.dtype), factor)
+    is_paper = sketch >= MIN_PAPER
+    if closed is not None:
+        is_paper = is_paper & ~closed
+    paper = _darkest(is_paper.to(given.dtype), factor)
     coarse_paper = _darkest(paper, 2)
     fine = functional.avg_pool2d(given, factor)
     far = flow(functional.avg_pool2d(fine, 2), coarse_paper, COARSE_STEPS)

@@ -65,7 +65,7 @@ def export_model(folder: Path, *, hints: str = "none") -> None:
         "noise": {"dropout": 0.5, "shapes": [list(shape) for shape in generator.noise_shapes]},
     }
     if hints != "none":
-        config["hints"] = hints  # which folders of earlier versions don't have
+        config |= {"hints": hints, "hint_barriers": True}  # earlier versions' folders have neither
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     (folder / CHECKSUMS_FILE).write_text(json.dumps(compute_checksums(folder)))
 

@@ -39,6 +39,17 @@ def test_a_colour_reaches_all_of_its_side_of_a_line_and_none_of_the_other(size: 
     assert not nearness[..., beyond:].any()
 
 
+def test_a_barrier_holds_colours_back_as_ink_does() -> None:
+    hints, paper = dots((64, 30, RED)), torch.ones(1, 1, 128, 128)
+    picture = torch.zeros(1, 3, 128, 128)
+    open_everywhere = build_head()(picture, paper, hints)
+    assert open_everywhere[..., 70:].any()
+    hints[0, 3, :, 64] = -1
+    closed = build_head()(picture, paper, hints)
+    assert not closed[..., 70:].any()
+    assert (closed[0, :, 64, 30] - open_everywhere[0, :, 64, 30]).abs().max() < 1e-3
+
+
 def test_a_colour_comes_around_a_corner() -> None:
     sketch = torch.ones(1, 1, 128, 128)
     sketch[..., :100, 60:64] = -1  # open at the bottom
