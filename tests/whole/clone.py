@@ -119,7 +119,7 @@ def list_files() -> list[str]:
     return listed.stdout.split("\0")[:-1]
 
 
-def make_small_clone(folder: Path) -> Clone:
+def make_small_clone(folder: Path, *, with_hints: bool = False) -> Clone:
     """Make a new repository of the working tree's files with small params, committed."""
     folder.mkdir()
     for file in list_files():
@@ -129,5 +129,7 @@ def make_small_clone(folder: Path) -> Clone:
     clone = Clone(folder)
     clone.run("git", "init", "-q", "-b", "main")
     clone.set_params(SMALL)
+    if with_hints:
+        clone.set_params({"train": {"hints": "points", "hints_start_fraction": 0.0}})
     clone.commit()
     return clone

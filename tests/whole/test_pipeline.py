@@ -19,14 +19,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clone]:
-    return lambda name: make_small_clone(tmp_path_factory.mktemp(name) / "repository")
+    return lambda name: make_small_clone(
+        tmp_path_factory.mktemp(name) / "repository", with_hints=True
+    )
 
 
 @pytest.fixture(scope="module")
 def reproduced(make_clone: Callable[[str], Clone]) -> tuple[Clone, str]:
     """A clone in which ``dvc repro`` has run, with hints, and its output."""
     clone = make_clone("done")
-    clone.set_params({"train": {"hints": "points", "hints_start_fraction": 0.0}})
     return clone, clone.dvc("repro")
 
 
@@ -131,7 +132,8 @@ def test_dvc_shows_metrics_params_plots_and_the_graph(registered: Clone) -> None
     # constants of the data, as counts and the baselines' scores, would be columns that never change
     assert set(metrics) == {"metrics/training.json", "metrics/test.json"}
     evaluation = registered.json("metrics/evaluation.json")
-    extra = {"kid", "worst_line_style"}
+    obedience = {f"hint_{name}" for name in evaluation["hints"]["obedience"]}
+    extra = {"kid", "worst_line_style"} | obedience
     tested = metrics["metrics/test.json"]["data"]
     assert {k: v for k, v in tested.items() if k not in extra} == evaluation["generator"]
     assert extra <= set(tested)
@@ -186,7 +188,8 @@ model = mlflow.onnx.load_model("models:/sketch-colorizer@candidate")
 session = onnxruntime.InferenceSession(
     model.SerializeToString(), providers=["CPUExecutionProvider"])
 sketch = np.random.default_rng(1).uniform(-1, 1, (3, 1, 32, 32)).astype(np.float32)
-(from_registry,) = session.run(None, {"sketch": sketch})
+hints = np.zeros((3, 4, 32, 32), np.float32)
+(from_registry,) = session.run(None, {"sketch": sketch, "hints": hints})
 assert np.array_equal(from_registry, Colorizer.load("models/colorizer").session.run(sketch))
 folder = mlflow.artifacts.download_artifacts("models:/sketch-colorizer@candidate")
 import pathlib; print(sorted(p.name for p in pathlib.Path(folder, "extra_files").iterdir()))

@@ -542,12 +542,27 @@ def test_only_the_newest_hints_are_asked_for(canvas: Canvas) -> None:
 def test_a_large_sketch_has_a_reduced_preview_and_then_its_full_size(canvas: Canvas) -> None:
     size = (1536, 1152)
     canvas.upload(sketch(size))
+    canvas.page.get_by_text("This is a preview").wait_for(state="detached")
+    canvas.wait()
+    asked: list[Route] = []
+
+    def hold_the_second(route: Route) -> None:
+        asked.append(route)
+        if len(asked) != 2:
+            route.continue_()
+
+    canvas.page.route("**/colorize*", hold_the_second)
     canvas.page.mouse.click(*canvas.place(768, 300, size))
     canvas.page.get_by_text("This is a preview").wait_for()
     reduced = canvas.sent()[0]
     assert (reduced["width"], reduced["height"]) == (1024, 768)
     assert reduced["hints"][0]["x"] == pytest.approx(512, abs=2)
     assert canvas.picture().shape[:2] == (768, 1024)
+    for _ in range(100):
+        if len(asked) == 2:
+            break
+        canvas.page.wait_for_timeout(100)
+    asked[1].continue_()
     canvas.page.get_by_text("This is a preview").wait_for(state="detached")
     canvas.wait()
     assert canvas.picture().shape[:2] == (1152, 1536)
