@@ -80,7 +80,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8.0, help="time limit, approximate")
     parser.add_argument("--train-pairs", type=int, default=KAGGLE_TRAIN_PAIRS)
     parser.add_argument("--test-pairs", type=int, default=KAGGLE_TEST_PAIRS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.peer and any(SIDES[name].code == "peer" for name in arguments.sides or ()):
+        parser.error("--sides: the peer's need --peer CHECKOUT")
+    return arguments
 
 
 def show_profile(batch_size: int, device: torch.device) -> None:

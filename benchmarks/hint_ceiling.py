@@ -1,7 +1,7 @@
 """What hints change, beside what they could change at most.
 
     python -m benchmarks.hint_ceiling --prepared data/prepared \
-        --generator .work/train/…/generator.safetensors
+        --generator models/generator.safetensors
 
 A hint speaks for the region it lies in. So three pictures are scored for each number of dots: the
 generator's; that without hints, with each hinted region filled with its true mean colour; and the

@@ -19,7 +19,9 @@ UInt8Array = npt.NDArray[np.uint8]
 
 BARRIER = -1.0
 MIN_PAPER = 147
-"""0..255: the model takes what is darker for ink, as ``hint_head.MIN_PAPER``."""
+"""0..255: colours don't pass what is darker, as ``hint_head.MIN_PAPER``."""
+FAINTEST_INK = 204
+"""0..255: if nothing is darker there are no lines, only a paper's grain."""
 MAX_SHARE = 0.5
 """Of the 5×5 cells around one that thin lines may cross: more are hatching or a screentone."""
 
@@ -31,13 +33,9 @@ def add_barriers(
 
     ``square``: the sketch as the model sees it, S×S; ``grey``: the sketch (mode L).
     """
-    closed = np.ones(square.shape, np.bool_)
-    inside = (
-        slice(placement.top, placement.top + placement.height),
-        slice(placement.left, placement.left + placement.width),
-    )
-    closed[inside] = find_thin_lines(grey, placement.cut(square))
-    hints[3][closed & (hints[3] == 0)] = BARRIER
+    closed = np.ones(square.shape, np.uint8)
+    placement.cut(closed)[:] = find_thin_lines(grey, placement.cut(square))
+    hints[3][(closed > 0) & (hints[3] == 0)] = BARRIER
 
 
 def find_thin_lines(grey: Image.Image, reduced: UInt8Array) -> BoolArray:
@@ -49,7 +47,7 @@ def find_thin_lines(grey: Image.Image, reduced: UInt8Array) -> BoolArray:
     if grey.height <= height or grey.width <= width:
         return np.zeros(reduced.shape, np.bool_)
     darkest = _darkest(np.asarray(grey), height, width)
-    is_inked = darkest < (255 + int(darkest.min())) / 2
+    is_inked = darkest < (255 + min(int(darkest.min()), FAINTEST_INK)) / 2
     is_thin = is_inked & ~_near(reduced < MIN_PAPER)
     share = Image.fromarray(np.where(is_thin, 255, 0).astype(np.uint8)).filter(
         ImageFilter.BoxBlur(2)

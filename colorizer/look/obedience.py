@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from colorizer.base.pixels import to_pixel_range
+from colorizer.hints.barriers import MIN_PAPER
 from colorizer.hints.model_input import fit_layer
 from colorizer.look.upscaling import diffuse
 from colorizer.pictures.squares import Placement
@@ -23,8 +24,6 @@ NUM_STEPS = 48
 """Pixels that a correction reaches there. The generator has seen to the rest of the region."""
 LEAST = np.float32(1e-30)
 """Of a hint: where less arrives, it is none."""
-MIN_PAPER = 147
-"""0..255: colours don't pass what is darker."""
 
 
 def obey(picture: Image.Image, grey: Image.Image, layer: Image.Image) -> Image.Image:

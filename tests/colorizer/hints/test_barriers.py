@@ -64,6 +64,13 @@ def test_a_sketch_that_isnt_reduced_has_no_thin_lines(size: tuple[int, int]) -> 
     assert (placement.cut(planes[3].copy()) == 0).all()
 
 
+def test_the_grain_of_blank_paper_is_no_line() -> None:
+    pixels = np.full((640, 640), 255, np.uint8)
+    pixels[5::50, 5::50] = 235
+    planes, _ = fitted(Image.fromarray(pixels))
+    assert (planes[3] == 0).all()
+
+
 def test_a_screentone_lets_colours_pass() -> None:
     sketch = Image.new("L", (640, 640), 255)
     sketch.paste(0, (0, 320, 640, 322))
