@@ -22,8 +22,9 @@ MIN_PAPER = 147
 """0..255: colours don't pass what is darker, as ``hint_head.MIN_PAPER``."""
 FAINTEST_INK = 204
 """0..255: if nothing is darker there are no lines, only a paper's grain."""
-MAX_SHARE = 0.5
-"""Of the 5×5 cells around one that thin lines may cross: more are hatching or a screentone."""
+MIN_SHARE, MAX_SHARE = 0.1, 0.5
+"""Of the 5×5 cells around one that thin lines cross: fewer are the edge of a line that is seen,
+more are hatching or a screentone."""
 
 
 def add_barriers(
@@ -49,10 +50,9 @@ def find_thin_lines(grey: Image.Image, reduced: UInt8Array) -> BoolArray:
     darkest = _darkest(np.asarray(grey), height, width)
     is_inked = darkest < (255 + min(int(darkest.min()), FAINTEST_INK)) / 2
     is_thin = is_inked & ~_near(reduced < MIN_PAPER)
-    share = Image.fromarray(np.where(is_thin, 255, 0).astype(np.uint8)).filter(
-        ImageFilter.BoxBlur(2)
-    )
-    return np.asarray(is_thin & (np.asarray(share) <= 255 * MAX_SHARE))
+    marks = Image.fromarray(np.where(is_thin, 255, 0).astype(np.uint8))
+    share = np.asarray(marks.filter(ImageFilter.BoxBlur(2))) / 255
+    return np.asarray(is_thin & (share >= MIN_SHARE) & (share <= MAX_SHARE))
 
 
 def _darkest(grey: UInt8Array, height: int, width: int) -> UInt8Array:

@@ -71,6 +71,13 @@ def test_the_grain_of_blank_paper_is_no_line() -> None:
     assert (planes[3] == 0).all()
 
 
+def test_two_cells_alone_are_no_line() -> None:
+    sketch = Image.new("L", (640, 640), 255)
+    ImageDraw.Draw(sketch).line((302, 323, 316, 323), 0, 2)
+    planes, _ = fitted(sketch)
+    assert (planes[3] == 0).all()
+
+
 def test_a_screentone_lets_colours_pass() -> None:
     sketch = Image.new("L", (640, 640), 255)
     sketch.paste(0, (0, 320, 640, 322))
