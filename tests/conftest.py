@@ -4,7 +4,7 @@ import dataclasses
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +18,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs, write_pairs
 from pipeline_steps.params import Params, read_params
 from pipeline_steps.tracking import embedded_database, mlflow_server
+from tests.s3_servers import S3Server, moto_server
 from tests.shared import make_once
 
 REPOSITORY = Path(__file__).parents[1]
@@ -84,6 +85,14 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An S3 server with the empty bucket ``pairs``, which boto3 in this process uses."""
+    with moto_server() as store:
+        store.use(monkeypatch)
+        yield store
 
 
 @pytest.fixture(autouse=True)

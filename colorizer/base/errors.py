@@ -5,7 +5,9 @@ ColorizerError             one line: what was wrong, where, and what to do
 │   ├── PaletteError       a palette isn't 1 to 12 colours; also a ValueError
 │   └── HintError          a hint is invalid or outside the picture; also a ValueError
 ├── AlreadyColouredError   a picture is coloured already, and such ones are to be left alone
-└── ModelFolderError       an exported folder is incomplete, damaged or from another version
+├── ModelFolderError       an exported folder is incomplete, damaged or from another version
+└── ObjectStoreError       the object store rejected the request, or is set up wrongly
+    └── ObjectStoreUnreachableError    it doesn't answer, or can't now; a retry may succeed
 """
 
 
@@ -31,3 +33,11 @@ class AlreadyColouredError(ColorizerError):
 
 class ModelFolderError(ColorizerError):
     """An exported folder is incomplete, damaged, or of an unsupported version."""
+
+
+class ObjectStoreError(ColorizerError):
+    """An ``s3://`` address is malformed, or the store rejected the request."""
+
+
+class ObjectStoreUnreachableError(ObjectStoreError):
+    """The object store doesn't answer, or can't at present."""

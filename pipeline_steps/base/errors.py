@@ -10,6 +10,8 @@ PipelineError                      base; the message is one line: what was wrong
 ├── ExportError                    the exported generator differs from the trained one
 └── TrackingError                  MLflow rejected the request, or its response can't be used
     └── TrackingUnreachableError   MLflow doesn't respond; a retry may succeed
+
+The runtime's ObjectStoreError is reported in the same way.
 """
 
 import errno
@@ -21,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from colorizer.base.errors import ObjectStoreError, ObjectStoreUnreachableError
 from colorizer.base.redaction import redact_output
 from pipeline_steps.base import signals
 from pipeline_steps.base.signals import die_with_parent
@@ -91,9 +94,10 @@ def run_main(command: Callable[[], None]) -> None:
 def report_errors(command: Callable[[], None]) -> None:
     """Run a command; turn a failure into one line on stderr and an exit code.
 
-    A :class:`PipelineError` exits with its ``exit_code``. ``COLORIZER_TRACEBACK=1`` shows the
-    traceback as well. Any other error is a bug and is raised unchanged. Nothing that the process
-    prints or logs from here on shows a secret.
+    A :class:`PipelineError` exits with its ``exit_code``; so does
+    :class:`~colorizer.base.errors.ObjectStoreError`, as one of them. ``COLORIZER_TRACEBACK=1``
+    shows the traceback as well. Any other error is a bug and is raised unchanged. Nothing that the
+    process prints or logs from here on shows a secret.
     """
     redact_output()
     warnings.formatwarning = _format_warning  # type: ignore[assignment]
@@ -118,6 +122,9 @@ def _describe(error: BaseException) -> tuple[str | None, int]:
         return f"error: the disk is full ({where}): free space and run the same command again", 1
     if isinstance(error, PipelineError):
         return f"error: {error}", error.exit_code
+    if isinstance(error, ObjectStoreError):
+        can_pass = isinstance(error, ObjectStoreUnreachableError)
+        return f"error: {error}", TRY_LATER if can_pass else 1
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error}", 1
     if isinstance(error, KeyboardInterrupt) or signals.received():
