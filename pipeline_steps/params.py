@@ -104,6 +104,7 @@ class DownloadParams(Section):
 class PrepareParams(Section):
     """How raw pairs become packed pairs."""
 
+    engine: Literal["local", "ray"]
     image_size: Annotated[int, PowerOfTwo(32, 2048)]
     sketch_side: Literal["auto", "left", "right"]
     pair_checks: Literal["strict", "lenient", "off"]

@@ -6,8 +6,10 @@ ColorizerError             one line: what was wrong, where, and what to do
 │   └── HintError          a hint is invalid or outside the picture; also a ValueError
 ├── AlreadyColouredError   a picture is coloured already, and such ones are to be left alone
 ├── ModelFolderError       an exported folder is incomplete, damaged or from another version
-└── ObjectStoreError       the object store rejected the request, or is set up wrongly
-    └── ObjectStoreUnreachableError    it doesn't answer, or can't now; a retry may succeed
+├── ObjectStoreError       the object store rejected the request, or is set up wrongly
+│   └── ObjectStoreUnreachableError    it doesn't answer, or can't now; a retry may succeed
+└── RayClusterError        Ray isn't installed, or its cluster can't do this work
+    └── RayClusterUnreachableError     it doesn't answer, or is gone; a retry may succeed
 """
 
 
@@ -41,3 +43,11 @@ class ObjectStoreError(ColorizerError):
 
 class ObjectStoreUnreachableError(ObjectStoreError):
     """The object store doesn't answer, or can't at present."""
+
+
+class RayClusterError(ColorizerError):
+    """Ray isn't installed, or its cluster is of another version or has no machine for the work."""
+
+
+class RayClusterUnreachableError(RayClusterError):
+    """The Ray cluster doesn't answer, or is gone."""

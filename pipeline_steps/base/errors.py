@@ -11,7 +11,7 @@ PipelineError                      base; the message is one line: what was wrong
 └── TrackingError                  MLflow rejected the request, or its response can't be used
     └── TrackingUnreachableError   MLflow doesn't respond; a retry may succeed
 
-The runtime's ObjectStoreError is reported in the same way.
+The runtime's ObjectStoreError and RayClusterError are reported in the same way.
 """
 
 import errno
@@ -23,7 +23,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from colorizer.base.errors import ObjectStoreError, ObjectStoreUnreachableError
+from colorizer.base.errors import (
+    ObjectStoreError,
+    ObjectStoreUnreachableError,
+    RayClusterError,
+    RayClusterUnreachableError,
+)
 from colorizer.base.redaction import redact_output
 from pipeline_steps.base import signals
 from pipeline_steps.base.signals import die_with_parent
@@ -94,9 +99,10 @@ def run_main(command: Callable[[], None]) -> None:
 def report_errors(command: Callable[[], None]) -> None:
     """Run a command; turn a failure into one line on stderr and an exit code.
 
-    A :class:`PipelineError` exits with its ``exit_code``; so does
-    :class:`~colorizer.base.errors.ObjectStoreError`, as one of them. ``COLORIZER_TRACEBACK=1``
-    shows the traceback as well. Any other error is a bug and is raised unchanged. Nothing that the
+    A :class:`PipelineError` exits with its ``exit_code``; so do
+    :class:`~colorizer.base.errors.ObjectStoreError` and
+    :class:`~colorizer.base.errors.RayClusterError`, as one of them. ``COLORIZER_TRACEBACK=1`` shows
+    the traceback as well. Any other error is a bug and is raised unchanged. Nothing that the
     process prints or logs from here on shows a secret.
     """
     redact_output()
@@ -122,8 +128,8 @@ def _describe(error: BaseException) -> tuple[str | None, int]:
         return f"error: the disk is full ({where}): free space and run the same command again", 1
     if isinstance(error, PipelineError):
         return f"error: {error}", error.exit_code
-    if isinstance(error, ObjectStoreError):
-        can_pass = isinstance(error, ObjectStoreUnreachableError)
+    if isinstance(error, ObjectStoreError | RayClusterError):
+        can_pass = isinstance(error, ObjectStoreUnreachableError | RayClusterUnreachableError)
         return f"error: {error}", TRY_LATER if can_pass else 1
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error}", 1

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -29,6 +29,7 @@ _received: int | None = None
 """The first signal that came while signals were deferred."""
 _replaced_handlers: dict[int, Any] = {}
 """Signal → its handler before :func:`defer`; empty while signals aren't deferred."""
+_called_on_exit: list[Callable[[], object]] = []
 
 
 class Interruption(KeyboardInterrupt):
@@ -68,6 +69,9 @@ def exit_now(line: str, exit_code: int) -> NoReturn:
     for child in multiprocessing.active_children():
         child.kill()
     try:
+        for function in _called_on_exit:
+            with suppress(Exception):
+                function()
         # called from a handler: what was interrupted may be writing to the same streams
         with suppress(Exception):
             end_progress_bars()
@@ -76,6 +80,16 @@ def exit_now(line: str, exit_code: int) -> NoReturn:
         os.write(2, f"{redact(line)}\n".encode())
     finally:
         os._exit(exit_code)
+
+
+@contextmanager
+def calling_on_exit(function: Callable[[], object]) -> Iterator[None]:
+    """Inside, :func:`exit_now` also calls this, to end processes that aren't Python's children."""
+    _called_on_exit.append(function)
+    try:
+        yield
+    finally:
+        _called_on_exit.remove(function)
 
 
 def end_progress_bars() -> None:

@@ -38,7 +38,7 @@ from pipeline_steps.prepare.report import SHEET_PAIRS, split_remarks, spread, wr
 from pipeline_steps.prepare.sketch_side import find_sketch_side
 from pipeline_steps.prepare.split_files import write_split
 from pipeline_steps.prepare.splits import place_pairs
-from pipeline_steps.prepare.worker_pool import UnsplitPairs, pack_pairs_in_pool
+from pipeline_steps.prepare.worker_pool import Engine, UnsplitPairs, pack_pairs_in_pool
 
 MAX_REASONS_SHOWN = 3
 
@@ -59,6 +59,7 @@ def main() -> None:
         test_fraction=params.test_fraction,
         max_truth_difference=params.max_truth_difference,
         max_picture_pixels=params.max_picture_pixels,
+        engine=params.engine,
     )
 
 
@@ -74,14 +75,15 @@ def prepare(
     test_fraction: float,
     max_truth_difference: int,
     max_picture_pixels: int,
+    engine: Engine = "local",
     workers: int | None = None,
 ) -> None:
     """Pack the pairs of ``raw/pairs.zip`` into ``prepared`` and report on them in ``report``.
 
     ``image_size`` is a power of two from 32 px; ``sketch_side`` is left, right or auto;
     ``pair_checks`` says how strictly pairs are rejected whose halves don't belong together. Equal
-    archives and arguments give equal bytes, whatever the number of ``workers`` (default: one per
-    core). ``dataset.json`` is written last: where it exists, all outputs do.
+    archives and arguments give equal bytes, whatever the ``engine`` and the number of ``workers``
+    (default: one per core). ``dataset.json`` is written last: where it exists, all outputs do.
 
     Raises :class:`DataError` if the archive is damaged, the sketch's side is ambiguous, the halves
     of most pairs don't belong together, or a split has no pair.
@@ -100,7 +102,7 @@ def prepare(
     (prepared / "dataset.json").unlink(missing_ok=True)
     with _work_folder(prepared) as work_folder:
         unsplit = pack_pairs_in_pool(
-            archive_path, listing.pairs, rules, work_folder, workers=workers
+            archive_path, listing.pairs, rules, work_folder, engine=engine, workers=workers
         )
         judged = judged_pairs(listing, unsplit)
         _check_most_agree(archive_path, judged)

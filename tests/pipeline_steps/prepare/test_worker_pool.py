@@ -16,15 +16,11 @@ import pytest
 
 from colorizer.pictures.decoding_limits import FILL_BYTE
 from pipeline_steps.pairs.packed import UInt8Array
+from pipeline_steps.prepare.chunk_worker import CHUNK_PAIRS, CRASHES
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import ListedPair, find_pairs
 from pipeline_steps.prepare.reading import PairRules
-from pipeline_steps.prepare.worker_pool import (
-    CHUNK_PAIRS,
-    CRASHES,
-    UnsplitPairs,
-    pack_pairs_in_pool,
-)
+from pipeline_steps.prepare.worker_pool import UnsplitPairs, pack_pairs_in_pool
 from tests.colorizer.drawing import png
 from tests.colorizer.pictures.damaged import Kind, damaged, originals
 from tests.pipeline_steps.download.archive_bytes import zip_of
