@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 def main() -> None:
     """Draw pairs, then time each method on them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=64, help=f"a multiple of {BATCH_SIZE}")
     num_pairs = parser.parse_args().pairs
     torch.set_num_threads(1)
     pngs = [draw_png(number) for number in range(num_pairs)]
@@ -142,8 +142,9 @@ def read_epoch(pairs: PackedPairs) -> None:
         image_size=IMAGE_SIZE,
         flip=True,
     )
-    positions = torch.arange(len(pairs)).split(BATCH_SIZE)
-    batches = read_batches(pairs, None, [plan.order[chosen] for chosen in positions], CPU)
+    num_batches = len(pairs) // BATCH_SIZE
+    positions = torch.arange(num_batches * BATCH_SIZE).view(num_batches, BATCH_SIZE)
+    batches = read_batches(pairs, None, plan.order[positions], CPU)
     for chosen, batch in zip(positions, batches, strict=True):
         jitter(batch, plan.corners[chosen], plan.mirrored[chosen], LOAD_SIZE)
 

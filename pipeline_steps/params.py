@@ -112,6 +112,8 @@ class PrepareParams(Section):
     test_fraction: Annotated[float, Between(0.001, 0.5)]
     max_truth_difference: Annotated[int, Between(0, 100)]
     max_picture_pixels: Annotated[int, Between(4096, 1_000_000_000)]
+    shards: str | None
+    shard_pairs: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +143,7 @@ class TrainParams(Section):
     adversarial_start_fraction: Fraction
     load_size: Annotated[int, Between(32, 4096)]
     horizontal_flip: bool
+    shuffle_shards: Annotated[int, Between(0, 1_000_000)]
     line_styles: Fraction
     line_styles_start_fraction: Fraction
     device: Literal["auto", "cpu", "cuda"]

@@ -16,6 +16,7 @@ TEST_PAIRS = PREPARED / "test.npy"
 TRAIN_MEAN = PREPARED / "train_mean.npy"
 MANIFEST = PREPARED / "manifest.csv"
 DATASET = PREPARED / "dataset.json"
+SHARDS = PREPARED / "shards.json"
 DATA_REPORT = Path("reports/data")
 # train
 GENERATOR = Path("models/generator.safetensors")
@@ -40,5 +41,6 @@ EXPORTED_MODEL = Path("models/colorizer")
 # working files, outside all stages' outputs, which DVC deletes before a stage runs
 DOWNLOAD_WORK = Path(".work/download")
 TRAIN_WORK = Path(".work/train")
+SHARD_WORK = Path(".work/shards")
 INDUCTOR_CACHE = Path(".work/inductor")
 RETRAIN_WORK = Path(".work/retrain")

@@ -4,7 +4,7 @@ Shape legend: N pairs, H = W = image size in pixels, 4 channels = red, green, bl
 picture, then the grey of the sketch. ``uint8`` 0..255, white paper = 255. Pairs are sorted by id.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +15,13 @@ from colorizer.base.files import atomic_path, file_sha256
 from pipeline_steps.base.errors import DataError
 
 UInt8Array = npt.NDArray[np.uint8]
+IndexArray = npt.NDArray[np.int64]
 
 NUM_CHANNELS = 4
 COLOUR = slice(0, 3)
 SKETCH = slice(3, 4)
+SAMPLE_PAIRS = 128
+"""Of the train split: the evenly spaced ones that batch-norm statistics are estimated on."""
 
 
 class PackedPairs(NamedTuple):
@@ -37,9 +40,36 @@ class PackedPairs(NamedTuple):
         """Count pairs."""
         return int(self.pixels.shape[0])
 
+    @property
+    def name(self) -> str:
+        """The split's name."""
+        return self.path.stem
+
+    @property
+    def where(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
     def sha256(self) -> str:
         """Hash the whole file, header included."""
         return file_sha256(self.path)
+
+    def sample(self) -> UInt8Array:
+        """Evenly spaced pairs, K×H×W×4: those of :func:`sample_rows`."""
+        return self.pixels[sample_rows(len(self))]
+
+    def stream(self, batches: Iterable[IndexArray]) -> Iterator[UInt8Array]:
+        """Yield the pairs of each batch of M indices, M×H×W×4, in their order."""
+        return (self.pixels[indices] for indices in batches)
+
+
+def sample_rows(num_pairs: int) -> IndexArray:
+    """The rows of up to ``SAMPLE_PAIRS`` evenly spaced pairs of so many, in order."""
+    import torch
+
+    # not by numpy, which rounds others down; float32 can't tell the last rows of 2²⁴ and more
+    rows = torch.linspace(0, num_pairs - 1, min(SAMPLE_PAIRS, num_pairs)).long()
+    return rows.clamp(max=num_pairs - 1).numpy()
 
 
 def pack(colour: UInt8Array, sketch: UInt8Array) -> UInt8Array:

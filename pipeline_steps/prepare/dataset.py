@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import PackedPairs
+from pipeline_steps.pairs.shards import ShardList
 from pipeline_steps.prepare.manifest import ManifestRow, count_pairs, count_verdicts
 from pipeline_steps.prepare.reading import PairRules
 
@@ -15,17 +16,20 @@ from pipeline_steps.prepare.reading import PairRules
 def describe_dataset(
     rows: Sequence[ManifestRow],
     packed: Sequence[PackedPairs],
+    listed: ShardList,
     rules: PairRules,
     source: Any,
     *,
     val_is_test: bool,
 ) -> dict[str, Any]:
-    """The content of ``dataset.json``; its fingerprint depends on the packed files alone.
+    """The content of ``dataset.json``; its fingerprint depends on packed files and shards alone.
 
     ``rows`` are the manifest's; ``source`` is the content of ``source.json``; ``val_is_test`` says
     that the archive's ``val`` became the test set.
     """
     files = {pairs.path.name: pairs.sha256() for pairs in packed}
+    if listed.shards:
+        files["shards"] = listed.sha256()
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
     return {
         "image_size": rules.image_size,

@@ -19,7 +19,7 @@ def write_split(
 ) -> PackedPairs:
     """Write a split's pairs, sorted by id, into ``folder``; for ``train`` its mean picture too."""
     numbers = placed.numbers(split)
-    mean = _MeanPicture(unsplit.image_size)
+    mean = MeanPicture(unsplit.image_size)
     path = folder / f"{split}.npy"
     write_pairs(
         path,
@@ -28,8 +28,7 @@ def write_split(
         image_size=unsplit.image_size,
     )
     if split == "train":
-        with atomic_path(folder / "train_mean.npy") as partial, partial.open("wb") as file:
-            file.write(_npy_bytes(mean.picture()))
+        mean.write(folder / "train_mean.npy")
     return read_pairs(path)
 
 
@@ -40,7 +39,7 @@ def _npy_bytes(picture: UInt8Array) -> bytes:
     return buffer.getvalue()
 
 
-class _MeanPicture:
+class MeanPicture:
     """The mean colour picture of packed pairs that stream through."""
 
     def __init__(self, image_size: int) -> None:
@@ -53,6 +52,11 @@ class _MeanPicture:
             self._sum += packed[..., COLOUR]
             self._num_pairs += 1
             yield packed
+
+    def write(self, path: Path) -> None:
+        """Write the mean to ``path``."""
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            file.write(_npy_bytes(self.picture()))
 
     def picture(self) -> UInt8Array:
         """The mean, rounded: S×S×3 ``uint8``."""

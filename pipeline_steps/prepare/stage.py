@@ -1,9 +1,10 @@
-"""Stage 2: the raw archive → packed pairs, their manifest, and a report on them.
+"""Stage 2: the raw archive → packed or sharded pairs, their manifest, and a report on them.
 
 Reads  data/raw/pairs.zip, in place, and data/raw/source.json
-Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, dataset.json
+Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, shards.json, dataset.json
        reports/data/{report.md,counts.json,colours.csv,hues.csv,contact_sheet.png,
                      measures.png,worst_pairs.png}
+       at prepare.shards, if that is set: the train pairs as shards, which train.npy then samples
 """
 
 import shutil
@@ -11,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from colorizer.base.archive_damage import is_damage
@@ -19,6 +21,8 @@ from pipeline_steps.base.disk_space import require_disk_space
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.base.paths import DATA_REPORT, PREPARED, RAW
 from pipeline_steps.pairs.packed import NUM_CHANNELS
+from pipeline_steps.pairs.shard_places import open_place
+from pipeline_steps.pairs.shards import ShardList, shard_bytes, write_shard_list
 from pipeline_steps.prepare.colour_statistics import ColourSums
 from pipeline_steps.prepare.dataset import describe_dataset, read_source
 from pipeline_steps.prepare.listing import list_pairs
@@ -35,6 +39,7 @@ from pipeline_steps.prepare.pair_report import JudgedPair, judged_pairs
 from pipeline_steps.prepare.pairing import Listing
 from pipeline_steps.prepare.reading import PairChecks, PairRules, SketchSide
 from pipeline_steps.prepare.report import SHEET_PAIRS, split_remarks, spread, write_data_report
+from pipeline_steps.prepare.shard_files import write_train_shards
 from pipeline_steps.prepare.sketch_side import find_sketch_side
 from pipeline_steps.prepare.split_files import write_split
 from pipeline_steps.prepare.splits import place_pairs
@@ -60,6 +65,8 @@ def main() -> None:
         max_truth_difference=params.max_truth_difference,
         max_picture_pixels=params.max_picture_pixels,
         engine=params.engine,
+        shards=params.shards,
+        shard_pairs=params.shard_pairs,
     )
 
 
@@ -76,6 +83,8 @@ def prepare(
     max_truth_difference: int,
     max_picture_pixels: int,
     engine: Engine = "local",
+    shards: str | None = None,
+    shard_pairs: int = 4096,
     workers: int | None = None,
 ) -> None:
     """Pack the pairs of ``raw/pairs.zip`` into ``prepared`` and report on them in ``report``.
@@ -84,6 +93,8 @@ def prepare(
     ``pair_checks`` says how strictly pairs are rejected whose halves don't belong together. Equal
     archives and arguments give equal bytes, whatever the ``engine`` and the number of ``workers``
     (default: one per core). ``dataset.json`` is written last: where it exists, all outputs do.
+    With ``shards``, a folder or an ``s3://`` address, the train pairs go there, in shards of
+    ``shard_pairs``.
 
     Raises :class:`DataError` if the archive is damaged, the sketch's side is ambiguous, the halves
     of most pairs don't belong together, or a split has no pair.
@@ -98,7 +109,10 @@ def prepare(
         max_picture_pixels=max_picture_pixels,
         pair_checks=pair_checks,
     )
-    require_space_for_pairs(len(listing.pairs), prepared, image_size)
+    place = open_place(shards) if shards else None
+    require_space_for_pairs(len(listing.pairs), prepared, image_size, copies=1 if place else 2)
+    if place:
+        place.require_ready(shard_bytes(len(listing.pairs), image_size))
     (prepared / "dataset.json").unlink(missing_ok=True)
     with _work_folder(prepared) as work_folder:
         unsplit = pack_pairs_in_pool(
@@ -110,8 +124,17 @@ def prepare(
         placed = place_pairs(listing, unsplit, fractions, max_truth_difference)
         rows = manifest_rows(listing, unsplit, placed)
         _check_splits(archive_path, rows)
-        packed = [write_split(prepared, split, unsplit, placed) for split in SPLITS]
-        dataset = describe_dataset(rows, packed, rules, source, val_is_test=listing.val_is_test)
+        listed = ShardList(shard_pairs=shard_pairs, image_size=image_size, address=shards)
+        if place:
+            train, written = write_train_shards(prepared, unsplit, placed, place, shard_pairs)
+            listed = replace(listed, shards=written)
+        else:
+            train = write_split(prepared, "train", unsplit, placed)
+        others = [write_split(prepared, split, unsplit, placed) for split in SPLITS[1:]]
+        write_shard_list(prepared / "shards.json", listed)
+        dataset = describe_dataset(
+            rows, [train, *others], listed, rules, source, val_is_test=listing.val_is_test
+        )
         write_manifest(prepared / "manifest.csv", rows)
         write_data_report(
             report,
@@ -123,19 +146,23 @@ def prepare(
             read=unsplit.read,
         )
     write_json(prepared / "dataset.json", dataset)
-    counts = ", ".join(f"{len(pairs)} {pairs.path.stem}" for pairs in packed)
+    counts = ", ".join(f"{count} {split}" for split, count in count_pairs(rows).items())
+    if place:
+        counts += f"; train in {len(listed.shards)} shards at {shards}"
     for remark in split_remarks(count_pairs(rows), val_is_test=listing.val_is_test):
         print(f"prepare: {remark}")
     print(f"prepare: {counts}; {count_verdicts(rows)['rejected']} rejected, see {report}/report.md")
 
 
-def require_space_for_pairs(num_pairs: int, prepared: Path, image_size: int) -> None:
+def require_space_for_pairs(
+    num_pairs: int, prepared: Path, image_size: int, *, copies: int = 2
+) -> None:
     """Raise :class:`DiskSpaceError` if so many packed pairs don't fit on the disk.
 
     At the peak they are on disk twice: as they were packed, and sorted into splits.
     """
     pair_bytes = image_size**2 * NUM_CHANNELS
-    require_disk_space(prepared, num_pairs * 2 * pair_bytes, f"packing {num_pairs} pairs")
+    require_disk_space(prepared, num_pairs * copies * pair_bytes, f"packing {num_pairs} pairs")
 
 
 def _check_arguments(image_size: int, sketch_side: str, max_truth_difference: int) -> None:

@@ -35,17 +35,51 @@ class EpochPlan:
 
 
 def plan_epoch(
-    *, seed: int, epoch: int, num_pairs: int, load_size: int, image_size: int, flip: bool
+    *,
+    seed: int,
+    epoch: int,
+    num_pairs: int,
+    load_size: int,
+    image_size: int,
+    flip: bool,
+    shard_pairs: int = 0,
+    shuffle_shards: int = 0,
 ) -> EpochPlan:
-    """Draw an epoch: the same arguments give the same plan on every machine."""
+    """Draw an epoch: the same arguments give the same plan on every machine.
+
+    See :func:`shuffle` for its order.
+    """
     random = torch.Generator().manual_seed(mix_seed(seed, epoch))
     return EpochPlan(
         seed=seed,
         epoch=epoch,
-        order=torch.randperm(num_pairs, generator=random),
+        order=shuffle(num_pairs, shard_pairs, shuffle_shards, random),
         corners=torch.randint(0, load_size - image_size + 1, (num_pairs, 2), generator=random),
         mirrored=(torch.rand(num_pairs, generator=random) < 0.5) & flip,
     )
+
+
+def shuffle(
+    num_pairs: int, shard_pairs: int, shuffle_shards: int, random: torch.Generator
+) -> Tensor:
+    """A permutation of ``num_pairs`` rows that lie in shards of ``shard_pairs``.
+
+    The shards are permuted, then the pairs of each ``shuffle_shards`` of them together: whoever
+    reads them in this order needs no others meanwhile. 0 for either: all pairs together.
+    """
+    shard_pairs = shard_pairs or num_pairs
+    num_shards = -(-num_pairs // shard_pairs)
+    if not shuffle_shards or shuffle_shards >= num_shards:
+        return torch.randperm(num_pairs, generator=random)
+    order = torch.empty(num_pairs, dtype=torch.int64)
+    start = 0
+    for window in torch.randperm(num_shards, generator=random).split(shuffle_shards):
+        rows = (window[:, None] * shard_pairs + torch.arange(shard_pairs)).flatten()
+        rows = rows[rows < num_pairs]  # the last shard may be smaller
+        end = start + len(rows)
+        order[start:end] = rows[torch.randperm(len(rows), generator=random)]
+        start = end
+    return order
 
 
 def augment(

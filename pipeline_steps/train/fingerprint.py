@@ -38,14 +38,19 @@ def training_fingerprint(
     data: dict[str, str],
     *,
     st_lpips: bool = False,
+    shard_pairs: int = 0,
     repository: Path = REPOSITORY,
 ) -> str:
-    """16 hexadecimal digits; ``data`` is the sha256 of each packed split."""
+    """16 hexadecimal digits; ``data`` is the sha256 of each split.
+
+    ``shard_pairs`` counts if it decides the order of pairs.
+    """
     values = {name: value for name, value in asdict(params).items() if name not in NOT_DECIDING}
     facts = {
         "params": values,
         "st_lpips": st_lpips,
         "data": data,
+        "shard_pairs": shard_pairs if params.shuffle_shards else 0,
         "code": hash_code(repository),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from colorizer.base.files import write_text
-from pipeline_steps.pairs.packed import PackedPairs
+from pipeline_steps.pairs.train_split import TrainPairs
 from pipeline_steps.params import Params, flatten
 from pipeline_steps.tracking import mlflow_server, run_entries, runs
 from pipeline_steps.tracking.delivery import (
@@ -129,16 +129,16 @@ class TrainingLog:
             if path.exists():
                 self.journal.add_file(f"pipeline {path}", path, "pipeline")
 
-    def log_dataset(self, pairs: PackedPairs, context: str) -> None:
-        """Log a packed split as a dataset input; its digest is the start of the file's sha256."""
+    def log_dataset(self, pairs: TrainPairs, context: str) -> None:
+        """Log a split as a dataset input; its digest is the start of its sha256."""
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.numpy_dataset import from_numpy
         from mlflow.entities import DatasetInput, InputTag
 
-        name = pairs.path.stem
-        source = CodeDatasetSource(tags={"path": str(pairs.path), "sha256": self.data[name]})
+        name = pairs.name
+        source = CodeDatasetSource(tags={"path": pairs.where, "sha256": self.data[name]})
         dataset = from_numpy(
-            pairs.pixels[:1], source=source, name=name, digest=self.data[name][:36]
+            pairs.sample()[:1], source=source, name=name, digest=self.data[name][:36]
         )
         tags = [InputTag("mlflow.data.context", context), InputTag("pairs", str(len(pairs)))]
         entry = DatasetInput(dataset=dataset._to_mlflow_entity(), tags=tags)

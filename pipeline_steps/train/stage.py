@@ -1,6 +1,6 @@
-"""Stage 3: packed pairs → generator, history, sample strips, and an MLflow run.
+"""Stage 3: prepared pairs → generator, history, sample strips, and an MLflow run.
 
-Reads  data/prepared/{train,val}.npy
+Reads  data/prepared/{train,val}.npy, shards.json and the shards that it lists
 Writes models/generator.safetensors (best by val), models/generator_last.safetensors,
        models/run.json (the MLflow run), reports/train/{history.csv,strips.png},
        metrics/training.json
@@ -27,6 +27,7 @@ from pipeline_steps.base.paths import (
     INDUCTOR_CACHE,
     LAST_GENERATOR,
     RUN_FILE,
+    SHARDS,
     STRIPS,
     TRAIN_PAIRS,
     TRAIN_WORK,
@@ -35,6 +36,8 @@ from pipeline_steps.base.paths import (
 )
 from pipeline_steps.networks.generator import save_generator
 from pipeline_steps.pairs.packed import SKETCH, PackedPairs, read_pairs
+from pipeline_steps.pairs.shards import read_shard_list
+from pipeline_steps.pairs.train_split import TrainPairs, read_train_pairs
 from pipeline_steps.params import Params, TrainParams, read_params
 from pipeline_steps.scores.st_lpips import load_network
 from pipeline_steps.tracking import mlflow_server
@@ -55,11 +58,12 @@ MACHINE_DEPENDENT = ("images_per_s", "peak_memory_gib")
 
 
 class Data(NamedTuple):
-    """Both packed splits, and the sha256 of each."""
+    """Both splits, the sha256 of each, and how many pairs are shuffled as a shard."""
 
-    train: PackedPairs
+    train: TrainPairs
     val: PackedPairs
     sha256: dict[str, str]
+    shard_pairs: int
 
 
 def main() -> None:
@@ -69,8 +73,13 @@ def main() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR_CACHE.resolve()))
     if params.scores.st_lpips:
         load_network()  # before MLflow has a run, and the first epoch its end
-    data = read_data()
-    fingerprint = training_fingerprint(params.train, data.sha256, st_lpips=params.scores.st_lpips)
+    data = read_data(params.train)
+    fingerprint = training_fingerprint(
+        params.train,
+        data.sha256,
+        st_lpips=params.scores.st_lpips,
+        shard_pairs=data.shard_pairs,
+    )
     with join_process_group(choose_device(params.train.device)) as processes:
         if processes.is_main:
             train_as_main(params, data, fingerprint, processes)
@@ -78,16 +87,18 @@ def main() -> None:
             train_as_other(params, data, fingerprint, processes)
 
 
-def read_data() -> Data:
-    """Read the train and val splits; raises :class:`DataError` if one is empty."""
-    splits = read_pairs(TRAIN_PAIRS), read_pairs(VAL_PAIRS)
-    for pairs in splits:
+def read_data(params: TrainParams) -> Data:
+    """Read the train and val splits; raises :class:`DataError` if one is empty or damaged."""
+    listed = read_shard_list(SHARDS)
+    train_pairs = read_train_pairs(TRAIN_PAIRS, listed, shuffle_shards=params.shuffle_shards)
+    val_pairs = read_pairs(VAL_PAIRS)
+    for pairs in (train_pairs, val_pairs):
         if not len(pairs):
             raise DataError(
-                f"{pairs.path}: no pairs; see data/prepared/manifest.csv for the reasons"
+                f"{pairs.where}: no pairs; see data/prepared/manifest.csv for the reasons"
             )
-    sha256 = {name: pairs.sha256() for name, pairs in zip(("train", "val"), splits, strict=True)}
-    return Data(*splits, sha256)
+    sha256 = {pairs.name: pairs.sha256() for pairs in (train_pairs, val_pairs)}
+    return Data(train_pairs, val_pairs, sha256, listed.shard_pairs)
 
 
 def train_as_main(params: Params, data: Data, fingerprint: str, processes: ProcessGroup) -> None:
@@ -153,6 +164,7 @@ def train_and_log(
                 on_epoch=log.log_epoch,
             ),
             st_lpips=params.scores.st_lpips,
+            shard_pairs=data.shard_pairs,
             processes=processes,
         )
         strips = samples.strips()
@@ -173,6 +185,7 @@ def train_as_other(params: Params, data: Data, fingerprint: str, processes: Proc
         fingerprint=fingerprint,
         observer=TrainingObserver(on_samples=lambda *_: None, on_epoch=lambda _: None),
         st_lpips=params.scores.st_lpips,
+        shard_pairs=data.shard_pairs,
         processes=processes,
     )
 

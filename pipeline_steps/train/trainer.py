@@ -24,6 +24,7 @@ from tqdm import tqdm
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.pairs.train_split import TrainPairs
 from pipeline_steps.scores.scorer import Scorer
 from pipeline_steps.train.augmentation import HINTS, REPAINTED, augment, mix_seed, plan_epoch
 from pipeline_steps.train.batches import make_resident, read_batches
@@ -79,7 +80,7 @@ class TrainingObserver:
 
 @signals.deferrable()
 def train(
-    train_pairs: PackedPairs,
+    train_pairs: TrainPairs,
     val_pairs: PackedPairs,
     params: "TrainParams",
     *,
@@ -88,13 +89,15 @@ def train(
     fingerprint: str,
     observer: TrainingObserver,
     st_lpips: bool = False,
+    shard_pairs: int = 0,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainingState:
     """Train a generator, or resume its training; return the finished state.
 
     ``panel_sketches`` (K×1×S×S float in −1..1) are coloured before the first epoch and every
     ``sample_every_epochs``. Checkpoints are kept in ``work_folder``; ``fingerprint`` identifies
-    what they were made from. With ``st_lpips``, val pairs are scored by it as well. Each process of
+    what they were made from. With ``st_lpips``, val pairs are scored by it as well. Pairs are
+    shuffled as if they lay in shards of ``shard_pairs``, also if they don't. Each process of
     ``processes`` calls this and trains on its share of every batch.
 
     Raises :class:`TrainingError` on a non-finite loss, a collapse, another training's checkpoint,
@@ -140,6 +143,8 @@ def train(
             load_size=params.load_size,
             image_size=image_size,
             flip=params.horizontal_flip,
+            shard_pairs=shard_pairs,
+            shuffle_shards=params.shuffle_shards,
         )
         adversarial = is_adversarial(state.epoch, params)
         redrawn_share = line_style_share(state.epoch, params)
@@ -148,13 +153,10 @@ def train(
         set_learning_rate(state.generator_optimizer, params.generator_lr * lr_scale)
         set_learning_rate(state.discriminator_optimizer, params.discriminator_lr * lr_scale)
         epoch_start_s, epoch_start_images = time.monotonic(), state.seen_images
-        shares = [
-            share_of(slice(step * batch_size, (step + 1) * batch_size), processes)
-            for step in range(steps_per_epoch)
-        ]
-        batches = read_batches(
-            train_pairs, resident, [plan.order[share] for share in shares[state.step :]], device
+        shares = plan.order[: steps_per_epoch * batch_size].view(
+            steps_per_epoch, processes.count, -1
         )
+        batches = read_batches(train_pairs, resident, shares[state.step :, processes.rank], device)
 
         # rare work: pictures before the first epoch
         if state.epoch == 0 and state.step == 0:
@@ -170,14 +172,17 @@ def train(
                 last_checkpoint_s = time.monotonic()
 
             # one step -----------------------------------------------------------------------
-            share, first = shares[state.step], processes.rank * params.accumulation_steps
+            batch = slice(state.step * batch_size, (state.step + 1) * batch_size)
+            share, first = share_of(batch, processes), processes.rank * params.accumulation_steps
             seeds = [
                 mix_seed(params.seed, state.epoch, state.step, first + part)
                 for part in range(params.accumulation_steps)
             ]  # of dropout
+            with saved_when_interrupted(state, work_folder, fingerprint, processes):
+                pairs = next(batches)  # it may wait for a shard
             with explained_out_of_memory():
                 pairs = augment(
-                    next(batches),
+                    pairs,
                     plan,
                     share,
                     load_size=params.load_size,

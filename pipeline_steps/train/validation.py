@@ -12,13 +12,14 @@ from pipeline_steps.base import signals
 from pipeline_steps.hints.in_training import draw_hints
 from pipeline_steps.networks.generator import Generator
 from pipeline_steps.pairs.packed import COLOUR, SKETCH, PackedPairs
+from pipeline_steps.pairs.train_split import TrainPairs
+from pipeline_steps.pairs.values import tensor_of
 from pipeline_steps.scores.scorer import Reference, Scorer
 from pipeline_steps.train.batches import fetch
 from pipeline_steps.train.collapse import VarietyMeter
 from pipeline_steps.train.state import HINTED, EpochRow
 
 VAL_BATCH_SIZE = 16
-RECALIBRATION_PAIRS = 128
 BATCH_NORM_MOMENTUM = 0.1
 MAX_KEPT_PIXELS = 3 << 20
 """Of val pairs, up to which :class:`ValReferences` keeps what it computed: 160 bytes a pixel."""
@@ -54,7 +55,7 @@ def colour_sketches(generator: Generator, sketches: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> None:
+def recalibrate_batch_norm(generator: Generator, train_pairs: TrainPairs) -> None:
     """Estimate the batch-norm statistics again, with the current weights and no dropout.
 
     The running averages lag behind the weights and are collected with dropout on, which costs a
@@ -71,11 +72,9 @@ def recalibrate_batch_norm(generator: Generator, train_pairs: PackedPairs) -> No
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
         norm.train()
-    count = min(RECALIBRATION_PAIRS, len(train_pairs))
-    indices = torch.linspace(0, len(train_pairs) - 1, count).long()
-    for batch in indices.split(VAL_BATCH_SIZE):
+    for pixels in torch.tensor(train_pairs.sample()).split(VAL_BATCH_SIZE):
         signals.raise_if_received()
-        generator(fetch(train_pairs, batch, device)[:, SKETCH])
+        generator(tensor_of(pixels.to(device))[:, SKETCH])
     for norm in norms:
         norm.momentum = BATCH_NORM_MOMENTUM
     generator.train()

@@ -75,6 +75,7 @@ COMMANDS = {
     "data/raw/pairs.zip": "prepare",
     "data/prepared/train.npy": "train",
     "data/prepared/val.npy": "train",
+    "data/prepared/shards.json": "train",
     "data/prepared/test.npy": "evaluate",
     "data/prepared/train_mean.npy": "evaluate",
     "data/prepared/manifest.csv": "evaluate",

@@ -1,6 +1,16 @@
+import hashlib
+
+import pytest
 import torch
 
-from pipeline_steps.train.augmentation import EpochPlan, augment, jitter, mix_seed, plan_epoch
+from pipeline_steps.train.augmentation import (
+    EpochPlan,
+    augment,
+    jitter,
+    mix_seed,
+    plan_epoch,
+    shuffle,
+)
 
 
 def plan(seed: int = 1, epoch: int = 0) -> EpochPlan:
@@ -24,6 +34,62 @@ def test_every_pair_is_taken_once_and_crops_stay_inside() -> None:
     assert drawn.corners.min() == 0
     assert drawn.corners.max() == 4
     assert 10 < int(drawn.mirrored.sum()) < 40
+
+
+def shuffled(shuffle_shards: int, seed: int = 1) -> list[int]:
+    random = torch.Generator().manual_seed(seed)
+    order: list[int] = shuffle(50, 8, shuffle_shards, random).tolist()
+    return order
+
+
+@pytest.mark.parametrize("shuffle_shards", [0, 1, 2, 3, 6, 7, 100])
+def test_every_pair_is_taken_once_with_any_number_of_shards(shuffle_shards: int) -> None:
+    order = shuffled(shuffle_shards)
+    assert sorted(order) == list(range(50))
+    assert order == shuffled(shuffle_shards)
+    assert order != shuffled(shuffle_shards, seed=2)
+
+
+@pytest.mark.parametrize("shuffle_shards", [1, 2, 3])
+def test_the_pairs_of_a_window_of_shards_are_shuffled_together(shuffle_shards: int) -> None:
+    order = shuffled(shuffle_shards)
+    windows: list[set[int]] = []
+    while order:
+        window = {pair // 8 for pair in order[:1]}
+        while order and (len(window | {order[0] // 8}) <= shuffle_shards):
+            window.add(order.pop(0) // 8)
+        windows.append(window)
+    # no shard is needed again once its window is over, and they don't come as they lie
+    assert [len(window) for window in windows] == {1: [1] * 7, 2: [2, 2, 2, 1], 3: [3, 3, 1]}[
+        shuffle_shards
+    ]
+    shards = [shard for window in windows for shard in sorted(window)]
+    assert sorted(shards) == list(range(7)) != shards
+
+
+def test_all_shards_together_are_shuffled_as_without_shards() -> None:
+    random = torch.Generator().manual_seed(1)
+    expected = torch.randperm(50, generator=random).tolist()
+    assert shuffled(0) == shuffled(7) == expected
+
+
+def test_orders_stay_as_they_are() -> None:
+    """What is trained from now on must be comparable with what was trained before."""
+    orders = [
+        plan_epoch(
+            seed=3,
+            epoch=2,
+            num_pairs=1000,
+            load_size=143,
+            image_size=128,
+            flip=True,
+            shard_pairs=64,
+            shuffle_shards=shuffle_shards,
+        ).order
+        for shuffle_shards in (0, 4)
+    ]
+    digests = [hashlib.sha256(order.numpy().tobytes()).hexdigest()[:16] for order in orders]
+    assert digests == ["13f3316a86bc749b", "70f79948d838d6da"]
 
 
 def test_both_halves_get_the_same_crop_and_mirroring() -> None:

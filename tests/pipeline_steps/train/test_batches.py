@@ -24,7 +24,7 @@ def test_prefetching_gives_the_same_batches_in_the_same_order(
     make_pairs: Callable[..., PackedPairs], num_batches: int
 ) -> None:
     pairs = make_pairs("train", 6)
-    batches = list(torch.tensor([[4, 1], [0, 5], [2, 3]])[:num_batches])
+    batches = torch.tensor([[4, 1], [0, 5], [2, 3]])[:num_batches]
     plain = list(read_batches(pairs, None, batches, CPU))
     ahead = list(read_ahead(pairs, batches, CPU))
     assert len(plain) == len(ahead) == num_batches

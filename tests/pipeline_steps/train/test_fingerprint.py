@@ -161,3 +161,11 @@ def test_data_and_deciding_params_change_the_fingerprint(params: Params) -> None
 def test_other_params_do_not_change_the_fingerprint(params: Params, name: str) -> None:
     changed = with_value(params.train, name, "new")
     assert training_fingerprint(changed, DATA) == training_fingerprint(params.train, DATA)
+
+
+def test_the_pairs_of_a_shard_count_where_they_decide_the_order(params: Params) -> None:
+    together = dataclasses.replace(params.train, shuffle_shards=0)
+    windows = dataclasses.replace(params.train, shuffle_shards=2)
+    for train, count in ((together, 1), (windows, 2)):
+        found = {training_fingerprint(train, DATA, shard_pairs=number) for number in (64, 128)}
+        assert len(found) == count

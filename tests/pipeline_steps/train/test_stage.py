@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline_steps.pairs.packed import PackedPairs
+from pipeline_steps.pairs.shards import ShardList, write_shard_list
 from tests.whole.clone import REPOSITORY, SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,6 +36,8 @@ def folder(tmp_path: Path, make_pairs: Callable[..., PackedPairs]) -> Path:
         target = folder / f"data/prepared/{name}.npy"
         target.parent.mkdir(parents=True, exist_ok=True)
         make_pairs(name, number).path.rename(target)
+    packed = ShardList(shard_pairs=4, image_size=32, address=None)
+    write_shard_list(folder / "data/prepared/shards.json", packed)
     return folder
 
 
