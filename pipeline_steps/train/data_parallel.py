@@ -3,15 +3,16 @@
 ``torchrun --nproc-per-node N -m pipeline_steps train`` starts them. Every process draws the same
 networks from the seed, takes its share of each global batch and averages gradients with the others
 before each optimizer's step, so weights stay equal everywhere; only rank 0 writes. Gradients are
-averaged here and not by ``DistributedDataParallel``, which expects one forward pass for each
-backward pass and a fixed set of trained parameters; a GAN's step has neither.
+sent while the backward pass goes on, as ``DistributedDataParallel`` does; that expects one forward
+pass for each backward pass and a fixed set of trained parameters, and a GAN's step has neither.
 
 Batch-norm statistics are those of a process's own share, as they are those of a part of an
 accumulated batch: n processes equal one process with ``accumulation_steps`` n.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from pipeline_steps.base.errors import TrainingError
+from pipeline_steps.train.optimizer import in_memory_order
+
+MIN_SENT_BYTES = 1 << 20
+"""Smaller gradients are sent together: each message costs about as much as 100 KB."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,25 @@ class ProcessGroup:
         """Whether this is rank 0, the process that writes and logs."""
         return self.rank == 0
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over the processes, in one all-reduce."""
+    @contextmanager
+    def averaged_gradients(self, network: nn.Module, *, passes: int = 1) -> Iterator[None]:
+        """Replace the gradients of the backward passes inside by their means over the processes.
+
+        A gradient is sent once it is complete, in its pass of number ``passes``, while the backward
+        pass goes on. Every process runs the same passes: they send in the same order.
+        """
         if self.count == 1:
+            yield
             return
-        gradients = [weight.grad for weight in parameters if weight.grad is not None]
-        flat = self.average(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view(gradient.shape))
+        exchange = GradientExchange(passes)
+        weights = [weight for weight in network.parameters() if weight.requires_grad]
+        hooks = [weight.register_post_accumulate_grad_hook(exchange.take) for weight in weights]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        exchange.finish(self.count)
 
     def wait(self) -> None:
         """Wait until every process has called this."""
@@ -62,6 +77,52 @@ class ProcessGroup:
             distributed.all_reduce(values)
             values /= self.count
         return values
+
+
+class GradientExchange:
+    """Sums gradients over the processes as they come; large ones in place, small ones together."""
+
+    def __init__(self, passes: int) -> None:
+        self._passes = passes
+        self._times_seen: Counter[Tensor] = Counter()
+        self._waiting: list[Tensor] = []
+        self._sent: list[tuple[distributed.Work, Tensor, list[Tensor]]] = []
+
+    def take(self, weight: Tensor) -> None:
+        """Send the gradient of a weight if it is complete, or keep it until there are more."""
+        self._times_seen[weight] += 1
+        if self._times_seen[weight] < self._passes or weight.grad is None:
+            return
+        gradient = in_memory_order(weight.grad)
+        if gradient.nbytes >= MIN_SENT_BYTES:
+            self._send([gradient])
+            return
+        self._waiting.append(gradient)
+        if sum(gradient.nbytes for gradient in self._waiting) >= MIN_SENT_BYTES:
+            self._send_waiting()
+
+    def finish(self, count: int) -> None:
+        """Send what is left, wait for all, and divide by the ``count`` of processes."""
+        self._send_waiting()
+        for work, values, gradients in self._sent:
+            work.wait()
+            values /= count
+            if len(gradients) > 1:
+                parts = values.split([gradient.numel() for gradient in gradients])
+                for gradient, part in zip(gradients, parts, strict=True):
+                    gradient.copy_(part.view(gradient.shape))
+
+    def _send_waiting(self) -> None:
+        if self._waiting:
+            self._send(self._waiting)
+            self._waiting = []
+
+    def _send(self, gradients: list[Tensor]) -> None:
+        values = gradients[0]
+        if len(gradients) > 1:
+            values = torch.cat([gradient.flatten() for gradient in gradients])
+        work = distributed.all_reduce(values, async_op=True)
+        self._sent.append((work, values, gradients))
 
 
 SINGLE_PROCESS = ProcessGroup()

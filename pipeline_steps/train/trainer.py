@@ -265,34 +265,34 @@ def update(
 
     if adversarial:
         state.discriminator_optimizer.zero_grad()
-        for part, seed, weight in zip(parts, seeds, weights, strict=False):
-            torch.manual_seed(seed)
-            with autocast, torch.set_grad_enabled(len(parts) == 1):
-                generated = state.run_generator(part[:, SKETCH])
-            kept = [generated]
-            with autocast:
-                d_loss = judge(state, part, generated.detach(), params.gan_loss)
-            (weight * d_loss).backward()
-            totals[0] += weight * d_loss.detach()
-        processes.average_gradients(state.discriminator.parameters())
+        with processes.averaged_gradients(state.discriminator, passes=len(parts)):
+            for part, seed, weight in zip(parts, seeds, weights, strict=False):
+                torch.manual_seed(seed)
+                with autocast, torch.set_grad_enabled(len(parts) == 1):
+                    generated = state.run_generator(part[:, SKETCH])
+                kept = [generated]
+                with autocast:
+                    d_loss = judge(state, part, generated.detach(), params.gan_loss)
+                (weight * d_loss).backward()
+                totals[0] += weight * d_loss.detach()
         state.discriminator_optimizer.step()
 
     state.discriminator.requires_grad_(False)
     state.generator_optimizer.zero_grad()
-    for part, seed, weight in zip(parts, seeds, weights, strict=False):
-        torch.manual_seed(seed)
-        with autocast:
-            reused = kept and len(parts) == 1
-            generated = kept[0] if reused else state.run_generator(part[:, SKETCH])
-            loss = torch.zeros_like(totals[0])
-            if adversarial:
-                logits = state.run_discriminator(part[:, SKETCH], generated)
-                loss = adversarial_loss(params.gan_loss, logits)
-            l1 = l1_loss(generated, part[:, COLOUR])
-            hinted = hinted_loss(state, part, generated.detach())
-        (weight * (loss + params.l1_weight * (l1 + hinted))).backward()
-        totals[1:] += weight * torch.stack([loss, l1, hinted]).detach()
-    processes.average_gradients(state.generator.parameters())
+    with processes.averaged_gradients(state.generator, passes=len(parts)):
+        for part, seed, weight in zip(parts, seeds, weights, strict=False):
+            torch.manual_seed(seed)
+            with autocast:
+                reused = kept and len(parts) == 1
+                generated = kept[0] if reused else state.run_generator(part[:, SKETCH])
+                loss = torch.zeros_like(totals[0])
+                if adversarial:
+                    logits = state.run_discriminator(part[:, SKETCH], generated)
+                    loss = adversarial_loss(params.gan_loss, logits)
+                l1 = l1_loss(generated, part[:, COLOUR])
+                hinted = hinted_loss(state, part, generated.detach())
+            (weight * (loss + params.l1_weight * (l1 + hinted))).backward()
+            totals[1:] += weight * torch.stack([loss, l1, hinted]).detach()
     state.generator_optimizer.step()
     state.discriminator.requires_grad_(True)
     return Losses(*totals.unbind())

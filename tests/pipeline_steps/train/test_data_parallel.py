@@ -3,11 +3,11 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import torch
 import torch.multiprocessing as torch_processes
+from torch import Tensor, distributed, nn
 
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.pairs.packed import PackedPairs, read_pairs
@@ -17,9 +17,8 @@ from pipeline_steps.train.state import TrainingState
 from pipeline_steps.train.trainer import TrainingObserver, share_of, train
 
 CPU = torch.device("cpu")
-
 TOLERANCE = 1e-3
-"""For float32 weights after two epochs, since sums over pairs have another order."""
+"""For float32 weights after two epochs, if sums of gradients have another order."""
 
 
 def train_here(
@@ -54,21 +53,59 @@ def test_two_processes_give_the_weights_of_one(
 ) -> None:
     make_pairs("train", 9), make_pairs("val", 3)
     small = dataclasses.replace(params.train, device="cpu", batch_size=4, precision="float32")
-    both: tuple[Literal["instance", "batch"], ...] = ("instance", "batch")
-    two = {kind: dataclasses.replace(small, normalization=kind) for kind in both}
+    two = {
+        "instance": dataclasses.replace(small, normalization="instance", hints="none"),
+        "batch": small,
+        "in parts": dataclasses.replace(small, batch_size=8, accumulation_steps=2),
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch_processes.start_processes(train_one_of_two, (two, tmp_path, port), nprocs=2)  # type: ignore[no-untyped-call, attr-defined]
-    for kind, each in two.items():
-        first, second = (torch.load(tmp_path / f"{kind}-{rank}") for rank in range(2))
-        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), kind
+    for name, each in two.items():
+        first, second = (torch.load(tmp_path / f"{name}-{rank}") for rank in range(2))
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), name
 
         # statistics and dropout are computed per share, as for the parts of a batch
-        one = dataclasses.replace(each, accumulation_steps=2)
-        single = train_here(one, tmp_path, SINGLE_PROCESS, kind)
+        one = dataclasses.replace(each, accumulation_steps=2 * each.accumulation_steps)
+        single = train_here(one, tmp_path, SINGLE_PROCESS, name)
         for weight, expected in zip(first, single.generator.parameters(), strict=True):
-            assert torch.allclose(weight, expected, atol=TOLERANCE), kind
+            if each.accumulation_steps == 1:  # a sum of two and its half have no other order
+                assert torch.equal(weight, expected), name
+            assert torch.allclose(weight, expected, atol=TOLERANCE), name
+
+
+def test_large_gradients_are_sent_during_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Linear(600, 600), nn.Linear(600, 600), nn.Linear(600, 1))
+    sent: list[tuple[int, bool]] = []
+    is_done = False
+
+    class Sent:
+        def wait(self) -> None:
+            assert is_done
+
+    def all_reduce(values: Tensor, *, async_op: bool) -> Sent:
+        assert async_op
+        sent.append((values.numel(), is_done))
+        values *= 2  # as if there were two equal processes
+        return Sent()
+
+    monkeypatch.setattr(distributed, "all_reduce", all_reduce)
+    expected = gradients_of(network, passes=2)
+    with ProcessGroup(0, 2).averaged_gradients(network, passes=2):
+        found = gradients_of(network, passes=2)
+        is_done = True
+    # the weights of the inner layers alone, from the last; the rest at the end
+    assert sent == [(600 * 600, False), (600 * 600, False), (600 + 1 + 600 + 600, True)]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def gradients_of(network: nn.Module, *, passes: int) -> list[Tensor]:
+    """The gradients themselves, which are still being sent, of several backward passes."""
+    network.zero_grad()
+    for number in range(passes):
+        network(torch.full((1, 600), float(number + 1))).sum().backward()
+    return [weight.grad for weight in network.parameters() if weight.grad is not None]
 
 
 def test_the_shares_of_all_processes_are_the_batch() -> None:
