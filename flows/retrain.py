@@ -100,6 +100,7 @@ def retrain(
     force: bool = False,
     promote: Literal["yes", "no", "ask"] = "yes",
     repository: str = ".",
+    share: bool = False,
 ) -> State[Any]:
     """Refresh the data, run what isn't up to date, and let the new model challenge the champion.
 
@@ -109,11 +110,16 @@ def retrain(
         force: run every stage, even where nothing changed.
         promote: ``ask`` waits for a person in the UI; ``no`` only registers the candidate.
         repository: where the git repository is.
+        share: get what is up to date from DVC's default remote, and store the results there.
     """
     source = Path(repository)
     with ending_stages(), claim_workspace(source) as folder:
         workspace = open_workspace.submit(folder, source, ref, overrides or {}).result()
-        outcomes = run_stages(workspace, force=force)
+        if share:
+            use_remote.with_options(name="fetch").submit(workspace, "fetch").result()
+        outcomes = run_stages(workspace, force=force, share=share)
+        if share:
+            use_remote.with_options(name="push").submit(workspace, "push").result()
         version = register_model.submit(workspace).result()
         show_results.submit(workspace, version).result()
         changed = [name for name, outcome in outcomes.items() if outcome == "ran"]
@@ -138,7 +144,15 @@ def open_workspace(
     return workspace
 
 
-def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
+@retrying
+@failed_state_on_error
+def use_remote(workspace: Workspace, action: Literal["fetch", "push"]) -> None:
+    """Exchange results with DVC's default remote; goes on where an earlier try ended."""
+    command = [sys.executable, "-m", "pipeline_steps", "remote", action]
+    run_in_workspace(action, command, workspace.folder, on_line=get_run_logger().info)
+
+
+def run_stages(workspace: Workspace, *, force: bool, share: bool) -> dict[str, Outcome]:
     """Run the stages of ``dvc.yaml`` as tasks, each after those it depends on."""
     if force:
         for finished in workspace.folder.glob(f"{TRAIN_WORK}/*/finished"):
@@ -152,6 +166,7 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
             stage,
             workspace.folder,
             force=force or stage.refresh,
+            pull=share,
             wait_for=upstream,
             return_state=False,
         )
@@ -163,10 +178,10 @@ def run_stages(workspace: Workspace, *, force: bool) -> dict[str, Outcome]:
 
 @retrying
 @failed_state_on_error
-def run_dvc_stage(stage: Stage, folder: Path, *, force: bool) -> "State[Any] | Outcome":
+def run_dvc_stage(stage: Stage, folder: Path, *, force: bool, pull: bool) -> "State[Any] | Outcome":
     """One stage: its lines are the task's log; up to date, the task shows as cached."""
     log = get_run_logger()
-    outcome = reproduce_in_subprocess(stage.name, folder, force=force, on_line=log.info)
+    outcome = reproduce_in_subprocess(stage.name, folder, force=force, pull=pull, on_line=log.info)
     if outcome == "ran":
         return outcome
     return Completed(name="Cached", message=f"{stage.name}: {outcome}, not run", data=outcome)

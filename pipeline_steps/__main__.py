@@ -24,12 +24,13 @@ COMMANDS = {
     "experiment": "pipeline_steps.commands.experiment",
     "params": "pipeline_steps.params",
     "mlflow_ui": "pipeline_steps.commands.mlflow_ui",
+    "remote": "pipeline_steps.commands.remote",
     "source": "pipeline_steps.download.source_version",
     "summary": "pipeline_steps.commands.summary",
 }
 """Name → module with a ``main``."""
 USES_MLFLOW = ("train", "evaluate", "deliver")
-TAKES_ARGUMENTS = ("bundle", "experiment", "mlflow_ui", "register", "source")
+TAKES_ARGUMENTS = ("bundle", "experiment", "mlflow_ui", "register", "remote", "source")
 
 
 def main() -> None:

@@ -37,6 +37,10 @@ PART_BYTES = 16 << 20
 MAX_PARTS_AT_ONCE = 4
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _SETTINGS = ("AWS_", "BOTO_")
+_QUICK = {
+    "AWS_DEFAULTS_MODE": "cross-region",  # its name for: 3.1 s for a connection, few retries
+    "AWS_MAX_ATTEMPTS": str(MAX_TRIES),
+}
 _CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _ADVICE = {
     "NoSuchBucket": "there is no such bucket; create it, or correct the address",
@@ -112,14 +116,24 @@ def join(prefix: str, name: str) -> str:
     return f"{prefix.rstrip('/')}/{name}"
 
 
-def require_bucket(address: str) -> None:
+def require_bucket(address: str, *, endpoint: str | None = None) -> None:
     """Check with one request, of 8 s at most, that the bucket can be used with these credentials.
 
     To be called before long work whose results go there.
     """
     bucket, _ = parse_address(address)
-    with _plain_errors(address):
-        _client(preflight=True).list_objects_v2(Bucket=bucket, MaxKeys=1)
+    with plain_errors(address):
+        client = _make_client(os.getpid(), _settings(), endpoint, is_preflight=True)
+        client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+
+
+def fail_quickly() -> None:
+    """Have other libraries' clients in this process give up in seconds, unless the user set it.
+
+    By default boto3 and aiobotocore wait for a store that doesn't answer for five minutes.
+    """
+    for name, value in _QUICK.items():
+        os.environ.setdefault(name, value)
 
 
 def list_files(prefix: str) -> Iterator[StoredFile]:
@@ -129,7 +143,7 @@ def list_files(prefix: str) -> Iterator[StoredFile]:
     files that stand for folders are left out.
     """
     bucket, key = parse_address(prefix)
-    with _plain_errors(prefix):
+    with plain_errors(prefix):
         pages = _client().get_paginator("list_objects_v2")
         size = {"PageSize": LISTED_AT_ONCE}
         for page in pages.paginate(Bucket=bucket, Prefix=key, PaginationConfig=size):
@@ -142,7 +156,7 @@ def list_files(prefix: str) -> Iterator[StoredFile]:
 def find_file(address: str) -> StoredFile | None:
     """A file's size and entity tag; None if there is no such file."""
     bucket, key = parse_address(address, needs_key=True)
-    with _plain_errors(address):
+    with plain_errors(address):
         from botocore.exceptions import ClientError
 
         client = _client()
@@ -172,7 +186,7 @@ def download(address: str, target: Path) -> None:
         raise ObjectStoreError(f"{address}: there is no such file")
     bucket, key = parse_address(address)
     with atomic_path(target) as partial:
-        with _plain_errors(address):
+        with plain_errors(address):
             _client().download_file(bucket, key, str(partial), Config=_transfer())
         if (num_bytes := partial.stat().st_size) != found.num_bytes:
             raise ObjectStoreUnreachableError(
@@ -188,7 +202,7 @@ def upload(source: Path, address: str) -> None:
     removes them.
     """
     bucket, key = parse_address(address, needs_key=True)
-    with _plain_errors(address):
+    with plain_errors(address):
         _client().upload_file(str(source), bucket, key, Config=_transfer())
 
 
@@ -202,7 +216,7 @@ def read_bytes(address: str, *, start: int = 0, num_bytes: int | None = None) ->
     if start or num_bytes is not None:
         end = "" if num_bytes is None else start + num_bytes - 1
         part = {"Range": f"bytes={start}-{end}"}
-    with _plain_errors(address):
+    with plain_errors(address):
         response = _client().get_object(Bucket=bucket, Key=key, **part)
         with response["Body"] as body:
             return bytes(body.read())
@@ -211,34 +225,44 @@ def read_bytes(address: str, *, start: int = 0, num_bytes: int | None = None) ->
 def write_bytes(address: str, data: bytes) -> None:
     """Store a small file, whole or not at all; one at this address is replaced."""
     bucket, key = parse_address(address, needs_key=True)
-    with _plain_errors(address):
+    with plain_errors(address):
         _client().put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def delete(address: str) -> None:
     """Delete a file; nothing happens if there is none."""
     bucket, key = parse_address(address, needs_key=True)
-    with _plain_errors(address):
+    with plain_errors(address):
         _client().delete_object(Bucket=bucket, Key=key)
 
 
-def _client(*, preflight: bool = False) -> Any:
-    settings = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
-    return _make_client(os.getpid(), tuple(sorted(settings.items())), preflight)
+def _client() -> Any:
+    return _make_client(os.getpid(), _settings())
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith(_SETTINGS)))
 
 
 @functools.lru_cache(maxsize=4)
-def _make_client(pid: int, settings: tuple[tuple[str, str], ...], preflight: bool) -> Any:
+def _make_client(
+    pid: int,
+    settings: tuple[tuple[str, str], ...],
+    endpoint: str | None = None,
+    *,
+    is_preflight: bool = False,
+) -> Any:
     """A client for this process and these settings, which are boto3's own to read."""
     import boto3
     from botocore.config import Config
 
     return boto3.session.Session().client(
         "s3",
+        endpoint_url=endpoint,
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=PREFLIGHT_READ_TIMEOUT_S if preflight else READ_TIMEOUT_S,
-            retries={"total_max_attempts": 1 if preflight else MAX_TRIES, "mode": "standard"},
+            read_timeout=PREFLIGHT_READ_TIMEOUT_S if is_preflight else READ_TIMEOUT_S,
+            retries={"total_max_attempts": 1 if is_preflight else MAX_TRIES, "mode": "standard"},
         ),
     )
 
@@ -254,7 +278,7 @@ def _transfer() -> Any:
 
 
 @contextmanager
-def _plain_errors(address: str) -> Iterator[None]:
+def plain_errors(address: str) -> Iterator[None]:
     """Turn boto3's exceptions into one line each, without secrets."""
     try:
         import boto3.exceptions
@@ -266,7 +290,7 @@ def _plain_errors(address: str) -> Iterator[None]:
     try:
         yield
     except (known.BotoCoreError, known.ClientError, boto3.exceptions.Boto3Error) as error:
-        raise _plain_error(address, error) from None
+        raise plain_error(address, error) from None
     except ValueError as error:  # boto3's for an endpoint that is no address
         if "endpoint" not in str(error):
             raise
@@ -274,10 +298,11 @@ def _plain_errors(address: str) -> Iterator[None]:
         raise ObjectStoreError(f"{address}: {reason}; correct AWS_ENDPOINT_URL") from None
 
 
-def _plain_error(address: str, error: Exception) -> ObjectStoreError:
+def plain_error(address: str, error: BaseException) -> ObjectStoreError:
+    """The error to raise for one of boto3's."""
     import botocore.exceptions as known
 
-    cause = error
+    cause: BaseException = error
     # boto3 wraps a failed upload's
     while not isinstance(cause, known.ClientError) and isinstance(cause.__context__, Exception):
         cause = cause.__context__

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from colorizer.base.addresses import without_credentials
-from colorizer.base.errors import ModelFolderError
+from colorizer.base.errors import ModelFolderError, ObjectStoreUnreachableError
 from colorizer.base.files import file_sha256, write_text
 from colorizer.base.moved_database import follow_folder
 from colorizer.base.server_answers import Answer, find_answer
@@ -148,8 +148,11 @@ def _prepare_mlflow() -> None:
             "models:/… needs MLflow: pip install 'image-colorizer[registry]', or give the folder"
             " of an exported model"
         ) from None
+    from colorizer.base.bucket_transfer import use_plain_bucket_errors
+
     # it says at level INFO that it found no files to download
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    use_plain_bucket_errors()
     scheme, _, path = mlflow.get_registry_uri().partition(":///")
     if scheme != "sqlite":
         from colorizer.base.file_transfer import use_timeouts_by_size
@@ -279,6 +282,11 @@ def _failed(what: str, error: Exception) -> Exception:
     """The error to raise for one of MLflow's or the disk's, which says what really failed."""
     if isinstance(error, FilesGoneError):
         return _UnreachableError(str(error))
+    from colorizer.base.bucket_transfer import find_bucket_error
+
+    if bucket_error := find_bucket_error(error):
+        is_final = not isinstance(bucket_error, ObjectStoreUnreachableError)
+        return (ModelFolderError if is_final else _UnreachableError)(f"{what}: {bucket_error}")
     # the network's errors are OSErrors too, but name no file
     is_disk = isinstance(error, OSError) and error.filename is not None
     if is_disk or _server().startswith("sqlite:"):

@@ -1,4 +1,4 @@
-"""``python -m flows.pipeline.run_stage STAGE --report FILE [--force]``: one DVC stage, as a child.
+"""``python -m flows.pipeline.run_stage STAGE --report FILE``: one DVC stage, as a child process.
 
 Runs the stage by DVC's Python API and writes what happened to it to a JSON file, a
 :class:`StageReport`. The output of the stage and of DVC goes to stdout and stderr. The process ends
@@ -45,17 +45,21 @@ def main() -> int:
     parser.add_argument("stage", help="named as for `dvc repro`")
     parser.add_argument("--report", type=Path, required=True, metavar="FILE")
     parser.add_argument("--force", action="store_true", help="run it although nothing changed")
+    parser.add_argument("--pull", action="store_true", help="get files from DVC's remote")
     arguments = parser.parse_args()
     die_with_parent()
     redact_output()
     quarantine_truncated_lock(Path(FILE).resolve())
-    report = reproduce(arguments.stage, force=arguments.force)
+    report = reproduce(arguments.stage, force=arguments.force, pull=arguments.pull)
     write_json(arguments.report, asdict(report))
     return 0 if report.outcome else 1
 
 
-def reproduce(name: str, *, force: bool) -> StageReport:
-    """``dvc repro --single-item`` in the current folder, and its outcome."""
+def reproduce(name: str, *, force: bool, pull: bool = False) -> StageReport:
+    """``dvc repro --single-item`` in the current folder, and its outcome.
+
+    With ``pull``, files that the cache lacks come from DVC's remote, whose run cache was fetched.
+    """
     import dvc.stage.run
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -79,6 +83,9 @@ def reproduce(name: str, *, force: bool) -> StageReport:
             super().restore(stage, *args, **kwargs)  # raises RunCacheNotFoundError
             restored.append(stage.addressing)
 
+        def pull(self, *_: Any, **__: Any) -> list[tuple[str, str]]:
+            return []  # a request for each stage ever run, before each stage
+
     dvc.stage.run.StageCmdFailedError = CommandFailedError
     try:
         with closing(Repo()) as repo:
@@ -86,7 +93,7 @@ def reproduce(name: str, *, force: bool) -> StageReport:
                 add_secrets(*(str(v) for name, v in remote.items() if is_secret_name(name)))
             repo.scm_context.quiet = True  # no advice to `git add dvc.lock`
             repo.stage_cache = WatchedRunCache(repo)
-            reproduced = repo.reproduce(targets=[name], single_item=True, force=force)
+            reproduced = repo.reproduce(targets=[name], single_item=True, force=force, pull=pull)
     except DvcException as error:
         return describe_error(error, exit_codes[-1] if exit_codes else None)
     if not reproduced:

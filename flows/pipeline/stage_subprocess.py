@@ -22,16 +22,22 @@ Read from their output, which passes through here anyway: any command of a stage
 
 
 def reproduce_in_subprocess(
-    name: str, folder: Path, *, force: bool, on_line: Callable[[str], None]
+    name: str,
+    folder: Path,
+    *,
+    force: bool,
+    pull: bool = False,
+    on_line: Callable[[str], None],
 ) -> Outcome:
     """Run one stage of the repository in ``folder``; its lines go to ``on_line``.
 
     Raises :class:`StageError` with the stage's own reason, or else DVC's.
     """
     command = [sys.executable, "-m", "flows.pipeline.run_stage", name]
+    command += [*(["--force"] if force else []), *(["--pull"] if pull else [])]
     with tempfile.TemporaryDirectory(prefix="colorizer-stage-") as temporary:
         report_path = Path(temporary) / "report.json"
-        command += ["--report", str(report_path), *(["--force"] if force else [])]
+        command += ["--report", str(report_path)]
         exit_code, lines = _run(command, folder, on_line)
         if not report_path.exists():  # it was killed, or has a fault of its own
             raise describe_exit(name, exit_code, lines)

@@ -8,6 +8,8 @@ PipelineError                      base; the message is one line: what was wrong
 ├── DiskSpaceError                 the disk has too little space
 ├── TrainingError                  the training can't start, continue or be resumed
 ├── ExportError                    the exported generator differs from the trained one
+├── RemoteError                    DVC's remote isn't set, or can't be used
+│   └── RemoteUnreachableError     it stopped answering; a retry may succeed
 └── TrackingError                  MLflow rejected the request, or its response can't be used
     └── TrackingUnreachableError   MLflow doesn't respond; a retry may succeed
 
@@ -73,6 +75,16 @@ class TrainingError(PipelineError):
 
 class ExportError(PipelineError):
     """The exported generator differs from the trained one, or can't be written."""
+
+
+class RemoteError(PipelineError):
+    """DVC's remote isn't set, or can't be used."""
+
+
+class RemoteUnreachableError(RemoteError):
+    """DVC's remote stopped answering."""
+
+    exit_code = TRY_LATER
 
 
 class TrackingError(PipelineError):

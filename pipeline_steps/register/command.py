@@ -90,6 +90,7 @@ def register_once(params: Params, model: ModelFolder, bundle: Bundle | None = No
     name = params.tracking.registered_model
     client = mlflow_server.connect()
     with mlflow_server.plain_errors():
+        mlflow_server.require_artifact_store(client, params.tracking.experiment)
         deliver_waiting(client, params.tracking.experiment, TRAIN_WORK, command="register")
         with machine_lock(client):
             version = find_registered(client, name, file_sha256(model.onnx_path))

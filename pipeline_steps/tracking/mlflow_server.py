@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.addresses import without_credentials
+from colorizer.base.errors import ObjectStoreUnreachableError
+from colorizer.base.object_store import SCHEME
 from colorizer.base.redaction import add_secrets
 from colorizer.base.server_answers import Answer, find_answer, is_connection_lost
 from pipeline_steps.base.errors import TrackingError, TrackingUnreachableError
@@ -76,6 +78,8 @@ def connect() -> "MlflowClient":
     from mlflow.utils.credentials import read_mlflow_creds
     from sqlalchemy.exc import SQLAlchemyError
 
+    from colorizer.base.bucket_transfer import use_plain_bucket_errors
+
     add_secrets(read_mlflow_creds().password)  # it may be in ~/.mlflow/credentials
 
     for library in ("mlflow", "alembic"):
@@ -83,6 +87,7 @@ def connect() -> "MlflowClient":
     # it logs, with a traceback, what it also raises
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     database = sqlite_path(uri)
+    use_plain_bucket_errors()
     if database:
         ensure_database(database)
     else:
@@ -108,6 +113,19 @@ def connect() -> "MlflowClient":
     return client
 
 
+def require_artifact_store(client: "MlflowClient", experiment: str) -> None:
+    """Check that an experiment's files can be stored, if they go to a bucket from this process.
+
+    Raises :class:`TrackingError` within seconds.
+    """
+    from colorizer.base.bucket_transfer import require_bucket
+
+    found = client.get_experiment_by_name(experiment)
+    if found and found.artifact_location.startswith(SCHEME):
+        with plain_errors():
+            require_bucket(found.artifact_location)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turn an exception of MLflow's client into a :class:`TrackingError` of one line."""
@@ -128,6 +146,13 @@ def is_passing(error: Exception) -> bool:
 
 def plain_error(error: Exception) -> TrackingError:
     """The error to raise for one of MLflow's client."""
+    from colorizer.base.bucket_transfer import find_bucket_error
+
+    if bucket_error := find_bucket_error(error):
+        is_final = not isinstance(bucket_error, ObjectStoreUnreachableError)
+        return (TrackingError if is_final else TrackingUnreachableError)(
+            f"{bucket_error}, and run the same command again"
+        )
     answer, reason = find_answer(error), one_line(error)
     if is_passing(error):
         return went_away("" if answer and answer.address else reason[:200], answer)
