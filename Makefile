@@ -34,7 +34,7 @@ export ARG_TO := $(value TO)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro summary test test-slow check format lock mlflow plots kaggle archive experiment \
-	register bundle serve retrain promote rollback history faults audit studio
+	register bundle serve deploy passwords stack retrain promote rollback history faults audit studio
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -137,6 +137,15 @@ bundle: setup ## zip the current model and its training's record, to register it
 
 serve: setup ## Prefect on this machine: its UI, and retraining on a schedule: make serve [PORT=4200]
 	@$(RUN) python -m flows.serve $${ARG_PORT:+--port "$$ARG_PORT"}
+
+deploy: setup ## send prefect.yaml to the Prefect server in use, removing nothing unasked: make deploy [REPLACE=1]
+	@$(RUN) python -m flows.deploy $(if $(REPLACE),--replace)
+
+passwords: setup ## make deploy/.env, the stack's passwords, unless it is there
+	@$(RUN) python -m deploy.passwords
+
+stack: setup ## a team's servers and worker on this machine, without containers: docs/scale.md
+	@$(RUN) python -m deploy.stack
 
 retrain: setup ## retrain once, now: make retrain [SET="train.epochs=30"]
 	@$(RUN) python -m flows.retrain --set "$$ARG_SET"

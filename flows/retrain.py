@@ -39,6 +39,7 @@ from flows.promotion.report import summarize_decision
 from flows.ui.approval import show_and_confirm
 from flows.ui.artifacts import show_links, show_metrics, show_picture
 from flows.ui.flow_run import ending_stages, failed_state_on_error, flow_run_url
+from flows.ui.missed_ticks import stand_for_missed_ticks
 from flows.ui.registry_lease import connect_registry
 from pipeline_steps.base.errors import PipelineError
 from pipeline_steps.base.json_and_csv import read_json
@@ -113,6 +114,7 @@ def retrain(
         share: get what is up to date from DVC's default remote, and store the results there.
     """
     source = Path(repository)
+    ticks = stand_for_missed_ticks()
     with ending_stages(), claim_workspace(source) as folder:
         workspace = open_workspace.submit(folder, source, ref, overrides or {}).result()
         if share:
@@ -123,7 +125,7 @@ def retrain(
         version = register_model.submit(workspace).result()
         show_results.submit(workspace, version).result()
         changed = [name for name, outcome in outcomes.items() if outcome == "ran"]
-        stages_run = f"ran {', '.join(changed) or 'nothing'}"
+        stages_run = f"{ticks}ran {', '.join(changed) or 'nothing'}"
         if promote == "no":
             return Completed(message=f"{stages_run}; candidate is version {version}, not judged")
         return challenge(workspace, version, stages_run, ask=promote == "ask")

@@ -20,6 +20,7 @@ from prefect.variables import Variable
 
 from flows.errors import ServerError
 from flows.ui.flow_run import failed_state_on_error
+from flows.ui.missed_ticks import stand_for_missed_ticks
 from pipeline_steps.base.paths import RAW, RETRAIN_WORK
 from pipeline_steps.download.source_version import (
     find_downloaded_version,
@@ -35,6 +36,7 @@ SEEN = "colorizer_source"
 @failed_state_on_error
 def watch(deployment: str = "retrain/retrain", repository: str = ".") -> State[Any]:
     """Compare the source with what was seen last; start the deployment on a change."""
+    stand_for_missed_ticks()
     params = read_params(Path(repository) / "params.yaml").download
     if params.path:
         params = replace(params, path=str(Path(repository) / Path(params.path).expanduser()))

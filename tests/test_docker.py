@@ -48,7 +48,7 @@ def copy_context(name: str, root: Path) -> Path:
         if instruction == "WORKDIR":
             folder = root / argument.lstrip("/")
             folder.mkdir(parents=True, exist_ok=True)
-        elif instruction == "COPY":
+        elif instruction == "COPY" and not argument.startswith("--from="):
             *sources, target = [word for word in argument.split() if not word.startswith("--")]
             for source in sources:
                 chosen = [f for f in SOURCES if Path(f).is_relative_to(source) or source == "."]
@@ -65,7 +65,7 @@ def copy_context(name: str, root: Path) -> Path:
 
 
 def test_the_images_hold_all_sources_and_nothing_that_is_made_or_secret() -> None:
-    assert set(DOCKERFILES) == {"runtime", "pipeline"}
+    assert set(DOCKERFILES) == {"runtime", "servers", "pipeline"}
     assert [file for file in SOURCES if is_ignored(file)] == []
     made = [
         *(
@@ -75,7 +75,12 @@ def test_the_images_hold_all_sources_and_nothing_that_is_made_or_secret() -> Non
             ".work/train/a",
             "models/run.json",
         ),
-        *(".dvc/cache/files/md5/00/1", "colorizer/__pycache__/a.pyc", ".env", "a/kaggle.json"),
+        *(
+            ".dvc/cache/files/md5/00/1",
+            "colorizer/__pycache__/a.pyc",
+            "deploy/.env",
+            "a/kaggle.json",
+        ),
     ]
     assert [file for file in made if not is_ignored(file)] == []
     assert not is_ignored(".git/HEAD")  # DVC needs it, MLflow records its commit
@@ -83,11 +88,14 @@ def test_the_images_hold_all_sources_and_nothing_that_is_made_or_secret() -> Non
 
 def test_an_image_runs_as_an_ordinary_user_and_its_python_is_supported() -> None:
     for name in DOCKERFILES:
-        instructions = dict(read_instructions(name))
-        assert instructions["USER"] == "1000"
-        version = re.match(r"python:3\.(\d+)-", instructions["FROM"])
-        assert version
-        assert 11 <= int(version[1]) <= 13
+        instructions = list(read_instructions(name))
+        # the last of each: that of the image itself, not of the stage that builds it
+        assert dict(instructions)["USER"] == "1000"
+        assert ("ARG", "PYTHON_DIGEST=") in instructions
+        for base in [argument for instruction, argument in instructions if instruction == "FROM"]:
+            version = re.match(r"python:3\.(\d+)-slim-\w+\${PYTHON_DIGEST}", base)
+            assert version, f"{name}: {base} can't be pinned by PYTHON_DIGEST"
+            assert 11 <= int(version[1]) <= 13
 
 
 def test_the_pipelines_context_is_what_make_setup_needs(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_sigterm_stops_serving_as_sigint_does(
     for step in ("ensure_crash_detection", "ensure_start_detection"):
         monkeypatch.setattr(deployments, step, lambda: None)
     monkeypatch.setattr(deployments, "report_lost_runs", lambda *_, **__: None)
+    monkeypatch.setattr(deployments, "skip_missed_ticks", lambda **_: [])
+    monkeypatch.setattr(deployments, "find_replaced", lambda _: {})
     monkeypatch.setattr(Runner, "handle_sigterm", Runner.handle_sigterm)
     monkeypatch.setattr(Runner, "add_deployment", lambda *_: None)
     monkeypatch.setattr(Runner, "start", start)

@@ -1,0 +1,1 @@
+"""A team's stack: compose.yaml, Kubernetes manifests, and the same processes without containers."""
