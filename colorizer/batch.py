@@ -8,34 +8,27 @@ import csv
 import hashlib
 import io
 import json
-import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from colorizer.base.errors import AlreadyColouredError, ColorizerError, PictureError
-from colorizer.base.files import remove_abandoned, write_bytes
 from colorizer.base.names import printable
-from colorizer.hints.files import find_hints
-from colorizer.jobs import JOURNALS, Ignored, Job
+from colorizer.jobs import Ignored, Job
 from colorizer.look.artwork import Part
-from colorizer.pictures.comic_book import (
-    find_book,
-    open_book,
-    read_page,
-    reading_order,
-    refuse_other_book,
-)
+from colorizer.pictures.comic_book import reading_order
 from colorizer.pictures.decoder_process import DecoderProcess
-from colorizer.pictures.decoding import MAX_SKETCH_PIXELS, SUFFIXES
+from colorizer.pictures.decoding import MAX_SKETCH_PIXELS
 from colorizer.pictures.pages import MAX_PAGES
 from colorizer.runtime import ColorizeOptions, Colorizer
+from colorizer.sources import Sketches, Stamp
+from colorizer.targets import Targets
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,35 +88,29 @@ def choose_shard(entries: Sequence[Entry], shard: Shard) -> list[Entry]:
 
 
 class Journal:
-    """Results on disk, a JSON line each, with the key of their options and model."""
+    """Results where the pictures go, a JSON line each, with the key of their options and model."""
 
-    def __init__(self, folder: Path, shard: Shard, key: str) -> None:
-        """Create the journal's file, which marks the folder as this command's.
-
-        Raises :class:`ColorizerError` if the folder can't be written.
-        """
-        self.path = folder / f".colorize{shard.suffix}.jsonl"
+    def __init__(self, targets: Targets, shard: Shard, key: str) -> None:
+        """Raises :class:`ColorizerError` if nothing can be written there."""
         self.key = key
-        self._lock = threading.Lock()
-        try:
-            self.path.touch()
-        except OSError as error:
-            raise ColorizerError(
-                f"{folder}: can't write there ({error.strerror}); choose another folder for -o"
-            ) from None
+        self._targets = targets
+        self._lines = targets.open_lines(shard.suffix)
 
-    def read(self, sources: Path, targets: Path) -> dict[tuple[str, int], Result]:
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def read(self, sketches: Sketches) -> dict[tuple[str, int], Result]:
         """Source, page → result of earlier runs, if key, sketch and picture are still the same."""
-        data = self.path.read_bytes()
-        if data and not data.endswith(b"\n"):  # a killed writer's last line
-            with self.path.open("ab") as file:
-                file.write(b"\n")
-        last = {(result.source, result.page): entry for entry, result in _read_entries(self.path)}
-        results = [self._check(entry, sources, targets) for entry in last.values()]
+        entries = list(_parse_entries(self._lines.read()))
+        last = {(result.source, result.page): entry for entry, result in entries}
+        results = [self._check(entry, sketches) for entry in last.values()]
         # another source's picture may have taken the place of an earlier one
         newest = {
             result.target: (result.source, result.page)
-            for _, result in _read_entries(self.path)
+            for _, result in entries
             if result.has_picture
         }
         return {
@@ -133,95 +120,38 @@ class Journal:
         }
 
     def written_targets(self) -> set[str]:
-        """What this and the other shards' journals say was written to the folder, ever."""
+        """What this and the other shards' journals say was written there, ever."""
         return {
             result.target
-            for path in self.path.parent.glob(JOURNALS)
-            for _, result in _read_entries(path)
+            for data in self._lines.read_all()
+            for _, result in _parse_entries(data)
             if result.has_picture
         }
 
-    def _check(self, entry: dict[str, Any], sources: Path, targets: Path) -> Result | None:
+    def _check(self, entry: dict[str, Any], sketches: Sketches) -> Result | None:
         result = Result(**entry["result"])
         try:
-            if [entry["key"], entry["stamp"]] != [
-                self.key,
-                size_and_mtime(sources / result.source),
-            ]:
+            if [entry["key"], entry["stamp"]] != [self.key, sketches.stamp(result.source)]:
                 return None
         except (KeyError, OSError):
             return None
-        is_valid = not result.has_picture or (targets / result.target).is_file()
+        is_valid = not result.has_picture or self._targets.exists(result.target)
         return result if is_valid else None
 
-    def add(self, result: Result, stamp: list[int] | None) -> None:
+    def add(self, result: Result, stamp: Stamp | None) -> None:
         """Append a result. ``stamp``: the sketch's; None: the next run tries it again."""
-        entry = {"key": self.key, "stamp": stamp}
-        with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry | {"result": asdict(result)}) + "\n")
+        entry = {"key": self.key, "stamp": stamp, "result": asdict(result)}
+        self._lines.add(json.dumps(entry) + "\n")
 
 
-def _read_entries(journal: Path) -> Iterator[tuple[dict[str, Any], Result]]:
+def _parse_entries(data: bytes) -> Iterator[tuple[dict[str, Any], Result]]:
     """The valid lines of a journal; a killed writer's and other versions' lines are passed over."""
-    for line in journal.read_bytes().splitlines():
+    for line in data.splitlines():
         try:
             entry = json.loads(line)
             yield entry, Result(**entry["result"])
         except (ValueError, TypeError, KeyError):
             continue
-
-
-def size_and_mtime(path: Path) -> list[int]:
-    """A file's size in bytes and modification time in ns: of a page in a .cbz, of that.
-
-    Then those of its hints, if there are any. Raises :class:`OSError`.
-    """
-    files = [find_book(path) or path, *filter(None, [find_hints(path)])]
-    statuses = [file.stat() for file in files]
-    return [value for status in statuses for value in (status.st_size, status.st_mtime_ns)]
-
-
-def check_file(path: Path) -> list[int]:
-    """A sketch's size and modification time, after a look at whether it can be read at all.
-
-    Raises :class:`PictureError` for an empty file, and :class:`ColorizerError` for what isn't a
-    file or can't be read now.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-            raise ColorizerError("not a file but a pipe, socket or device")
-        path.open("rb").close()
-    except FileNotFoundError:
-        is_link = path.is_symlink()
-        reason = "a link to a file that doesn't exist" if is_link else "no longer there"
-        raise ColorizerError(reason) from None
-    except OSError as error:
-        raise ColorizerError(f"can't be read: {error.strerror}") from None
-    if status.st_size == 0:
-        raise PictureError("the file is empty")
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _open_source(source: Path, member: str | None) -> tuple[list[int], Path | bytes]:
-    """A sketch's size and modification time, and its path; of a page in a .cbz its bytes.
-
-    Raises what :func:`check_file` raises, and :class:`PictureError` for a damaged archive.
-    """
-    if member is None:
-        check_file(source)
-        stamp = size_and_mtime(source)
-        if source.suffix.lower() not in SUFFIXES:
-            refuse_other_book(source)
-        return stamp, source
-    book = find_book(source) if member else source
-    if book is None:
-        raise ColorizerError("no longer there")
-    stamp = check_file(book)
-    if not member:
-        open_book(book)  # which failed before
-        raise ColorizerError("changed while it was read; run the same command again")
-    return stamp, read_page(book, member)
 
 
 def options_key(model_sha256: str, options: ColorizeOptions, part: Part) -> str:
@@ -261,107 +191,50 @@ class Outcome(NamedTuple):
     """What became of a job."""
 
     result: Result
-    stamp: list[int] | None
+    stamp: Stamp | None
     """The sketch's, for the journal; None if the next run shall try again."""
     more: list[Job]
     """The file's other pages, of which the first one told."""
 
 
-class Batch:
-    """Colours jobs in threads, each with a decoder process of its own."""
+class Painter:
+    """Colours one page after another, where the batch's engine runs it."""
 
     def __init__(
         self,
         colorizer: Colorizer,
-        sources: Path,
-        targets: Path,
+        sketches: Sketches,
+        targets: Targets,
         options: ColorizeOptions,
         part: Part = "picture",
-        *,
-        protected: Iterable[Path] = (),
     ) -> None:
-        """``protected``: files that are never replaced, by whatever name."""
         self.colorizer = colorizer
-        self.sources = sources
+        self.sketches = sketches
         self.targets = targets
         self.options = options
         self.part = part
-        self._protected = _identify_files(protected)
-        self._written: set[str] = set()
 
-    def run(
-        self,
-        jobs: Sequence[Job],
-        journal: Journal,
-        *,
-        workers: int,
-        on_result: Callable[[Result], object],
-    ) -> BatchResults:
-        """Run the jobs that the journal doesn't record; a broken picture isn't tried again.
-
-        ``on_result`` is called once per job and page, in any order. Temporary files that a killed
-        run left in the output folders are removed first.
-        """
-        for folder in {self.targets, *((self.targets / job.target).parent for job in jobs)}:
-            remove_abandoned(folder)
-        before = journal.read(self.sources, self.targets)
-        self._written = journal.written_targets()
-        num_pages = {result.source: result.pages for result in before.values()}
-        jobs = [page for job in jobs for page in _all_pages(job, num_pages.get(job.source, 1))]
-        results = {key: before[key] for job in jobs if (key := (job.source, job.page)) in before}
-        num_skipped = sum(result.status == "done" for result in results.values())
-        for result in results.values():
-            on_result(result)
-        order = {job.source: number for number, job in reversed(list(enumerate(jobs)))}
-        waiting = [job for job in jobs if (job.source, job.page) not in before]
-        for outcome in self._run_all(waiting, workers):
-            result = outcome.result
-            journal.add(result, outcome.stamp)
-            results[result.source, result.page] = result
-            on_result(result)
-        in_order = sorted(results, key=lambda key: (order[key[0]], key[1]))
-        return BatchResults([results[key] for key in in_order], num_skipped)
-
-    def _run_all(self, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-        local = threading.local()
-        with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
-            lock = threading.Lock()
-
-            def run(job: Job) -> Outcome:
-                if not hasattr(local, "decoder"):
-                    with lock:
-                        decoder = DecoderProcess(max_pixels=MAX_SKETCH_PIXELS)
-                        local.decoder = stack.enter_context(decoder)
-                return self._run_one(job, local.decoder)
-
-            try:
-                yield from _run_bounded(pool, run, jobs, 2 * workers)
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _run_one(self, job: Job, decoder: DecoderProcess) -> Outcome:
+    def colour(self, job: Job, decoder: DecoderProcess) -> Outcome:
+        """Colour a job's page and write its picture. What is wrong with it is a failed result."""
         start_s = time.monotonic()
-        source, stamp = self.sources / job.source, None
+        where, stamp = self.sketches.where(job.source), None
         more: list[Job] = []
         try:
-            stamp, file = _open_source(source, job.member)
+            stamp, file = self.sketches.open(job)
             decoded = self.colorizer.decode(file, decoder=decoder, page=job.page - 1)
             if decoded.pages.num_pages > MAX_PAGES:
                 raise PictureError(f"more than {MAX_PAGES} pages: split the file")
             # where an earlier run counted the pages, all are jobs already
             if job.page == 1 and job.pages != decoded.pages.num_pages:
-                job, *more = _all_pages(job, decoded.pages.num_pages)
-            hints = find_hints(source) if job.page == 1 and job.member is None else None
-            artwork = self.colorizer.draw_decoded(decoded, self.options, hints, decoder=decoder)
-            target = self.targets / job.target
-            data = artwork.encode(target.suffix, self.part)
-            self._write(target, data)
+                job, *more = all_pages(job, decoded.pages.num_pages)
+            with self._open_hints(job) as hints:
+                artwork = self.colorizer.draw_decoded(decoded, self.options, hints, decoder=decoder)
+            data = artwork.encode(PurePosixPath(job.target).suffix, self.part)
+            self.targets.write(job.target, data)
         except AlreadyColouredError as error:
-            self._remove_own(job)
             return Outcome(_make_result(job, "ignored", str(error)), stamp, more)
         except (ColorizerError, OSError, MemoryError) as error:
-            self._remove_own(job)
-            reason = str(error).removeprefix(f"{source}: ").removeprefix("the sketch: ")
+            reason = str(error).removeprefix(f"{where}: ").removeprefix("the sketch: ")
             reason = reason or "out of memory"
             # other failures may end without a change of the sketch
             stamp = stamp if isinstance(error, PictureError) else None
@@ -382,41 +255,76 @@ class Batch:
         )
         return Outcome(result, stamp, more)
 
-    def _write(self, target: Path, data: bytes) -> None:
-        """Write a picture. Raises :class:`ColorizerError` also where it would replace a sketch."""
+    def _open_hints(self, job: Job) -> AbstractContextManager[Path | None]:
+        has_hints = job.page == 1 and job.member is None
+        return self.sketches.open_hints(job.source) if has_hints else nullcontext()
+
+
+Engine = Callable[[deque[Job]], Generator[Outcome, None, None]]
+"""Yields the outcomes of jobs as they finish; jobs may be added while it runs."""
+
+
+def run_batch(
+    jobs: Sequence[Job],
+    journal: Journal,
+    sketches: Sketches,
+    targets: Targets,
+    engine: Engine,
+    *,
+    on_result: Callable[[Result], object],
+) -> BatchResults:
+    """Run the jobs that the journal doesn't record; a broken picture isn't tried again.
+
+    ``on_result`` is called once per job and page, in any order. Temporary files that a killed run
+    left in the output folders are removed first.
+    """
+    targets.clear(jobs)
+    before = journal.read(sketches)
+    written = journal.written_targets()
+    num_pages = {result.source: result.pages for result in before.values()}
+    jobs = [page for job in jobs for page in all_pages(job, num_pages.get(job.source, 1))]
+    results = {key: before[key] for job in jobs if (key := (job.source, job.page)) in before}
+    num_skipped = sum(result.status == "done" for result in results.values())
+    for result in results.values():
+        on_result(result)
+    order = {job.source: number for number, job in reversed(list(enumerate(jobs)))}
+    waiting = deque(job for job in jobs if (job.source, job.page) not in before)
+    with closing(engine(waiting)) as outcomes:
+        for outcome in outcomes:
+            result = outcome.result
+            waiting.extendleft(reversed(outcome.more))
+            if not result.has_picture and result.target in written:
+                targets.remove(result.target)  # an earlier run's, with other options
+            journal.add(result, outcome.stamp)
+            results[result.source, result.page] = result
+            on_result(result)
+    in_order = sorted(results, key=lambda key: (order[key[0]], key[1]))
+    return BatchResults([results[key] for key in in_order], num_skipped)
+
+
+def colour_in_threads(
+    painter: Painter, jobs: deque[Job], workers: int
+) -> Generator[Outcome, None, None]:
+    """The local engine: threads, each with a decoder process of its own."""
+    local = threading.local()
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
+        lock = threading.Lock()
+
+        def run(job: Job) -> Outcome:
+            if not hasattr(local, "decoder"):
+                with lock:
+                    decoder = DecoderProcess(max_pixels=MAX_SKETCH_PIXELS)
+                    local.decoder = stack.enter_context(decoder)
+            return painter.colour(job, local.decoder)
+
         try:
-            if target.exists() and _file_identity(target) in self._protected:
-                raise ColorizerError(
-                    f"{target} is an input, which would be overwritten; choose another folder"
-                    " for -o"
-                )
-            write_bytes(target, data)
-        except OSError as error:
-            raise ColorizerError(f"can't write {target}: {error.strerror}") from None
-
-    def _remove_own(self, job: Job) -> None:
-        """Remove the picture of an earlier run with other options, but nobody else's file."""
-        if job.target in self._written:
-            with suppress(OSError):
-                (self.targets / job.target).unlink()
+            yield from _run_bounded(pool, run, jobs, 2 * workers)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _file_identity(path: Path) -> tuple[int, int]:
-    """Device and inode: equal for all names of a file. Raises :class:`OSError`."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _identify_files(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
-    """The identities of those files that exist."""
-    found = set()
-    for path in paths:
-        with suppress(OSError):
-            found.add(_file_identity(path))
-    return frozenset(found)
-
-
-def _all_pages(job: Job, pages: int) -> list[Job]:
+def all_pages(job: Job, pages: int) -> list[Job]:
+    """The jobs for all pages of a job's file."""
     return [job.of_page(page, pages) for page in range(1, pages + 1)]
 
 
@@ -432,18 +340,16 @@ def _make_result(job: Job, status: str, reason: str) -> Result:
 
 
 def _run_bounded(
-    pool: ThreadPoolExecutor, run: Callable[[Job], Outcome], jobs: Sequence[Job], limit: int
+    pool: ThreadPoolExecutor, run: Callable[[Job], Outcome], waiting: deque[Job], limit: int
 ) -> Iterator[Outcome]:
     """Yield outcomes as they finish, with at most ``limit`` jobs submitted at a time."""
-    waiting, running = deque(jobs), set[Future[Outcome]]()
+    running = set[Future[Outcome]]()
     while waiting or running:
         while waiting and len(running) < limit:
             running.add(pool.submit(run, waiting.popleft()))
         done, running = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            outcome = future.result()
-            waiting.extendleft(reversed(outcome.more))
-            yield outcome
+            yield future.result()
 
 
 def make_rows(results: Iterable[Result], ignored: Iterable[Ignored] = ()) -> list[dict[str, Any]]:
@@ -462,14 +368,14 @@ def make_rows(results: Iterable[Result], ignored: Iterable[Ignored] = ()) -> lis
     ]
 
 
-def write_report(folder: Path, shard: Shard, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write ``report.csv`` and ``report.json``; return the path of the former."""
+def write_report(targets: Targets, shard: Shard, rows: Sequence[dict[str, Any]]) -> str:
+    """Write ``report.csv`` and ``report.json``; return the path or address of the former."""
     table = io.StringIO()
     writer = csv.DictWriter(table, list(Result.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path = folder / f"report{shard.suffix}.csv"
-    write_bytes(path, table.getvalue().encode())
+    name = f"report{shard.suffix}"
+    targets.write(f"{name}.csv", table.getvalue().encode())
     text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    write_bytes(path.with_suffix(".json"), text.encode())
-    return path
+    targets.write(f"{name}.json", text.encode())
+    return targets.where(f"{name}.csv")

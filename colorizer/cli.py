@@ -6,6 +6,8 @@ colorize sketch.png -o coloured.png --hint 120,80,#e8b090 --hint 40,200,#2244aa
                                               colours at places; or --hints dots.png|dots.json|.ora
 colorize sketch.png -o layers.ora             lines and colours as layers, for Krita and GIMP
 colorize frames/ -o coloured/ --workers 4     a folder; to resume, run the same command again
+colorize s3://b/frames -o s3://b/coloured --engine ray
+                                              in an object store, on a cluster; or one of them
 colorize comic.cbz -o coloured/               its pages; -o coloured.cbz packs them as well
 colorize pages.tif -o coloured.png            coloured_01.png, coloured_02.png … for its pages
 colorize - -o - < sketch.png > coloured.png
@@ -20,7 +22,7 @@ import json
 import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,15 +39,20 @@ from colorizer.base.redaction import redact_output
 from colorizer.completion import add_completion
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL.Image import Image
 
-    from colorizer.batch import Result
+    from colorizer.batch import Engine, Painter, Result
     from colorizer.hints.hint import Hint
+    from colorizer.jobs import Found
     from colorizer.look.artwork import Artwork
     from colorizer.model.folder import ModelFolder
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.pictures.decoding import Decoded
     from colorizer.runtime import ColorizeOptions
+    from colorizer.sources import Sketches
+    from colorizer.targets import Targets
 
 EXIT_SOME_FAILED = 3
 MODEL = Path("models/colorizer")
@@ -183,8 +190,13 @@ def make_parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--workers",
         type=whole_number(1),
-        default=count_cores(),
-        help="threads (default: one per core)",
+        help="threads, or Ray's actors (default: one per core)",
+    )
+    many.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: on the Ray cluster of $RAY_ADDRESS, or on one of this machine (default: local)",
     )
     many.add_argument(
         "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="only part I of N"
@@ -263,18 +275,25 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     Raises :class:`ColorizerError`, :class:`OSError` and :class:`ValueError`.
     """
+    from colorizer.base.object_store import is_address
     from colorizer.look.artwork import check_kind
     from colorizer.pictures.comic_book import BOOK_SUFFIX, is_book
 
     names = arguments.inputs
     if len(names) > 1 and "-" in names:
         parser.error("argument input: - (standard input) can't be one of several")
-    holds_many = names[0] != "-" and (Path(names[0]).is_dir() or is_book(Path(names[0])))
+    if len(names) > 1 and any(map(is_address, names)):
+        parser.error("argument input: an s3:// address can't be one of several")
+    is_stored = is_address(arguments.output)
+    holds_many = is_stored or is_address(names[0])
+    holds_many |= names[0] != "-" and (Path(names[0]).is_dir() or is_book(Path(names[0])))
     if arguments.hint and arguments.hints:
         parser.error("arguments --hint and --hints: give one of them")
     if len(names) == 1 and not holds_many:
         if arguments.shard != (1, 1):
             parser.error("argument --shard: needs a folder or several inputs")
+        if arguments.engine != "local":
+            parser.error("argument --engine: needs a folder or several inputs")
         refuse_other_books(names[0])
         output = choose_output(arguments, parser)
         try:
@@ -289,17 +308,28 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             " page.hints.png or page.hints.json"
         )
     output = Path(arguments.output)
-    if arguments.output == "-" or (names_a_file(output) and not is_folder(arguments.output)):
+    if is_stored:
+        refuse_stored_file(arguments.output, parser)
+    elif arguments.output == "-" or (names_a_file(output) and not is_folder(arguments.output)):
         parser.error(f"argument -o/--output: must be a folder here, -o coloured/, got {output}")
     if arguments.format == "ora" and arguments.only != "picture":
         parser.error("argument --only: an .ora file holds lines and colours both, as layers")
     book = None
-    if output.suffix.lower() == BOOK_SUFFIX and not is_folder(arguments.output):
+    if output.suffix.lower() == BOOK_SUFFIX and not (is_stored or is_folder(arguments.output)):
         if arguments.shard != (1, 1):
             parser.error("argument --shard: parts can't be packed into one .cbz; give a folder")
         refuse_overwriting_inputs(arguments, output)
         book, output = output, output.with_suffix("")
     return colour_many(arguments, output, book)
+
+
+def refuse_stored_file(address: str, parser: argparse.ArgumentParser) -> None:
+    """An address that names a picture's or book's file is wrong usage."""
+    from colorizer.look.artwork import FORMATS
+    from colorizer.pictures.comic_book import BOOK_SUFFIX
+
+    if Path(address).suffix.lower() in (*FORMATS, BOOK_SUFFIX):
+        parser.error(f"argument -o/--output: must be a folder's address here, got {address}")
 
 
 def is_folder(name: str) -> bool:
@@ -514,60 +544,50 @@ def write_coloured(
         print(f"{name}: {width}×{height}")
 
 
-def colour_many(arguments: argparse.Namespace, targets: Path, book: Path | None) -> int:
-    """Colour a folder or .cbz, or several inputs, into a folder; return the exit code.
+def colour_many(arguments: argparse.Namespace, output: Path, book: Path | None) -> int:
+    """Colour a folder, .cbz or address, or several inputs, into a folder; return the exit code.
 
     ``book``: a .cbz to pack the pictures into afterwards.
     """
     from tqdm import tqdm
 
     from colorizer.batch import (
-        Batch,
         Journal,
+        Painter,
         Result,
         Shard,
         choose_shard,
         make_rows,
         options_key,
+        run_batch,
         write_report,
     )
-    from colorizer.jobs import find_all_jobs, find_jobs, list_inputs, summarize
-    from colorizer.pictures.comic_book import is_book, open_book, write_book
+    from colorizer.jobs import summarize
+    from colorizer.pictures.comic_book import write_book
     from colorizer.pictures.decoder_process import DecoderProcess
     from colorizer.runtime import Colorizer
 
-    sources = Path()
     shard = Shard(number=arguments.shard[0], count=arguments.shard[1])
-    suffix = f".{arguments.format or 'png'}"
-    if len(arguments.inputs) == 1:
-        sources = Path(arguments.inputs[0])
-        if is_book(sources):
-            try:
-                open_book(sources)
-            except PictureError as error:
-                raise PictureError(f"{sources}: {error}") from None
-        found = find_jobs(sources, suffix, targets)
-    else:
-        found = find_all_jobs([Path(name) for name in arguments.inputs], suffix, targets)
+    sketches, found = find_sketches(arguments, output)
     jobs, ignored = choose_shard(found.jobs, shard), choose_shard(found.ignored, shard)
-    threads = max(1, count_cores() // arguments.workers)
+    workers = arguments.workers or count_cores()
+    threads = max(1, count_cores() // workers)
     colorizer = Colorizer.load(choose_model(arguments), threads=threads, device=arguments.device)
     reference = None
     if arguments.reference:
         with DecoderProcess() as decoder:
             reference = open_reference(arguments, decoder)
     options = make_options(arguments, reference)
-    try:
-        targets.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ColorizerError(f"-o {targets}: can't be a folder ({error.strerror})") from None
+    targets = open_targets(arguments, output, sketches, found)
     key = options_key(str(colorizer.model.onnx_sha256), options, arguments.only)
-    inputs = list_inputs(sources, found.jobs)
-    protected = [*inputs, *filter(None, [arguments.reference])]
-    batch = Batch(colorizer, sources, targets, options, arguments.only, protected=protected)
-    journal, total = Journal(targets, shard, key), len(jobs)
+    painter = Painter(colorizer, sketches, targets, options, arguments.only)
+    total = len(jobs)
     tell_of_model(colorizer.model)
-    with tqdm(total=total, unit="picture", disable=arguments.json) as bar:
+    with (
+        Journal(targets, shard, key) as journal,
+        opened_engine(arguments, painter) as engine,
+        tqdm(total=total, unit="picture", disable=arguments.json) as bar,
+    ):
 
         def advance(result: Result) -> None:
             nonlocal total
@@ -575,12 +595,12 @@ def colour_many(arguments: argparse.Namespace, targets: Path, book: Path | None)
             bar.total = total
             bar.update()
 
-        done = batch.run(jobs, journal, workers=arguments.workers, on_result=advance)
+        done = run_batch(jobs, journal, sketches, targets, engine, on_result=advance)
     rows = make_rows(done.results, ignored)
     report = write_report(targets, shard, rows)
     if book is not None:
         pictures = [result.target for result in done.results if result.has_picture]
-        write_book(book, ((target, targets / target) for target in pictures))
+        write_book(book, ((target, output / target) for target in pictures))
     if arguments.json:
         print(json.dumps(rows))
     else:
@@ -592,6 +612,71 @@ def colour_many(arguments: argparse.Namespace, targets: Path, book: Path | None)
             f"{done.num_failed} failed; {printable(report)}{f', {printable(book)}' if book else ''}"
         )
     return EXIT_SOME_FAILED if done.num_failed else 0
+
+
+def find_sketches(arguments: argparse.Namespace, output: Path) -> "tuple[Sketches, Found]":
+    """The sketches of a batch and their jobs. Raises :class:`ColorizerError`."""
+    from colorizer.base.object_store import is_address, join
+    from colorizer.jobs import find_all_jobs, find_jobs
+    from colorizer.pictures.comic_book import is_book, open_book
+    from colorizer.sources import LocalSketches, StoredSketches
+
+    suffix = f".{arguments.format or 'png'}"
+    if is_address(arguments.inputs[0]):
+        stored = StoredSketches.list(arguments.inputs[0])
+        address = join(arguments.output, "") if is_address(arguments.output) else ""
+        return stored, stored.find_jobs(suffix, address)
+    folder = None if is_address(arguments.output) else output
+    paths = [Path(name) for name in arguments.inputs]
+    if len(paths) > 1:
+        return LocalSketches(Path()), find_all_jobs(paths, suffix, folder)
+    if is_book(paths[0]):
+        try:
+            open_book(paths[0])
+        except PictureError as error:
+            raise PictureError(f"{paths[0]}: {error}") from None
+    if folder is None and paths[0].is_file() and not is_book(paths[0]):
+        return LocalSketches(Path()), find_all_jobs(paths, suffix, folder)
+    return LocalSketches(paths[0]), find_jobs(paths[0], suffix, folder)
+
+
+def open_targets(
+    arguments: argparse.Namespace, output: Path, sketches: "Sketches", found: "Found"
+) -> "Targets":
+    """Where a batch's pictures go. Raises :class:`ColorizerError` if that can't be written."""
+    from colorizer.base.object_store import is_address, join, require_bucket
+    from colorizer.jobs import list_inputs
+    from colorizer.sources import LocalSketches
+    from colorizer.targets import LocalTargets, StoredTargets
+
+    if is_address(arguments.output):
+        require_bucket(arguments.output)
+        return StoredTargets(join(arguments.output, ""))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ColorizerError(f"-o {output}: can't be a folder ({error.strerror})") from None
+    protected = set(filter(None, [arguments.reference]))
+    if isinstance(sketches, LocalSketches):
+        protected |= list_inputs(sketches.path, found.jobs)
+    return LocalTargets(output).protecting(protected, found.jobs)
+
+
+@contextmanager
+def opened_engine(arguments: argparse.Namespace, painter: "Painter") -> "Iterator[Engine]":
+    """The engine that runs a batch, for a block. Raises :class:`RayClusterError`."""
+    from colorizer.batch import colour_in_threads
+
+    if arguments.engine == "local":
+        workers = arguments.workers or count_cores()
+        yield lambda jobs: colour_in_threads(painter, jobs, workers)
+        return
+    from colorizer.base.ray_cluster import ray_cluster
+    from colorizer.ray_batch import colour_on_ray
+
+    workers, device = arguments.workers, arguments.device
+    with ray_cluster(workers) as cluster:
+        yield lambda jobs: colour_on_ray(painter, cluster, jobs, workers, device)
 
 
 def tell_copied(coloured: str, num_pictures: int) -> str:

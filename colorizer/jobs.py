@@ -10,8 +10,9 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from colorizer.base.errors import ColorizerError, PictureError
 from colorizer.base.names import printable
 from colorizer.hints.files import find_hints, stem_of_sketch
 from colorizer.pictures.comic_book import (
+    BOOK_SUFFIX,
     NOT_A_PAGE,
     OTHER_BOOK,
     OTHER_BOOK_SUFFIXES,
@@ -34,6 +36,7 @@ JOURNALS = ".colorize*.jsonl"
 WRONG_SUFFIX = NOT_A_PAGE
 OUTPUT_FOLDER = "an output folder of this command"
 LONE_HINTS = "hints without a sketch of this name beside them"
+STORED_BOOK = "a .cbz in an object store; download it first"
 FOLDER_LINK = "a link to a folder, which isn't followed"
 _PAGE = re.compile(r"(.+)_\d+")
 
@@ -107,7 +110,48 @@ def find_jobs(sources: Path, suffix: str, output: Path | None = None) -> Found:
     return Found(_make_jobs(found, suffix), sorted(ignored))
 
 
-def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
+def find_stored_jobs(prefix: str, names: Iterable[str], suffix: str, output: str) -> Found:
+    """The jobs for files in an object store, by their names below ``prefix``; as for a folder.
+
+    ``output``: the name, ending in a slash, below which pictures go; empty if not below ``prefix``.
+    A .cbz isn't taken. Raises what :func:`find_jobs` raises.
+    """
+    names = sorted(names)
+    written = {name[: name.rindex("/") + 1] for name in names if fnmatch(name, f"*/{JOURNALS}")}
+    if any(fnmatch(name, JOURNALS) and "/" not in name for name in names):
+        raise ColorizerError(f"{prefix}: {OUTPUT_FOLDER}; give the address of sketches")
+    entries: list[str | Ignored] = []
+    for name in names:
+        below = next((folder for folder in sorted(written) if name.startswith(folder)), None)
+        if below is not None:
+            if Ignored(below.rstrip("/"), OUTPUT_FOLDER) not in entries[-1:]:
+                entries.append(Ignored(below.rstrip("/"), OUTPUT_FOLDER))
+        elif output and name.startswith(output) and _has_picture_suffix(name):
+            raise ColorizerError(
+                f"{prefix}{output}: the output address lies in the input's and holds pictures that"
+                " this command didn't make; choose a new one for -o"
+            )
+        elif PurePosixPath(name).suffix.lower() == BOOK_SUFFIX:
+            entries.append(Ignored(name, STORED_BOOK))
+        else:
+            entries.append(name)
+    found, ignored = _sort_entries(entries, None)
+    if not found:
+        others = "".join(f"; {text}" for text in summarize(ignored))
+        raise PictureError(f"{prefix}: no pictures ({', '.join(SUFFIXES)}){others}")
+    return Found(_make_jobs(found, suffix), sorted(ignored))
+
+
+def hints_by_stem(names: Iterable[str]) -> dict[str, str]:
+    """Sketch without its suffix → its file of hints; JSON comes before a picture."""
+    found = {}
+    for name in sorted(names, key=lambda name: name.lower().endswith(".json")):
+        if stem := stem_of_sketch(PurePosixPath(name)):
+            found[str(PurePosixPath(name).with_name(stem))] = name
+    return found
+
+
+def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path | None) -> Found:
     """The jobs for several files and folders; their sources are paths as given.
 
     Files are taken whatever their ending; those that share a name go below their folders' names, as
@@ -131,7 +175,7 @@ def find_all_jobs(inputs: Sequence[Path], suffix: str, output: Path) -> Found:
             ignored += [Ignored(str(path / source), reason) for source, reason in inside.ignored]
         elif not os.path.lexists(path):
             raise PictureError(f"{path}: no such file or folder")
-        elif os.path.realpath(path.parent) == os.path.realpath(output):
+        elif output and os.path.realpath(path.parent) == os.path.realpath(output):
             raise ColorizerError(f"{output}: holds an input, {path}; choose another folder for -o")
         else:
             below = Path(os.path.realpath(path.parent)).name if counts[_key(path.stem)] > 1 else ""
@@ -187,11 +231,19 @@ class _Source(NamedTuple):
 
 def _find_files(sources: Path, output: Path | None) -> tuple[list[_Source], list[Ignored]]:
     """The pictures below a folder, then the pages of its books; and what isn't taken."""
+    entries = _walk(sources, os.path.realpath(output) if output else None)
+    return _sort_entries(entries, sources)
+
+
+def _sort_entries(
+    entries: Iterable[str | Ignored], sources: Path | None
+) -> tuple[list[_Source], list[Ignored]]:
+    """``sources``: the folder, in which books are opened."""
     found: list[_Source] = []
     ignored: list[Ignored] = []
     books: list[str] = []
     hints: list[str] = []
-    for entry in _walk(sources, os.path.realpath(output) if output else None):
+    for entry in entries:
         if isinstance(entry, Ignored):
             ignored.append(entry)
         elif stem_of_sketch(PurePosixPath(entry)) and not PurePosixPath(entry).name.startswith("."):
@@ -200,7 +252,7 @@ def _find_files(sources: Path, output: Path | None) -> tuple[list[_Source], list
             found.append(_Source(entry, entry))
         elif any(part.startswith(".") for part in PurePosixPath(entry).parts):
             continue
-        elif is_book(sources / entry):
+        elif sources and is_book(sources / entry):
             books.append(entry)
         else:
             is_other_book = PurePosixPath(entry).suffix.lower() in OTHER_BOOK_SUFFIXES
@@ -213,6 +265,7 @@ def _find_files(sources: Path, output: Path | None) -> tuple[list[_Source], list
             ignored.append(Ignored(entry, LONE_HINTS))
     folders = {_key(str(up)) for each in found for up in PurePosixPath(each.path).parents}
     for book, below in _name_books(sorted(books), folders):
+        assert sources, "books are looked for in folders"
         pages, others = _open_book(sources / book, None, book, below)
         found += pages
         ignored += others

@@ -58,6 +58,12 @@ class RayCluster:
         """The processors of all nodes that are alive, at least 1."""
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
+    def count_gpus(self) -> int:
+        """The GPUs of all nodes that are alive. Raises :class:`RayClusterError` without any."""
+        if not (num_gpus := int(self.ray.cluster_resources().get("GPU", 0))):
+            raise RayClusterError(f"the Ray cluster at {self.address} has no GPU; use --device cpu")
+        return num_gpus
+
     def require_alive(self) -> None:
         """Raise :class:`RayClusterError` if the cluster's head has stopped answering.
 
@@ -80,7 +86,7 @@ def ray_cluster(workers: int | None = None) -> Iterator[RayCluster]:
     """Connect to the cluster of ``RAY_ADDRESS``; without it, start one of ``workers`` processes.
 
     ``workers`` is one per core by default, and has no meaning for a cluster that exists. In the
-    block SIGTERM raises :class:`SystemExit`, unless it had a handler already.
+    block SIGTERM raises :class:`KeyboardInterrupt`, unless it had a handler already.
 
     Raises :class:`RayClusterError` if Ray isn't installed, or the cluster doesn't answer within
     seconds or has another version of Ray or Python.
@@ -96,8 +102,8 @@ def ray_cluster(workers: int | None = None) -> Iterator[RayCluster]:
             _start(ray, workers or count_cores())
         else:
             _init(ray, f"{ADDRESS} {without_credentials(address)}", address=address)
-        # Ray's handler raises SystemExit
-        _set_handler(before if before != signal.SIG_DFL else signal.getsignal(signal.SIGTERM))
+        # Ray has set a handler of its own
+        _set_handler(before if before != signal.SIG_DFL else _interrupt)
         yield RayCluster(ray, is_own=is_own)
     finally:
         ray.shutdown()
@@ -183,6 +189,8 @@ def _remove_folders() -> None:
 
 
 def _init(ray: ModuleType, where: str, **options: Any) -> None:
+    # it prints what became of each process to standard output, which is for results
+    vars(ray._private.worker)["print_to_stdstream"] = lambda *_, **__: None
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, **options)
     except Exception as error:
@@ -190,6 +198,10 @@ def _init(ray: ModuleType, where: str, **options: Any) -> None:
         if "ersion mismatch" in text:
             raise RayClusterError(f"{where}: another version than here: {text}") from None
         raise RayClusterUnreachableError(f"{where}: no Ray cluster answers: {text}") from None
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _set_handler(handler: Any) -> None:
