@@ -33,11 +33,14 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """About the least that Ray accepts: names and facts pass through it, never pixels."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # by default it takes Ray 20 to 120 s to find out that what answers isn't its head
+    # tries to connect, a second or more each; by default 20
     "RAY_NUM_REDIS_GET_RETRIES": "3",
     # a notice about processes that use no GPU
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_HTTP2_SETTINGS = b"\x04"
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _HTTP2_SETTINGS + bytes(5)
+"""A client's first bytes (RFC 9113, 3.4), which a gRPC server answers at once with its settings."""
 _NOT_INSTALLED = (
     "Ray isn't installed: pip install 'image-colorizer[ray]' (in a clone: make setup), or use the"
     " local engine"
@@ -161,7 +164,13 @@ def _why_unreachable(address: str) -> str:
     if not host or not port.isdecimal():
         return "it isn't HOST:PORT"
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as head:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                head.sendall(_HTTP2_GREETING)
+                if head.recv(4)[3:] != _HTTP2_SETTINGS:
+                    return "what answers isn't Ray"
+    except TimeoutError:
+        return f"no answer within {CONNECT_TIMEOUT_S:g} s"
     except (OSError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error)
     return ""
