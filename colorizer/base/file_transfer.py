@@ -4,22 +4,32 @@ MLflow's own has one time-out for all requests, and sends a file again after eac
 and after each error of the server.
 """
 
+import logging
 import posixpath
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.entities.multipart_upload import MultipartUploadPart
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    MLFLOW_S3_IGNORE_TLS,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+from mlflow.utils.file_utils import read_chunk
 from mlflow.utils.mime_type_utils import _guess_mime_type
 from mlflow.utils.request_utils import augmented_raise_for_status
 from mlflow.utils.rest_utils import http_request
 
+from colorizer.base.bucket_transfer import BucketError
+from colorizer.base.errors import ObjectStoreUnreachableError
 from colorizer.base.server_answers import find_answer, is_connection_lost, is_too_slow
 
 BASE_TIMEOUT_S = 60.0
@@ -45,6 +55,8 @@ def use_timeouts_by_size() -> None:
     for scheme in ("http", "https"):
         registry.register(scheme, HttpTransfer)
     registry.register("mlflow-artifacts", MlflowTransfer)
+    # it logs what it also raises
+    logging.getLogger("mlflow.store.artifact.http_artifact_repo").setLevel(logging.ERROR)
 
 
 class _SizedTransfer:
@@ -53,11 +65,17 @@ class _SizedTransfer:
     artifact_uri: str
     _host_creds: Any
     _sizes: dict[str, int]
+    _lost_part: BucketError | None = None
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         """Send a file."""
         if self._should_multipart_upload(local_file):  # type: ignore[attr-defined]
-            super().log_artifact(local_file, artifact_path)  # type: ignore[misc]
+            try:
+                super().log_artifact(local_file, artifact_path)  # type: ignore[misc]
+            except MlflowException:
+                if self._lost_part is None:
+                    raise
+                raise self._lost_part from None
             return
         file_path = Path(local_file)
 
@@ -73,6 +91,26 @@ class _SizedTransfer:
 
         _repeat_if_not_accepted(send)
 
+    def _upload_part(
+        self, credential: Any, local_file: str, size: int, start_byte: int
+    ) -> MultipartUploadPart:
+        """Send a part to the address in the store that the server gave; MLflow's waits for ever."""
+        data = read_chunk(Path(local_file), size, start_byte)
+        try:
+            response = requests.put(
+                credential.url,
+                data=data,
+                headers=credential.headers,
+                verify=not MLFLOW_S3_IGNORE_TLS.get(),
+                timeout=(CONNECT_TIMEOUT_S, transfer_timeout_s(len(data))),
+            )
+            augmented_raise_for_status(response)
+        except requests.RequestException as error:
+            self._lost_part = BucketError(_part_lost(local_file, credential.url, error))
+            raise self._lost_part from None
+        etag = response.headers.get("ETag", "")
+        return MultipartUploadPart(credential.part_number, etag, credential.url)
+
     def list_artifacts(self, path: str | None = None) -> Any:
         """List a folder; the sizes are kept for the download that follows."""
         files = super().list_artifacts(path)  # type: ignore[misc]
@@ -81,7 +119,8 @@ class _SizedTransfer:
         return files
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        if getattr(self, "_is_multipart_download_enabled", lambda: False)():
+        # MLflow also asks the store that the server names, which this machine may not reach
+        if MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD.get():
             super()._download_file(remote_file_path, local_path)  # type: ignore[misc]
             return
         num_bytes = getattr(self, "_sizes", {}).get(remote_file_path, 0)
@@ -114,6 +153,18 @@ class HttpTransfer(_SizedTransfer, HttpArtifactRepository):
 
 class MlflowTransfer(_SizedTransfer, MlflowArtifactsRepository):
     """For files that the MLflow server itself stores."""
+
+
+def _part_lost(
+    local_file: str, address: str, error: requests.RequestException
+) -> ObjectStoreUnreachableError:
+    answer, parts = find_answer(error), urlsplit(address)
+    what = f"answered {answer.status}" if answer else "doesn't answer"
+    return ObjectStoreUnreachableError(
+        f"{parts.scheme}://{parts.netloc}, where the MLflow server has {Path(local_file).name} sent"
+        f" in parts, {what}; start it or have this machine reach it, or send files through the"
+        " server (MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false)"
+    )
 
 
 def _repeat_if_not_accepted(transfer: Callable[[], None]) -> None:

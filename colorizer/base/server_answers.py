@@ -15,6 +15,13 @@ PASSING_STATUSES = frozenset((408, 425, 429))
 """Of the 4xx; every 5xx may pass too."""
 SLOW_STATUSES = frozenset((504, 524))
 """A proxy's, when the server behind it takes too long; that one may still store what was sent."""
+LARGE_BYTES = 50_000_000
+"""A file from this size on is worth sending in parts."""
+IN_PARTS = (
+    "or, where its files are in a bucket that this machine reaches too, have large ones sent there"
+    " in parts (MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=50000000)"
+)
+"""MLflow does so by itself from 500 MB (2²⁰ bytes each) on."""
 _STATUSES = (
     re.compile(r"failed with error code (\d{3}) !="),  # MLflow: an answer that isn't JSON
     re.compile(r"too many (\d{3}) error responses"),  # urllib3: after its retries
@@ -46,12 +53,20 @@ class Answer(NamedTuple):
     def advice(self) -> str:
         """What to do about it."""
         if self.status == 413:
-            return "raise its, or its proxy's, limit of a request's body (client_max_body_size)"
+            limit = "raise its, or its proxy's, limit of a request's body (client_max_body_size)"
+            return f"{limit}{self._or_in_parts}"
         if self.status in SLOW_STATUSES:
-            return "raise its proxy's time-out (proxy_read_timeout), or try again later"
+            limit = "raise its proxy's time-out (proxy_read_timeout)"
+            return f"{limit}, or try again later{self._or_in_parts}"
         if self.status in (401, 407):
             return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        if self.status == 500:
+            return "try again later; the server's log says why"
         return "see the log of the server and its proxy" if self.is_final else "try again later"
+
+    @property
+    def _or_in_parts(self) -> str:
+        return f", {IN_PARTS}" if (self.num_bytes or 0) >= LARGE_BYTES else ""
 
     def __str__(self) -> str:
         known = {each.value: f" {each.phrase}" for each in HTTPStatus}

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tests.s3_servers import BUCKET, S3Server
 from tests.whole.prefect_stack import end, free_port, require_running, wait_until
 
 Mode = Literal["open", "gone", "mute", "slow"]
@@ -165,17 +166,19 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
 
 
 @contextmanager
-def mlflow_behind_proxy(folder: Path) -> Iterator[FaultyProxy]:
-    """A real MLflow server that keeps all in ``folder``, behind a proxy."""
+def mlflow_behind_proxy(folder: Path, store: S3Server | None = None) -> Iterator[FaultyProxy]:
+    """A real MLflow server behind a proxy; it keeps files in ``folder``, or in a bucket."""
+    files = str(folder / "artifacts") if store is None else f"s3://{BUCKET}/proxied"
     port, log_path = free_port(), folder / "server.log"
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-        *("--artifacts-destination", str(folder / "artifacts")),
+        *("--artifacts-destination", files),
     ]
     off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | off | (store.environment if store else {})
     with log_path.open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=os.environ | off, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         with faulty_proxy(port) as proxy:
 

@@ -1,5 +1,6 @@
 """What a server, or a proxy before it, answers to MLflow's own client: the status, and sendings."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from colorizer.base.errors import ModelFolderError
-from colorizer.base.server_answers import find_answer, is_connection_lost
+from colorizer.base.server_answers import Answer, find_answer, is_connection_lost
 from colorizer.model import registry
 from tests.faults.faulty_proxy import FaultyProxy, faulty_proxy
 
@@ -115,6 +116,34 @@ def test_a_large_body_that_a_proxy_refuses_unread_is_known_by_its_status(
         "answered 413 Request Entity Too Large to 8.0 MB"
     )
     assert proxy.num_puts("model") == 1
+
+
+def test_a_large_file_that_is_refused_may_go_in_parts_whose_store_must_be_reached(
+    proxy: FaultyProxy, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from colorizer.base import file_transfer
+    from colorizer.base.bucket_transfer import BucketError
+
+    (tmp_path / "model").write_bytes(b"0123456789")
+    for status in (413, 504):
+        large = Answer(status, proxy.url, 218_000_000)
+        assert "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=50000000" in large.advice
+        assert "MULTIPART" not in large._replace(num_bytes=1_000_000).advice
+
+    file_transfer.use_timeouts_by_size()
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "5")
+    part = {"url": "http://127.0.0.1:9/x?X-Amz-Signature=word", "part_number": 1, "headers": {}}
+    proxy.answers = {"/mpu/": 200}
+    proxy.answer_body = json.dumps({"upload_id": "u", "credentials": [part]})
+    with pytest.raises(BucketError) as raised:
+        store.log_artifact(str(tmp_path / "model"))
+    assert str(raised.value.reason) == (
+        "http://127.0.0.1:9, where the MLflow server has model sent in parts, doesn't answer;"
+        " start it or have this machine reach it, or send files through the server"
+        " (MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false)"
+    )
+    assert [Path(each.path).parts[5] for each in proxy.requests] == ["create", "abort"]
 
 
 def test_a_slow_server_has_time_by_the_size_and_gets_the_file_once(
