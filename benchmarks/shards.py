@@ -60,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--s3", help="an s3:// address for a copy of the shards; not deleted")
     parser.add_argument("--folder", type=Path, help="where sets are written, kept and found again")
     parser.add_argument("--encodings", action="store_true", help="compare encodings of a pair")
@@ -76,14 +77,16 @@ def main() -> None:
                 folder = (arguments.folder or Path(temporary)) / str(num_pairs)
                 write_sets(folder, num_pairs, arguments.s3)
                 if arguments.rounds:
-                    compare_sides(folder, num_pairs, arguments.rounds, arguments.s3)
+                    sides = {name: SIDES[name] for name in arguments.sides}
+                    if arguments.s3:
+                        sides["shards in S3, windows"] = ("s3", SHUFFLE_SHARDS, 1)
+                    compare_sides(folder, num_pairs, sides, arguments.rounds)
 
 
-def compare_sides(folder: Path, num_pairs: int, rounds: int, s3: str | None) -> None:
-    """Print memory and rates of all sides, for one number of pairs."""
-    sides = dict(SIDES)
-    if s3:
-        sides["shards in S3, windows"] = ("s3", SHUFFLE_SHARDS, 1)
+def compare_sides(
+    folder: Path, num_pairs: int, sides: dict[str, tuple[str, int, int]], rounds: int
+) -> None:
+    """Print memory and rates of the sides, for one number of pairs; ratios to the first."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     peaks: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
@@ -97,7 +100,7 @@ def compare_sides(folder: Path, num_pairs: int, rounds: int, s3: str | None) -> 
             peaks[name].append(found["peak_mib"])
     print(f"{num_pairs} pairs of {IMAGE_SIZE} px, batches of {BATCH_SIZE}")
     for name, values in rates.items():
-        ratio = ratios(values, rates["packed, all shuffled"])
+        ratio = ratios(values, next(iter(rates.values())))
         memory = f"{max(peaks[name]):.0f} MiB"
         print(f"  {name:<26}{memory:>9}  {spread(values)!s:<30} pairs/s  {ratio}×", flush=True)
 

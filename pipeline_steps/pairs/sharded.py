@@ -70,11 +70,12 @@ class ShardedPairs:
         uses = ShardUses(batches, shard_pairs, len(self.listed.shards))
         with self.open_shards.ahead_of(uses) as ahead:
             for number, indices in enumerate(batches):
-                shards, rows = np.divmod(indices, shard_pairs)
-                pixels = np.empty((len(indices), size, size, NUM_CHANNELS), np.uint8)
-                for shard in np.unique(shards):
-                    chosen = shards == shard
-                    pixels[chosen] = ahead.pixels(int(shard))[rows[chosen]]
+                places = [divmod(index, shard_pairs) for index in indices.tolist()]
+                opened = {shard: ahead.pixels(shard) for shard in {shard for shard, _ in places}}
+                pixels = np.empty((len(places), size, size, NUM_CHANNELS), np.uint8)
+                for pair, (shard, row) in zip(pixels, places, strict=True):
+                    pair[...] = opened[shard][row]
+                del opened  # may be closed from here on
                 ahead.done_with(number)
                 yield pixels
 
