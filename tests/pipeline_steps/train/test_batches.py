@@ -1,10 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from pipeline_steps.pairs.packed import PackedPairs
+from pipeline_steps.pairs.train_split import TrainPairs
 from pipeline_steps.train.batches import fetch, make_resident, read_ahead, read_batches
+from tests.pipeline_steps.pairs.sharding import read_sharded, write_sharded
 
 CPU = torch.device("cpu")
 
@@ -20,12 +23,16 @@ def test_pixels_are_in_the_range_of_the_model(make_pairs: Callable[..., PackedPa
 
 
 @pytest.mark.parametrize("num_batches", [0, 1, 3])
+@pytest.mark.parametrize("in_shards", [False, True])
 def test_prefetching_gives_the_same_batches_in_the_same_order(
-    make_pairs: Callable[..., PackedPairs], num_batches: int
+    make_pairs: Callable[..., PackedPairs], tmp_path: Path, num_batches: int, in_shards: bool
 ) -> None:
-    pairs = make_pairs("train", 6)
+    pairs: TrainPairs = make_pairs("train", 6)
     batches = torch.tensor([[4, 1], [0, 5], [2, 3]])[:num_batches]
     plain = list(read_batches(pairs, None, batches, CPU))
+    if in_shards:
+        assert isinstance(pairs, PackedPairs)
+        pairs = read_sharded(pairs, write_sharded(pairs, str(tmp_path / "shards"), 2))
     ahead = list(read_ahead(pairs, batches, CPU))
     assert len(plain) == len(ahead) == num_batches
     assert all(torch.equal(a, b) for a, b in zip(plain, ahead, strict=True))
