@@ -326,8 +326,12 @@ def plain_error(address: str, error: BaseException) -> ObjectStoreError:
 def _rejected(address: str, error: Any) -> ObjectStoreError:
     code = _code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in _GONE:
+    if code == "NoSuchKey":
         return ObjectStoreError(f"{address}: there is no such file")
+    if code in _GONE:  # without S3's reason
+        return ObjectStoreError(
+            f"{address}: what answers there is no S3 server; correct AWS_ENDPOINT_URL"
+        )
     if advice := _ADVICE.get(_SAME_AS.get(code, code)):
         return ObjectStoreError(f"{address}: {advice}")
     reason = without_credentials(str(error.response.get("Error", {}).get("Message", "")))

@@ -22,6 +22,7 @@ from colorizer.base.object_store import (
     upload,
     write_bytes,
 )
+from tests.faults.faulty_proxy import faulty_proxy
 from tests.s3_servers import SECRET_KEY, S3Server, SeaweedFS, seaweedfs
 from tests.whole.prefect_stack import free_port
 
@@ -155,6 +156,18 @@ def test_no_answer_may_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             f"s3://pairs/a: no answer from {url} (no connection); start it, or correct"
             " AWS_ENDPOINT_URL"
         )
+
+
+def test_another_server_is_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_proxy(free_port()) as server:
+        server.answers, server.answer_body = {"": 404}, "<html>no such page"
+        S3Server(server.url).use(monkeypatch)
+        for use in (require_bucket, read_bytes, find_file):
+            with pytest.raises(ObjectStoreError) as error:
+                use("s3://pairs/a")
+            assert message_of(error) == (
+                "s3://pairs/a: what answers there is no S3 server; correct AWS_ENDPOINT_URL"
+            )
 
 
 @pytest.mark.usefixtures("s3_store")
