@@ -101,7 +101,9 @@ class SeaweedFS(S3Server):
         (folder / "s3.json").write_text(json.dumps({"identities": identities}))
         # the ports stay the same when it is started again: it has written them down
         others = ("master", "volume", "filer")
-        ports = [f"-{name}.port={free_port()}" for name in others]
+        http = {name: free_port() for name in others}
+        self._master_port = http["master"]
+        ports = [f"-{name}.port={port}" for name, port in http.items()]
         grpc = {name: free_port() for name in (*others, "s3")}
         ports += [f"-{name}.port.grpc={port}" for name, port in grpc.items()]
         self._sockets = [
@@ -129,12 +131,20 @@ class SeaweedFS(S3Server):
             require_running(process, self.log_path)
             try:
                 urllib.request.urlopen(f"{self.url}/healthz", timeout=5).close()
+                return self._knows_its_volumes()
             except OSError:
                 return False
-            return True
 
         wait_until(responds, START_S, lambda: f"no answer:\n{tail(self.log_path)}")
         return time.monotonic() - began_s
+
+    def _knows_its_volumes(self) -> bool:
+        """After a start it answers 500 to reads, for seconds, until volumes have reported."""
+        for file in (self.folder / "data").glob("*.dat"):
+            number = file.stem.rpartition("_")[2]
+            lookup = f"http://127.0.0.1:{self._master_port}/dir/lookup?volumeId={number}"
+            urllib.request.urlopen(lookup, timeout=5).close()  # 404 if it has not
+        return True
 
     def kill(self) -> None:
         """SIGKILL, as the kernel does when memory runs out."""
