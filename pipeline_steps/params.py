@@ -150,6 +150,8 @@ class TrainParams(Section):
     precision: Literal["auto", "float32", "bfloat16"]
     compile: Literal["auto"] | bool
     accumulation_steps: Annotated[int, Between(1, 4096)]
+    processes: Annotated[int, Between(1, 4096)]
+    engine: Literal["local", "ray"]
     sample_every_epochs: Count
     sample_pairs: Annotated[int, Between(1, 64)]
     checkpoint_interval_s: Annotated[float, Between(0.0, 86_400.0)]
@@ -270,6 +272,11 @@ def check_params(tree: Any) -> Params:
         raise ParamError(
             f"train.accumulation_steps: must divide train.batch_size ({params.train.batch_size}),"
             f" got {params.train.accumulation_steps}"
+        )
+    if params.train.batch_size % (params.train.processes * params.train.accumulation_steps):
+        raise ParamError(
+            f"train.processes: times accumulation_steps, must divide train.batch_size"
+            f" ({params.train.batch_size}), got {params.train.processes}"
         )
     if params.promotion.primary_metric == "st_lpips" and not params.scores.st_lpips:
         raise ParamError("promotion.primary_metric: st_lpips needs scores.st_lpips: true")

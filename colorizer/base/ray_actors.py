@@ -171,6 +171,20 @@ def describe_versions() -> dict[str, str]:
     return found | {"image-colorizer's code": code.hexdigest()[:12]}
 
 
+def require_versions(wanted: dict[str, str], here: dict[str, str]) -> None:
+    """Raise :class:`RayClusterError` if this machine of the cluster has other versions."""
+    others = [
+        f"{name} {here[name]} instead of {wanted[name]}"
+        for name in wanted
+        if here[name] != wanted[name]
+    ]
+    if others:
+        raise RayClusterError(
+            f"machine {platform.node()} of the Ray cluster has {', '.join(others)}: outputs"
+            " might differ; install the same on all machines"
+        )
+
+
 # --- on the cluster ------------------------------------------------------------------------------
 
 
@@ -180,18 +194,7 @@ class _Remote:
     def start(self, versions: dict[str, str], make_worker: Callable[[], Worker[Any, Any]]) -> None:
         """Make the worker. Raises :class:`RayClusterError` if outputs might differ from here."""
         redact_output()
-        here = describe_versions()
-        others = [f"{name} {here[name]} instead of {versions[name]}" for name in versions]
-        others = [
-            text
-            for name, text in zip(versions, others, strict=True)
-            if here[name] != versions[name]
-        ]
-        if others:
-            raise RayClusterError(
-                f"machine {platform.node()} of the Ray cluster has {', '.join(others)}: outputs"
-                " might differ; install the same on all machines"
-            )
+        require_versions(versions, describe_versions())
         # processes that a worker spawns would import Ray's own script
         vars(sys.modules["__main__"]).pop("__file__", None)
         self._work = make_worker()

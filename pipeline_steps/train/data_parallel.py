@@ -24,6 +24,8 @@ from torch.distributed.rendezvous import rendezvous
 from pipeline_steps.base.errors import TrainingError
 from pipeline_steps.train.optimizer import in_memory_order
 
+STARTED = "WORLD_SIZE"
+"""How many processes ``torchrun`` has started."""
 MIN_SENT_BYTES = 1 << 20
 """Smaller gradients are sent together: each message costs about as much as 100 KB."""
 
@@ -132,10 +134,15 @@ SINGLE_PROCESS = ProcessGroup()
 def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the process group of ``torchrun``; without it, a group of this process alone.
 
+    Ray Train has its processes join one before, each with a GPU of its own.
+
     On CUDA each process of a machine takes a GPU of its own, by its local rank. Raises
     :class:`TrainingError` if there are more processes than GPUs.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if distributed.is_initialized():
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+        return
+    count = int(os.environ.get(STARTED, "1"))
     if count == 1:
         yield SINGLE_PROCESS
         return

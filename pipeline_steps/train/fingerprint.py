@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 NOT_DECIDING = (
     "checkpoint_interval_s",
     "collapse_epochs",
+    "engine",
     "keep_unfinished",
     "keep_unfinished_days",
 )

@@ -7,7 +7,7 @@ Writes models/generator.safetensors (best by val), models/generator_last.safeten
 Works in .work/train/<fingerprint>/ (checkpoints, samples, journal) and .work/inductor/ (the cache
 of ``torch.compile``). To resume, run the same command again.
 
-On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps train``.
+On several GPUs: ``torchrun --nproc-per-node N -m pipeline_steps train``, or ``train.engine: ray``.
 """
 
 import math
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 
 from colorizer.base.files import write_json
-from pipeline_steps.base.errors import DataError
+from pipeline_steps.base.errors import DataError, TrainingError
 from pipeline_steps.base.json_and_csv import write_table
 from pipeline_steps.base.paths import (
     GENERATOR,
@@ -43,11 +43,12 @@ from pipeline_steps.scores.st_lpips import load_network
 from pipeline_steps.tracking import mlflow_server
 from pipeline_steps.tracking.run_file import TrainingRun, write_run_file
 from pipeline_steps.train.batches import fetch
-from pipeline_steps.train.data_parallel import ProcessGroup, join_process_group
+from pipeline_steps.train.data_parallel import STARTED, ProcessGroup, join_process_group
 from pipeline_steps.train.device import choose_autocast_dtype, choose_device
 from pipeline_steps.train.fingerprint import training_fingerprint
 from pipeline_steps.train.log import TrainingLog
 from pipeline_steps.train.memory import keep_freed_memory
+from pipeline_steps.train.on_ray import train_on_ray
 from pipeline_steps.train.state import EpochRow, TrainingState, snapshot
 from pipeline_steps.train.strips import Picture, Samples, save_picture
 from pipeline_steps.train.trainer import TrainingObserver, train
@@ -67,8 +68,28 @@ class Data(NamedTuple):
 
 
 def main() -> None:
-    """Train as ``params.yaml`` says, alone or in one of the processes that ``torchrun`` started."""
+    """Train as ``params.yaml`` says, alone or in one of the processes that ``torchrun`` started.
+
+    With the engine ``ray``, have a cluster's processes do so.
+    """
     params = read_params()
+    if STARTED in os.environ:
+        train_in_group(params)
+    elif params.train.engine == "ray":
+        read_data(params.train)  # what is wrong with it is known before a cluster starts
+        train_on_ray(params)
+    elif params.train.processes > 1:
+        raise TrainingError(
+            f"train.processes: {params.train.processes}, and this is one: start them by torchrun"
+            f" --nproc-per-node {params.train.processes} -m pipeline_steps train, or set"
+            " train.engine to ray"
+        )
+    else:
+        train_in_group(params)
+
+
+def train_in_group(params: Params) -> None:
+    """Train as one of a group of processes, which this joins; or alone."""
     keep_freed_memory()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR_CACHE.resolve()))
     if params.scores.st_lpips:
