@@ -7,6 +7,7 @@ and rank 0 writes the checkpoints and the outputs. When a process or its machine
 all of them again, and they resume from the newest checkpoint.
 """
 
+import json
 import os
 import platform
 import shutil
@@ -21,7 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colorizer.base.errors import RayClusterError
+from colorizer.base.errors import ColorizerError, RayClusterError
+from colorizer.base.files import write_json
 from colorizer.base.ray_actors import describe_versions, require_versions
 from colorizer.base.ray_cluster import RayCluster, end_own_cluster, ray_cluster
 from pipeline_steps.base import signals
@@ -31,8 +33,8 @@ from pipeline_steps.base.paths import RAY_WORK
 if TYPE_CHECKING:
     from pipeline_steps.params import Params
 
-MAX_RESTARTS = 20
-"""Of the processes, after one of them died; a failure of the training itself is final."""
+MAX_RESTARTS = 10
+"""Of the processes, after one of them died; an error of ours is final at once."""
 LOOK_INTERVAL_S = 0.5
 """Between looks at what rank 0 has printed, and at whether the cluster answers."""
 _WITHOUT_GPU = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
@@ -47,6 +49,8 @@ class Job:
     repository: Path
     output: Path
     """What rank 0 prints; shown by the process that started the training."""
+    failure: Path
+    """Written when the training fails for good: Ray would start it again."""
     params: "Params"
     on_gpus: bool
     versions: dict[str, str]
@@ -69,12 +73,14 @@ def train_on_ray(params: "Params") -> None:
         job = Job(
             repository=Path.cwd(),
             output=folder / "output",
+            failure=folder / "failure.json",
             params=params,
             on_gpus=on_gpus,
             versions=_versions(),
             environment={k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)},
         )
         job.output.touch()
+        check_machines(cluster, job)
         print(f"train: {processes} processes on the Ray cluster at {cluster.address}", flush=True)
         training = _Training(job, processes, folder)
         with job.output.open(errors="replace") as output:
@@ -82,10 +88,12 @@ def train_on_ray(params: "Params") -> None:
                 training.join(LOOK_INTERVAL_S)
                 shutil.copyfileobj(output, sys.stdout)
                 sys.stdout.flush()
+                raise_failure(job.failure)
                 cluster.require_alive()
             shutil.copyfileobj(output, sys.stdout)
+        raise_failure(job.failure)
         if training.error is not None:
-            raise _explained(training.error)
+            raise _explained(training.error) from training.error
 
 
 def choose_gpus(cluster: RayCluster, device: str, processes: int) -> bool:
@@ -102,6 +110,19 @@ def choose_gpus(cluster: RayCluster, device: str, processes: int) -> bool:
             f" {name}; set fewer, or add machines"
         )
     return on_gpus
+
+
+def check_machines(cluster: RayCluster, job: Job) -> None:
+    """Raise :class:`RayClusterError` if a machine can't train; Ray would start it over and over."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    check = cluster.ray.remote(num_cpus=0)(require_same_project)
+    nodes = [node for node in cluster.ray.nodes() if node["Alive"] and "CPU" in node["Resources"]]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    try:
+        cluster.ray.get([check.options(scheduling_strategy=each).remote(job) for each in there])
+    except cluster.ray.exceptions.RayTaskError as error:
+        raise error.cause from None
 
 
 class _Training(threading.Thread):
@@ -127,7 +148,7 @@ class _Training(threading.Thread):
             scaling_config=ray.train.ScalingConfig(
                 num_workers=self._processes, use_gpu=self._job.on_gpus
             ),
-            run_config=ray.train.RunConfig(
+            run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # typed as it was before
                 name="ray",
                 storage_path=str(self._folder),
                 failure_config=ray.train.FailureConfig(max_failures=MAX_RESTARTS),
@@ -156,21 +177,22 @@ def _versions() -> dict[str, str]:
     return describe_versions() | {"torch": version("torch")}
 
 
-def _explained(error: Exception) -> Exception:
-    """The failure of the training itself; or one line on what Ray says."""
-    causes = getattr(error, "worker_failures", {}).values()
-    for cause in causes:
-        while cause is not None:
-            if isinstance(cause, PipelineError | RayClusterError):
-                return cause
-            cause = getattr(cause, "cause", None) or cause.__cause__
-    last = ([line for line in str(error).splitlines() if line.strip()] or [""])[-1].strip()
-    explained = TrainingError(
-        f"train: the processes on the Ray cluster failed, after {MAX_RESTARTS} restarts at most"
-        f" ({last}); run the same command again to resume"
+def raise_failure(file: Path) -> None:
+    """Raise the error that a process on the cluster has written down, if one has."""
+    if file.exists():
+        failure = json.loads(file.read_text(encoding="utf-8"))
+        error = TrainingError(failure["message"])
+        error.exit_code = failure["exit_code"]
+        raise error
+
+
+def _explained(error: Exception) -> TrainingError:
+    """One line on what Ray says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return TrainingError(
+        f"train: the processes on the Ray cluster failed again and again"
+        f" ({lines[-1] if lines else type(error).__name__}); run the same command again to resume"
     )
-    explained.__cause__ = error
-    return explained
 
 
 # --- on the cluster ------------------------------------------------------------------------------
@@ -178,22 +200,34 @@ def _explained(error: Exception) -> Exception:
 
 def train_in_worker(job: Job) -> None:
     """Train as one of the processes, once Ray Train has made them a process group."""
-    import ray.train
-
-    require_versions(job.versions, _versions())
+    require_same_project(job)
+    os.environ |= job.environment
+    os.chdir(job.repository)
     try:
-        os.chdir(job.repository)
-        output = job.output.open("a", buffering=1)
-    except OSError:
+        _train_and_print(job)
+    except (PipelineError, ColorizerError) as error:
+        code = getattr(error, "exit_code", 1)
+        write_json(job.failure, {"message": str(error), "exit_code": code})
+        raise
+
+
+def require_same_project(job: Job) -> None:
+    """Raise :class:`RayClusterError` if this machine doesn't see the project, or has another."""
+    if not job.output.exists():
         raise RayClusterError(
             f"{job.repository}: machine {platform.node()} of the Ray cluster doesn't see it; put"
             " the project on storage that all of them share, at the same path, or set train.engine"
             " to local"
-        ) from None
-    os.environ |= job.environment
+        )
+    require_versions(job.versions, _versions())
+
+
+def _train_and_print(job: Job) -> None:
+    import ray.train
+
     from pipeline_steps.train.stage import train_in_group
 
-    with output, ExitStack() as stack:
+    with job.output.open("a", buffering=1) as output, ExitStack() as stack:
         if ray.train.get_context().get_world_rank() == 0:
             stack.enter_context(redirect_stdout(output))
             stack.enter_context(redirect_stderr(output))

@@ -73,9 +73,11 @@ def test_a_killed_machine_is_replaced_and_the_training_resumes_to_the_same_bytes
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         endpoint = f"127.0.0.1:{free.getsockname()[1]}"
-    machine = (*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d")
-    machine += ("--rdzv-endpoint", endpoint, "--local-addr", "127.0.0.1", *STAGE)
-    with started(clone, *machine) as first:
+    nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1")
+    nodes += ("--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint)
+    host = (*TORCHRUN, *nodes, "--rdzv-conf", "is_host=1", *STAGE)
+    machine = (*TORCHRUN, *nodes, "--rdzv-conf", "is_host=0", *STAGE)
+    with started(clone, *host) as first:
         with started(clone, *machine) as second:
             wait_for_checkpoints(clone, first)
         assert second.returncode == -signal.SIGKILL
