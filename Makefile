@@ -145,7 +145,7 @@ passwords: setup ## make deploy/.env, the stack's passwords, unless it is there
 	@$(RUN) python -m deploy.passwords
 
 stack: setup ## a team's servers and worker on this machine, without containers: docs/scale.md
-	@$(RUN) python -m deploy.stack
+	@exec env $(RUN) python -m deploy.stack
 
 retrain: setup ## retrain once, now: make retrain [SET="train.epochs=30"]
 	@$(RUN) python -m flows.retrain --set "$$ARG_SET"
