@@ -26,10 +26,10 @@ from deploy.passwords import read_env_file
 from tests.whole.clone import Clone, make_small_clone
 from tests.whole.prefect_stack import PrefectServer, tail, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 UP_S = 400.0
-RUN_S = 300.0
+RUN_S = 500.0
 END_S = 90.0
 SERVICES = ["postgres", "s3", "bucket", "mlflow", "prefect", "deployments", "worker", "studio"]
 NAMES = ["POSTGRES", "S3", "S3_MASTER", "S3_VOLUME", "S3_FILER", "MLFLOW", "PREFECT", "WORKER"]
