@@ -2,15 +2,20 @@
 
 import dataclasses
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing as torch_processes
 
-from pipeline_steps.pairs.packed import PackedPairs, read_pairs
+from pipeline_steps.base.signals import Interruption
+from pipeline_steps.pairs.packed import PackedPairs, UInt8Array, read_pairs
+from pipeline_steps.pairs.sharded import ShardedPairs
 from pipeline_steps.pairs.shards import ShardList, read_shard_list, write_shard_list
 from pipeline_steps.pairs.train_split import TrainPairs, read_train_pairs
 from pipeline_steps.params import Params, TrainParams
@@ -106,6 +111,35 @@ def test_a_training_from_shards_resumes_to_the_same_bytes(folder: Path, small: T
     resumed = run(sharded_pairs(folder, eager), eager, folder, "stopped")
     assert same(weights_of(reference), weights_of(resumed))
     assert same([*reference.best_weights.values()], [*resumed.best_weights.values()])
+
+
+def test_a_training_that_is_signalled_while_it_waits_for_a_shard_is_saved(
+    folder: Path, small: TrainParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = dataclasses.replace(small, shuffle_shards=1)
+    reference = run(sharded_pairs(folder, params), params, folder, "reference")
+    stalled = sharded_pairs(folder, params)
+    assert isinstance(stalled, ShardedPairs)
+    ended = threading.Event()
+    opened: list[int] = []
+    place = stalled._place
+
+    class Stalling:
+        """Opens four shards; then the network hangs, and somebody stops the training."""
+
+        def open(self, *arguments: Any) -> UInt8Array:
+            opened.append(1)
+            if len(opened) > 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+                ended.wait(60)
+            return place.open(*arguments)
+
+    monkeypatch.setattr(stalled, "_place", Stalling())
+    with pytest.raises(Interruption, match="checkpoint saved at epoch 1, step"):
+        run(stalled, params, folder, "stalled")
+    ended.set()
+    resumed = run(sharded_pairs(folder, params), params, folder, "stalled")
+    assert same(weights_of(reference), weights_of(resumed))
 
 
 def train_one_of_two(rank: int, params: TrainParams, folder: Path, port: int) -> None:
