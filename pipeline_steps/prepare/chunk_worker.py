@@ -7,10 +7,10 @@ depend on which worker packed what. A chunk can be packed again: it gives the sa
 
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from colorizer.pictures.decoding_limits import (
     time_limit,
 )
 from pipeline_steps.pairs.packed import UInt8Array
+from pipeline_steps.prepare.archive_index import IndexedArchive
 from pipeline_steps.prepare.crop_matching import shrink_truth
 from pipeline_steps.prepare.packing import PairFacts
 from pipeline_steps.prepare.pairing import ListedPair
@@ -40,6 +41,35 @@ class Chunk(NamedTuple):
     pairs: Sequence[ListedPair]
 
 
+class WaitingChunks(Protocol):
+    """Chunks that wait to be packed: a ``deque``, or :class:`LazyChunks`."""
+
+    def popleft(self) -> Chunk:
+        """Take the first one."""
+
+    def __len__(self) -> int: ...
+
+
+class LazyChunks:
+    """All pairs in chunks of ``CHUNK_PAIRS``, each made when it's taken."""
+
+    def __init__(self, pairs: Sequence[ListedPair]) -> None:
+        self._pairs = pairs
+        self._start = 0
+
+    def __len__(self) -> int:
+        return -(-(len(self._pairs) - self._start) // CHUNK_PAIRS)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        while self:
+            yield self.popleft()
+
+    def popleft(self) -> Chunk:
+        """Take the first chunk that wasn't taken yet."""
+        start, self._start = self._start, min(self._start + CHUNK_PAIRS, len(self._pairs))
+        return Chunk(start, self._pairs[start : self._start])
+
+
 PairPacker = Callable[[zipfile.ZipFile, ListedPair, PairRules], tuple[PairFacts, UInt8Array | None]]
 
 
@@ -47,7 +77,7 @@ PairPacker = Callable[[zipfile.ZipFile, ListedPair, PairRules], tuple[PairFacts,
 class PackingJob:
     """What every worker needs: the same for all chunks."""
 
-    archive: Path
+    archive: IndexedArchive
     pack: PairPacker
     rules: PairRules
     pairs_path: Path
@@ -61,10 +91,10 @@ class ChunkWorker:
     """
 
     def __init__(self, job: PackingJob) -> None:
+        self.job = job
+        self.archive = job.archive.open()
         # a pair's two pictures are in memory at once
         limit_memory(2 * decoding_bytes(job.rules.max_picture_pixels))
-        self.job = job
-        self.archive = zipfile.ZipFile(job.archive)
         self.pairs = job.pairs_path.open("r+b", buffering=0)
         self.truths = job.truths_path.open("r+b", buffering=0)
 

@@ -1,11 +1,12 @@
 """The colours of the packed pairs: CIELAB means and deviations, and shares of hues, by split.
 
-Each pair gives sums over its pixels; these are added up, so no picture is kept in memory.
+Each pair gives sums over its pixels; these are added up one by one, so that nothing of a pair stays
+in memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,15 +56,54 @@ def sum_colours(packed: UInt8Array) -> ColourSums:
     )
 
 
-def colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
+def encode_sums(sums: ColourSums) -> list[Any]:
+    """As a JSON value."""
+    return [sums.num_pixels, *(each.tolist() for each in (sums.lab, sums.lab_squared, sums.hues))]
+
+
+def decode_sums(values: list[Any]) -> ColourSums:
+    """From :func:`encode_sums`'s value: equal sums."""
+    num_pixels, lab, lab_squared, hues = values
+    return ColourSums(
+        num_pixels=num_pixels,
+        lab=np.array(lab, np.float64),
+        lab_squared=np.array(lab_squared, np.float64),
+        hues=np.array(hues, np.int64),
+    )
+
+
+class SplitColours(NamedTuple):
+    """The sums of a split's pairs, added up."""
+
+    num_pairs: int
+    sums: ColourSums
+
+
+def add_up(colours: Iterable[ColourSums]) -> SplitColours:
+    """Add up the sums of pairs, in their order: sums of floats depend on it."""
+    num_pairs = num_pixels = 0
+    lab, lab_squared, hues = np.zeros(3), np.zeros(3), np.zeros(HUE_BINS, np.int64)
+    for sums in colours:
+        num_pairs += 1
+        num_pixels += sums.num_pixels
+        lab += sums.lab
+        lab_squared += sums.lab_squared
+        hues += sums.hues
+    return SplitColours(
+        num_pairs,
+        ColourSums(num_pixels=num_pixels, lab=lab, lab_squared=lab_squared, hues=hues),
+    )
+
+
+def colour_table(colours: Mapping[Split, SplitColours]) -> list[dict[str, Any]]:
     """Mean and standard deviation of L*, a*, b*, one row per split: ``colours.csv``."""
     table = []
-    for split, sums_of_pairs in colours.items():
-        num_pixels = max(1, sum(sums.num_pixels for sums in sums_of_pairs))
-        mean = sum((sums.lab for sums in sums_of_pairs), np.zeros(3)) / num_pixels
-        squared = sum((sums.lab_squared for sums in sums_of_pairs), np.zeros(3)) / num_pixels
+    for split, (num_pairs, sums) in colours.items():
+        num_pixels = max(1, sums.num_pixels)
+        mean = sums.lab / num_pixels
+        squared = sums.lab_squared / num_pixels
         deviation = np.sqrt(np.maximum(squared - mean**2, 0))
-        line: dict[str, Any] = {"split": split, "pairs": len(sums_of_pairs)}
+        line: dict[str, Any] = {"split": split, "pairs": num_pairs}
         for name, value, std in zip(LAB_NAMES, mean, deviation, strict=True):
             line[f"{name}_mean"] = round(float(value), 3)
             line[f"{name}_std"] = round(float(std), 3)
@@ -71,12 +111,11 @@ def colour_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str
     return table
 
 
-def hue_table(colours: Mapping[Split, Sequence[ColourSums]]) -> list[dict[str, Any]]:
+def hue_table(colours: Mapping[Split, SplitColours]) -> list[dict[str, Any]]:
     """Share of the coloured pixels, one row per split and hue: ``hues.csv``."""
     table = []
-    for split, sums_of_pairs in colours.items():
-        hues = sum((sums.hues for sums in sums_of_pairs), np.zeros(HUE_BINS, np.int64))
-        shares = hues / max(1, int(hues.sum()))
+    for split, (_, sums) in colours.items():
+        shares = sums.hues / max(1, int(sums.hues.sum()))
         for number, share in enumerate(shares):
             degrees = number * 360 // HUE_BINS
             table.append({"split": split, "hue_degrees": degrees, "share": round(float(share), 5)})

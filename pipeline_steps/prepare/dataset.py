@@ -9,12 +9,12 @@ from typing import Any
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import PackedPairs
 from pipeline_steps.pairs.shards import ShardList
-from pipeline_steps.prepare.manifest import ManifestRow, count_pairs, count_verdicts
+from pipeline_steps.prepare.manifest import Tally
 from pipeline_steps.prepare.reading import PairRules
 
 
 def describe_dataset(
-    rows: Sequence[ManifestRow],
+    tally: Tally,
     packed: Sequence[PackedPairs],
     listed: ShardList,
     rules: PairRules,
@@ -24,7 +24,7 @@ def describe_dataset(
 ) -> dict[str, Any]:
     """The content of ``dataset.json``; its fingerprint depends on packed files and shards alone.
 
-    ``rows`` are the manifest's; ``source`` is the content of ``source.json``; ``val_is_test`` says
+    ``tally`` is the manifest's; ``source`` is the content of ``source.json``; ``val_is_test`` says
     that the archive's ``val`` became the test set.
     """
     files = {pairs.path.name: pairs.sha256() for pairs in packed}
@@ -34,8 +34,8 @@ def describe_dataset(
     return {
         "image_size": rules.image_size,
         "sketch_side": rules.sketch_side,
-        "pairs": count_pairs(rows),
-        "verdicts": count_verdicts(rows),
+        "pairs": tally.pairs,
+        "verdicts": tally.verdicts,
         "archive_val_is_test": val_is_test,
         "files": files,
         "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),

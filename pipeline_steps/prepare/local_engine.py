@@ -21,12 +21,13 @@ from pipeline_steps.prepare.chunk_worker import (
     Chunk,
     ChunkWorker,
     PackingJob,
+    WaitingChunks,
 )
 from pipeline_steps.prepare.packing import PairFacts
 
 
 def pack_in_processes(
-    job: PackingJob, waiting: deque[Chunk], num_workers: int
+    job: PackingJob, waiting: WaitingChunks, num_workers: int
 ) -> Iterator[list[PairFacts]]:
     """Yield the facts of each chunk, in order; a pool whose worker died is replaced.
 
@@ -42,7 +43,7 @@ def pack_in_processes(
 
 
 def _pack_in_pool(
-    job: PackingJob, waiting: deque[Chunk], in_flight: deque[Chunk], num_workers: int
+    job: PackingJob, waiting: WaitingChunks, in_flight: deque[Chunk], num_workers: int
 ) -> Iterator[list[PairFacts]]:
     """Pack the chunks of ``waiting``; ``in_flight`` holds those submitted and not yielded yet."""
     with process_pool(num_workers, initializer=_start_worker, initargs=(job,)) as pool:

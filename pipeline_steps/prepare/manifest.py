@@ -2,19 +2,23 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 
 from colorizer.base.files import atomic_path
 from pipeline_steps.prepare.agreement import Agreement
 from pipeline_steps.prepare.pairing import Leftover, Listing, Split, Verdict
+from pipeline_steps.prepare.records import Codec, sort_records
 from pipeline_steps.prepare.splits import PlacedPairs
 from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MEASURES = ("match", "gain", "stray", "worst_stray", "tone", "toned", "white", "chroma")
+COPY_REASONS = ("exact duplicate", "same truth")
+MAX_LISTED_COPIES = 50
 VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 
 
@@ -60,39 +64,35 @@ class ManifestRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
+MANIFEST_ROW: Codec[ManifestRow] = Codec(
+    attrgetter(*COLUMNS), lambda values: ManifestRow(**dict(zip(COLUMNS, values, strict=True)))
+)
 
 
 def manifest_rows(
     listing: Listing, unsplit: UnsplitPairs, placed: PlacedPairs
-) -> list[ManifestRow]:
-    """A row for each leftover and for each listed pair, unsorted."""
-    indices = {
-        number: index for split in SPLITS for index, number in enumerate(placed.numbers(split))
-    }
-    rows = [_leftover_row(leftover) for leftover in listing.leftovers]
-    for number, pair in enumerate(listing.pairs):
-        facts = unsplit.facts[number]
-        split, reason = placed.dropped.get(
-            number, (placed.splits.get(number, pair.split), facts.reason)
+) -> Iterator[ManifestRow]:
+    """Yield a row for each leftover and for each listed pair, unsorted."""
+    yield from map(_leftover_row, listing.leftovers)
+    places = {split: count() for split in SPLITS}
+    for number, (pair, facts) in enumerate(zip(listing.pairs, unsplit.facts, strict=True)):
+        kept_in = placed.split(number)
+        split, reason = placed.dropped.get(number, (kept_in or pair.split, facts.reason))
+        yield ManifestRow(
+            id=pair.id,
+            member=pair.member.name,
+            sketch_member=pair.sketch_member.name if pair.sketch_member else "",
+            sha256=facts.sha256,
+            sketch_sha256=facts.sketch_sha256,
+            split=split,
+            row=next(places[kept_in]) if kept_in else None,
+            width=facts.width,
+            height=facts.height,
+            sketch_turned=facts.sketch_turned,
+            verdict="rejected" if reason else "accepted",
+            reason=reason,
+            **_measures(facts.agreement),
         )
-        rows.append(
-            ManifestRow(
-                id=pair.id,
-                member=pair.member.name,
-                sketch_member=pair.sketch_member.name if pair.sketch_member else "",
-                sha256=facts.sha256,
-                sketch_sha256=facts.sketch_sha256,
-                split=split,
-                row=indices.get(number),
-                width=facts.width,
-                height=facts.height,
-                sketch_turned=facts.sketch_turned,
-                verdict="rejected" if reason else "accepted",
-                reason=reason,
-                **_measures(facts.agreement),
-            )
-        )
-    return rows
 
 
 def _measures(agreement: Agreement | None) -> dict[str, float]:
@@ -118,33 +118,49 @@ def _leftover_row(leftover: Leftover) -> ManifestRow:
     )
 
 
-def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
+def write_manifest(path: Path, rows: Iterable[ManifestRow], work_folder: Path) -> None:
     """Write ``manifest.csv``, sorted by member, whole or not at all."""
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        # one at a time: all lines of a hundred thousand rows at once would be the peak of memory
-        writer.writerows(map(attrgetter(*COLUMNS), sorted(rows, key=attrgetter("member"))))
+        in_order = sort_records(rows, attrgetter("member"), work_folder, MANIFEST_ROW)
+        writer.writerows(map(attrgetter(*COLUMNS), in_order))
 
 
-def count_pairs(rows: Sequence[ManifestRow]) -> dict[Split, int]:
-    """Count accepted pairs by split."""
-    counts = Counter(row.split for row in rows if row.verdict == "accepted")
-    return {split: counts[split] for split in SPLITS}
+@dataclass(kw_only=True)
+class Tally:
+    """What the rows of a manifest add up to."""
 
+    pairs: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    """Accepted pairs by split."""
+    verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
+    """Rows by verdict."""
+    num_turned: int = 0
+    """Accepted pairs whose sketch was turned around."""
+    sizes: Counter[int] = field(default_factory=Counter)
+    """Accepted pairs by the longer side in the archive, in pixels."""
+    copies: list[ManifestRow] = field(default_factory=list)
+    """The first ``MAX_LISTED_COPIES`` rows left out as copies."""
+    _reasons: Counter[tuple[Verdict, str]] = field(default_factory=Counter)
 
-def count_turned(rows: Sequence[ManifestRow]) -> int:
-    """Count accepted pairs whose sketch was turned around."""
-    return sum(row.verdict == "accepted" and row.sketch_turned is True for row in rows)
+    def adding(self, rows: Iterable[ManifestRow]) -> Iterator[ManifestRow]:
+        """Yield the rows unchanged, counting each."""
+        for row in rows:
+            self._add(row)
+            yield row
 
+    def reasons(self, verdict: Verdict) -> dict[str, int]:
+        """Rows of a verdict by kind of reason, the most frequent first."""
+        counts = {kind: num for (own, kind), num in self._reasons.items() if own == verdict}
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-def count_verdicts(rows: Sequence[ManifestRow]) -> dict[Verdict, int]:
-    """Count rows by verdict."""
-    counts = Counter(row.verdict for row in rows)
-    return {verdict: counts[verdict] for verdict in VERDICTS}
-
-
-def count_reasons(rows: Sequence[ManifestRow], verdict: Verdict) -> dict[str, int]:
-    """Count rows of a verdict by kind of reason, the most frequent first."""
-    counts = Counter(row.reason_kind for row in rows if row.verdict == verdict)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    def _add(self, row: ManifestRow) -> None:
+        self.verdicts[row.verdict] += 1
+        self._reasons[row.verdict, row.reason_kind] += 1
+        if row.verdict == "accepted":
+            assert row.split is not None, "an accepted pair has a split"
+            self.pairs[row.split] += 1
+            self.num_turned += row.sketch_turned is True
+            self.sizes[max(row.width or 0, row.height or 0)] += 1
+        if row.reason_kind in COPY_REASONS and len(self.copies) < MAX_LISTED_COPIES:
+            self.copies.append(row)

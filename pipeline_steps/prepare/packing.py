@@ -4,8 +4,9 @@ Shape legend: S = image size in pixels, square; 4 channels as in ``pairs.packed`
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 from PIL import Image
 
@@ -17,14 +18,21 @@ from pipeline_steps.pairs.packed import UInt8Array, pack
 from pipeline_steps.prepare.agreement import (
     MEASURED_PX,
     Agreement,
+    Fit,
     measure_agreement,
     objection,
 )
 from pipeline_steps.prepare.checks import check_chroma, check_content, check_shapes
-from pipeline_steps.prepare.colour_statistics import ColourSums, sum_colours
+from pipeline_steps.prepare.colour_statistics import (
+    ColourSums,
+    decode_sums,
+    encode_sums,
+    sum_colours,
+)
 from pipeline_steps.prepare.duplicates import fingerprint
 from pipeline_steps.prepare.pairing import ListedPair
 from pipeline_steps.prepare.reading import MemberHashes, PairRules, RejectedError, read_pictures
+from pipeline_steps.prepare.records import Codec
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,3 +99,29 @@ def _measure_enlarged(colour: Image.Image, sketch: Image.Image) -> Agreement:
     """Packed smaller than this, lines would be lost."""
     square, placement = fit_square(colour, MEASURED_PX)
     return measure_agreement(pack(square, fit_sketch(sketch, MEASURED_PX)[0]), placement)
+
+
+def _encode(facts: PairFacts) -> list[Any]:
+    plain = [getattr(facts, name) for name in _PLAIN]
+    fingerprint = facts.fingerprint.hex() if facts.fingerprint else None
+    colours = encode_sums(facts.colours) if facts.colours else None
+    measures = [getattr(facts.agreement, name) for name in _MEASURES] if facts.agreement else None
+    return [*plain, fingerprint, colours, measures]
+
+
+def _decode(values: list[Any]) -> PairFacts:
+    *plain, fingerprint, colours, measures = values
+    facts = PairFacts(**dict(zip(_PLAIN, plain, strict=True)))
+    if fingerprint:
+        facts.fingerprint = bytes.fromhex(fingerprint)
+    if colours:
+        facts.colours = decode_sums(colours)
+    if measures:
+        *numbers, best = measures
+        facts.agreement = Agreement(**dict(zip(_MEASURES, [*numbers, Fit(*best)], strict=True)))
+    return facts
+
+
+_PLAIN = ("sha256", "sketch_sha256", "width", "height", "reason", "sketch_turned")
+_MEASURES = tuple(field.name for field in fields(Agreement))
+PAIR_FACTS = Codec(_encode, _decode)

@@ -4,7 +4,10 @@ measures.png      a histogram a measure: pairs whose halves belong together, and
 worst_pairs.png   the worst rejected pairs and, below, the worst of the accepted
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,8 +38,6 @@ class JudgedPair(NamedTuple):
     agreement: Agreement
     reason: str
     """Why its measures rejected it; empty if they didn't."""
-    is_left_out: bool = False
-    """Whether it's rejected for another reason, such as a copy."""
 
 
 class _Measure(NamedTuple):
@@ -58,31 +59,74 @@ MEASURES = (
 )
 
 
-def judged_pairs(listing: Listing, unsplit: UnsplitPairs) -> list[JudgedPair]:
+_ROW = np.dtype(
+    [("number", "<i8"), ("is_rejected", "?"), ("severity", "<f8")]
+    + [(measure.name, "<f8") for measure in MEASURES]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
     """All pairs that were measured, in the order of the listing."""
-    return [
-        JudgedPair(number, listing.pairs[number].id, facts.agreement, facts.reason)
-        for number, facts in enumerate(unsplit.facts)
-        if facts.agreement is not None
-    ]
+
+    table: np.ndarray
+    """A row a pair, of ``_ROW``; memory-mapped."""
+    listing: Listing
+    unsplit: UnsplitPairs
+    left_out: Container[int] = frozenset()
+    """Numbers of pairs that are rejected for another reason, such as copies."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def num_rejected(self) -> int:
+        """Count the pairs that their measures rejected."""
+        return int(self.table["is_rejected"].sum())
+
+    def rejected(self) -> Iterator[JudgedPair]:
+        """Yield the pairs that their measures rejected."""
+        return map(self._pair, self.table["number"][self.table["is_rejected"]])
+
+    def worst_pairs(self) -> tuple[list[JudgedPair], list[JudgedPair]]:
+        """The worst rejected and the worst accepted pairs, at most ``NUM_WORST`` of each."""
+        is_rejected = self.table["is_rejected"]
+        ranked = (self._ranked(is_rejected), self._ranked(~is_rejected))
+        rejected, accepted = (list(islice(numbers, NUM_WORST)) for numbers in ranked)
+        return list(map(self._pair, rejected)), list(map(self._pair, accepted))
+
+    def _ranked(self, chosen: np.ndarray) -> Iterator[int]:
+        numbers, severities = self.table["number"][chosen], self.table["severity"][chosen]
+        order = np.argsort(-severities, kind="stable")
+        return (int(each) for each in numbers[order] if int(each) not in self.left_out)
+
+    def _pair(self, number: int) -> JudgedPair:
+        facts = self.unsplit.facts[number]
+        assert facts.agreement is not None, "the pair was measured"
+        return JudgedPair(number, self.listing.pairs[number].id, facts.agreement, facts.reason)
 
 
-def worst_pairs(judged: Sequence[JudgedPair]) -> tuple[list[JudgedPair], list[JudgedPair]]:
-    """The worst rejected and the worst accepted pairs, at most ``NUM_WORST`` of each."""
-    ranked = sorted(judged, key=lambda pair: (-severity(pair.agreement), pair.number))
-    rejected = [pair for pair in ranked if pair.reason]
-    accepted = [pair for pair in ranked if not pair.reason and not pair.is_left_out]
-    return rejected[:NUM_WORST], accepted[:NUM_WORST]
+def judge(listing: Listing, unsplit: UnsplitPairs, work_folder: Path) -> Judgement:
+    """List the pairs that were measured, in a file of ``work_folder``."""
+    path = work_folder / "judged"
+    with path.open("wb") as file:
+        for number, facts in enumerate(unsplit.facts):
+            if facts.agreement is not None:
+                measures = [getattr(facts.agreement, measure.name) for measure in MEASURES]
+                row = (number, bool(facts.reason), severity(facts.agreement), *measures)
+                file.write(np.array(row, _ROW).tobytes())
+    table = np.memmap(path, _ROW, "r") if path.stat().st_size else np.empty(0, _ROW)
+    return Judgement(table=table, listing=listing, unsplit=unsplit)
 
 
 def draw_worst_pairs(
-    judged: Sequence[JudgedPair], read: Callable[[Sequence[int]], Iterable[UInt8Array]]
+    judgement: Judgement, read: Callable[[Sequence[int]], Iterable[UInt8Array]]
 ) -> Image.Image:
     """The worst pairs, sketch over colour picture, numbered as in :func:`pair_section`.
 
     ``read`` gives packed pairs (S×S×4) by their numbers.
     """
-    rows = [row for row in worst_pairs(judged) if row]
+    rows = [row for row in judgement.worst_pairs() if row]
     pitch = CELL_PX + GAP_PX
     height = CAPTION_PX + 2 * CELL_PX + GAP_PX
     size = (NUM_WORST * pitch + GAP_PX, max(1, len(rows)) * height)
@@ -111,15 +155,14 @@ def _cell(pixels: UInt8Array) -> Image.Image:
     return picture.resize((CELL_PX, CELL_PX), Image.Resampling.BOX)
 
 
-def draw_measures(judged: Sequence[JudgedPair]) -> Image.Image:
+def draw_measures(judgement: Judgement) -> Image.Image:
     """A histogram a measure; the root of the counts, so that a few bad pairs are seen."""
     width, height = PANEL_SIZE
     lines = -(-len(MEASURES) // PANEL_COLUMNS)
     chart = Image.new("RGB", (PANEL_COLUMNS * width, lines * height), "white")
     for place, measure in enumerate(MEASURES):
-        values = [getattr(pair.agreement, measure.name) for pair in judged]
-        is_rejected = np.array([bool(pair.reason) for pair in judged], bool)
-        panel = _draw_panel(measure, np.array(values, np.float64), is_rejected)
+        table = judgement.table
+        panel = _draw_panel(measure, table[measure.name], table["is_rejected"])
         chart.paste(panel, (place % PANEL_COLUMNS * width, place // PANEL_COLUMNS * height))
     return chart
 
@@ -158,39 +201,39 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(11)
 
 
-def pair_section(judged: Sequence[JudgedPair]) -> list[str]:
+def pair_section(judgement: Judgement) -> list[str]:
     """The part of ``report.md`` on the agreement of the halves."""
-    if not judged:
+    if not len(judgement):
         return []
-    num_rejected = sum(bool(pair.reason) for pair in judged)
-    share = num_rejected / len(judged)
+    num_rejected, num_pairs = judgement.num_rejected, len(judgement)
     return [
         "## Do the halves belong together?",
-        f"**{num_rejected} of {len(judged)} pairs ({share:.1%}) were rejected because their halves"
-        " don't belong together**; `prepare.pair_checks` says how strict this is."
-        " Look at the worst rejected pairs and at the worst accepted ones:",
+        f"**{num_rejected} of {num_pairs} pairs ({num_rejected / num_pairs:.1%}) were rejected"
+        " because their halves don't belong together**; `prepare.pair_checks` says how strict this"
+        " is. Look at the worst rejected pairs and at the worst accepted ones:",
         "![The worst pairs](worst_pairs.png)",
-        markdown_table(("", "pair", *_SHOWN, "verdict"), _worst_rows(judged)),
+        markdown_table(("", "pair", *_SHOWN, "verdict"), _worst_rows(judgement)),
         "Each measure's distribution, pairs whose halves belong together in blue, the others in red"
         " (the height is the root of their number); every pair's measures are in `manifest.csv`:",
         "![Distributions of the measures](measures.png)",
-        markdown_table(("measure", "5 %", "median", "95 %", "what it is"), _measure_rows(judged)),
+        markdown_table(
+            ("measure", "5 %", "median", "95 %", "what it is"), _measure_rows(judgement)
+        ),
     ]
 
 
 _SHOWN = ("match", "gain", "stray", "worst_stray", "toned", "chroma")
 
 
-def _worst_rows(judged: Sequence[JudgedPair]) -> Iterator[list[str]]:
-    rejected, accepted = worst_pairs(judged)
+def _worst_rows(judgement: Judgement) -> Iterator[list[str]]:
+    rejected, accepted = judgement.worst_pairs()
     for number, pair in enumerate((*rejected, *accepted), 1):
         values = [f"{getattr(pair.agreement, name):.3g}" for name in _SHOWN]
         name = pair.id.replace("|", "\\|").replace("`", "'")
         yield [str(number), f"`{name}`", *values, pair.reason or "accepted"]
 
 
-def _measure_rows(judged: Sequence[JudgedPair]) -> Iterator[list[str]]:
+def _measure_rows(judgement: Judgement) -> Iterator[list[str]]:
     for measure in MEASURES:
-        values = [getattr(pair.agreement, measure.name) for pair in judged]
-        quantiles = np.quantile(values, (0.05, 0.5, 0.95))
+        quantiles = np.quantile(judgement.table[measure.name], (0.05, 0.5, 0.95))
         yield [measure.name, *(f"{value:.3g}" for value in quantiles), measure.meaning]

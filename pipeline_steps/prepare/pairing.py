@@ -19,9 +19,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pipeline_steps.prepare.name_matching import match_names
+from pipeline_steps.prepare.records import Codec
 
 Split = Literal["train", "val", "test"]
 Side = Literal["colour", "sketch"]
@@ -59,7 +60,7 @@ class Member(NamedTuple):
     """The name with ``/`` between folders."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ListedPair:
     """A pair by its names; its pictures are not read yet."""
 
@@ -84,9 +85,9 @@ class Leftover(NamedTuple):
 class Listing:
     """Every member of an archive, once."""
 
-    pairs: list[ListedPair]
+    pairs: Sequence[ListedPair]
     """Sorted by id, all different."""
-    leftovers: list[Leftover]
+    leftovers: Sequence[Leftover]
     has_val: bool
     """The archive has a val set of its own."""
     has_test: bool
@@ -94,6 +95,29 @@ class Listing:
     """The archive's ``val`` became the test set."""
     unmatched: dict[Side, list[str]]
     """Names, without suffix, of colour pictures and sketches without a partner."""
+
+
+def _encode_pair(pair: ListedPair) -> list[Any]:
+    return [pair.id, pair.split, pair.member, pair.sketch_member]
+
+
+def _decode_pair(values: list[Any]) -> ListedPair:
+    id, split, member, sketch = values
+    return ListedPair(
+        id=id,
+        split=split,
+        member=Member(*member),
+        sketch_member=Member(*sketch) if sketch else None,
+    )
+
+
+def _decode_leftover(values: list[Any]) -> Leftover:
+    member, verdict, reason = values
+    return Leftover(Member(*member), verdict, reason)
+
+
+LISTED_PAIR = Codec(_encode_pair, _decode_pair)
+LEFTOVER: Codec[Leftover] = Codec(list, _decode_leftover)
 
 
 class SideFolder(NamedTuple):

@@ -18,13 +18,13 @@ from colorizer.base.ray_actors import ActorPool
 from colorizer.base.ray_cluster import end_own_cluster, ray_cluster
 from pipeline_steps.base import signals
 from pipeline_steps.base.errors import DataError
-from pipeline_steps.prepare.chunk_worker import CHUNKS_PER_WORKER, Chunk, PackingJob
+from pipeline_steps.prepare.chunk_worker import CHUNKS_PER_WORKER, Chunk, LazyChunks, PackingJob
 from pipeline_steps.prepare.local_engine import pack_in_processes
 from pipeline_steps.prepare.packing import PairFacts
 
 
 def pack_on_ray(
-    job: PackingJob, waiting: deque[Chunk], num_actors: int | None
+    job: PackingJob, waiting: LazyChunks, num_actors: int | None
 ) -> Iterator[list[PairFacts]]:
     """Yield the facts of each chunk, in order; by default of as many actors as processors.
 
@@ -59,7 +59,7 @@ class _ChunkPacker:
     """Packs one chunk after another, in a process of its own."""
 
     def __init__(self, job: PackingJob) -> None:
-        for path in (job.archive, job.pairs_path, job.truths_path):
+        for path in (job.archive.path, job.pairs_path, job.truths_path):
             if not path.is_file():
                 raise DataError(
                     f"{path}: a machine of the Ray cluster doesn't see it; put the project on"

@@ -9,7 +9,9 @@ worst_pairs.png     the pairs whose halves agree worst
 contact_sheet.png   about 32 pairs, sketch over colour
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,11 @@ from PIL import Image
 from colorizer.base.files import atomic_path, write_json, write_text
 from pipeline_steps.base.json_and_csv import write_table
 from pipeline_steps.pairs.packed import COLOUR, UInt8Array
-from pipeline_steps.prepare.colour_statistics import ColourSums, colour_table, hue_table
-from pipeline_steps.prepare.manifest import (
-    SPLITS,
-    ManifestRow,
-    count_pairs,
-    count_reasons,
-    count_turned,
-    count_verdicts,
-)
+from pipeline_steps.prepare.colour_statistics import SplitColours, colour_table, hue_table
+from pipeline_steps.prepare.manifest import COPY_REASONS, SPLITS, Tally
 from pipeline_steps.prepare.markdown import markdown_table
 from pipeline_steps.prepare.pair_report import (
-    JudgedPair,
+    Judgement,
     draw_measures,
     draw_worst_pairs,
     pair_section,
@@ -41,7 +36,6 @@ SHEET_PAIRS = 32
 SHEET_COLUMNS = 8
 MAX_SHEET_CELL_PX = 128
 SHEET_GAP_PX = 4
-MAX_LISTED_DUPLICATES = 50
 MIN_VAL_PAIRS = 5
 """Fewer choose an epoch hardly better than chance."""
 
@@ -49,39 +43,39 @@ MIN_VAL_PAIRS = 5
 def write_data_report(
     folder: Path,
     *,
-    rows: Sequence[ManifestRow],
-    colours: Mapping[Split, Sequence[ColourSums]],
+    tally: Tally,
+    colours: Mapping[Split, SplitColours],
     dataset: Mapping[str, Any],
     sheet_pairs: Sequence[UInt8Array],
-    judged: Sequence[JudgedPair],
+    judgement: Judgement,
     read: Callable[[Sequence[int]], Iterable[UInt8Array]],
 ) -> None:
     """Write every file of the report; ``sheet_pairs`` (S×S×4) are shown on the contact sheet.
 
-    ``judged`` are the pairs that were measured, ``read`` gives packed pairs by their numbers.
+    ``judgement`` is of the pairs that were measured, ``read`` gives packed pairs by their numbers.
     """
     colour_lines = colour_table(colours)
-    write_json(folder / "counts.json", counts(rows))
+    write_json(folder / "counts.json", counts(tally))
     write_table(folder / "colours.csv", colour_lines)
     write_table(folder / "hues.csv", hue_table(colours))
     with atomic_path(folder / "contact_sheet.png") as partial:
         draw_contact_sheet(sheet_pairs).save(partial)
     with atomic_path(folder / "measures.png") as partial:
-        draw_measures(judged).save(partial)
+        draw_measures(judgement).save(partial)
     with atomic_path(folder / "worst_pairs.png") as partial:
-        draw_worst_pairs(judged, read).save(partial)
-    write_text(folder / "report.md", _markdown(rows, colour_lines, dataset, judged))
+        draw_worst_pairs(judgement, read).save(partial)
+    write_text(folder / "report.md", _markdown(tally, colour_lines, dataset, judgement))
 
 
-def counts(rows: Sequence[ManifestRow]) -> dict[str, Any]:
+def counts(tally: Tally) -> dict[str, Any]:
     """Count pairs by split, members by verdict, and duplicates."""
-    reasons = count_reasons(rows, "rejected")
+    reasons = tally.reasons("rejected")
     return {
-        "pairs": count_pairs(rows),
-        "verdicts": count_verdicts(rows),
+        "pairs": tally.pairs,
+        "verdicts": tally.verdicts,
         "exact_duplicates": reasons.get("exact duplicate", 0),
         "same_truths": reasons.get("same truth", 0),
-        "sketches_turned_around": count_turned(rows),
+        "sketches_turned_around": tally.num_turned,
     }
 
 
@@ -112,32 +106,32 @@ def spread(numbers: Sequence[int], most: int) -> list[int]:
 
 
 def _markdown(
-    rows: Sequence[ManifestRow],
+    tally: Tally,
     colours: Sequence[Mapping[str, Any]],
     dataset: Mapping[str, Any],
-    judged: Sequence[JudgedPair],
+    judgement: Judgement,
 ) -> str:
-    pairs = count_pairs(rows)
+    pairs = tally.pairs
     sections = [
         "# Data report",
         f"{sum(pairs.values())} pairs of {dataset['image_size']}×{dataset['image_size']} px;"
         f" the sketch is {_side_words(dataset['sketch_side'])}."
-        f" Fingerprint `{dataset['fingerprint']}`.{_turned_words(count_turned(rows))}",
+        f" Fingerprint `{dataset['fingerprint']}`.{_turned_words(tally.num_turned)}",
         _table([{"split": split, "pairs": pairs[split]} for split in SPLITS]),
         *split_remarks(pairs, val_is_test=bool(dataset["archive_val_is_test"])),
-        *_size_remarks(rows, dataset["image_size"]),
+        *_size_remarks(tally.sizes, dataset["image_size"]),
         "## Members of the archive",
-        _table([{"verdict": key, "members": value} for key, value in count_verdicts(rows).items()]),
+        _table([{"verdict": key, "members": value} for key, value in tally.verdicts.items()]),
     ]
     for verdict in ("rejected", "ignored"):
-        reasons = count_reasons(rows, verdict)
+        reasons = tally.reasons(verdict)
         if reasons:
             sections += [
                 f"### Why {verdict}",
                 _table([{"reason": key, "members": value} for key, value in reasons.items()]),
             ]
-    sections += pair_section(judged)
-    sections += _duplicate_section(rows)
+    sections += pair_section(judgement)
+    sections += _duplicate_section(tally)
     sections += [
         "## Colours",
         "CIELAB of the packed colour pictures, padding included; hues are in `hues.csv`.",
@@ -175,31 +169,36 @@ def split_remarks(pairs: Mapping[Split, int], *, val_is_test: bool) -> list[str]
     return remarks
 
 
-def _size_remarks(rows: Sequence[ManifestRow], image_size: int) -> list[str]:
+def _size_remarks(sizes: Counter[int], image_size: int) -> list[str]:
     """How large the pictures of the accepted pairs are, and how many had to be enlarged."""
-    sizes = sorted(max(row.width or 0, row.height or 0) for row in rows if row.row is not None)
     if not sizes:
         return []
-    words = (
-        f"Longer sides in the archive: {sizes[0]} px at least, {sizes[len(sizes) // 2]} px in the"
-        f" middle, {sizes[-1]} px at most."
+    num_pairs = sizes.total()
+    up_to = accumulate(sizes[size] for size in sorted(sizes))
+    middle = next(
+        size for size, num in zip(sorted(sizes), up_to, strict=True) if num > num_pairs // 2
     )
-    num_enlarged = sum(size < image_size for size in sizes)
+    words = (
+        f"Longer sides in the archive: {min(sizes)} px at least, {middle} px in the"
+        f" middle, {max(sizes)} px at most."
+    )
+    num_enlarged = sum(num for size, num in sizes.items() if size < image_size)
     if num_enlarged:
         words += (
-            f" {num_enlarged} of {len(sizes)} pairs are smaller than {image_size} px and were"
+            f" {num_enlarged} of {num_pairs} pairs are smaller than {image_size} px and were"
             " enlarged, which adds no detail: lower prepare.image_size or give larger pictures."
         )
     return [words]
 
 
-def _duplicate_section(rows: Sequence[ManifestRow]) -> list[str]:
-    dropped = [row for row in rows if row.reason_kind in ("exact duplicate", "same truth")]
-    if not dropped:
+def _duplicate_section(tally: Tally) -> list[str]:
+    if not tally.copies:
         return []
-    lines = [f"- `{row.id}` ({row.split}): {row.reason}" for row in dropped[:MAX_LISTED_DUPLICATES]]
-    if len(dropped) > MAX_LISTED_DUPLICATES:
-        lines.append(f"- and {len(dropped) - MAX_LISTED_DUPLICATES} more, in `manifest.csv`")
+    lines = [f"- `{row.id}` ({row.split}): {row.reason}" for row in tally.copies]
+    reasons = tally.reasons("rejected")
+    num_more = sum(reasons.get(kind, 0) for kind in COPY_REASONS) - len(lines)
+    if num_more:
+        lines.append(f"- and {num_more} more, in `manifest.csv`")
     return ["## Copies left out", "\n".join(lines)]
 
 

@@ -4,10 +4,13 @@ Truths of alike colours are compared in both directions, as they are and mirrore
 pictures too). Drawings that share their outlines and differ in a mouth or in a colour aren't one.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +52,7 @@ class _Test(NamedTuple):
 
 
 class _SmallTruths(NamedTuple):
-    """All truths, small enough to stay in memory."""
+    """All truths, made small; in files of the work folder, mapped."""
 
     shares: Float32Array
     layouts: Float32Array
@@ -59,30 +62,43 @@ class _SmallTruths(NamedTuple):
 
 
 def same_truth_groups(
-    truths: UInt8Array, numbers: Sequence[int], max_difference: float
-) -> list[list[int]]:
+    truths: UInt8Array, numbers: Sequence[int], max_difference: float, work_folder: Path
+) -> "TruthGroups":
     """Group the pairs ``numbers`` by truth; sorted, groups of one included.
 
     ``truths`` is M×T×T×3 with T = ``TRUTH_PX``, may be memory-mapped, by the pairs' numbers.
-    ``max_difference`` is :func:`are_crops`'s, 0 for no groups. Memory grows by
-    about 3 kB a pair.
+    ``max_difference`` is :func:`are_crops`'s, 0 for no groups. Files in ``work_folder``
+    grow by 2.3 kB a pair, memory by 24 bytes, time by the square of their number.
     """
-    groups = _Groups(len(numbers))
+    groups = TruthGroups(numbers)
     where = np.array(numbers, np.int64)
     if len(numbers) > 1 and max_difference:
-        small = _shrink_all(truths, where)
+        small = _shrink_all(truths, where, work_folder)
         for tests in _batches(_worth_testing(truths, where, small), _BLOCK_TESTS):
             _test(truths, where, small, tests, groups, max_difference)
-    return [[numbers[place] for place in group] for group in groups.members()]
+    return groups
 
 
-def _shrink_all(truths: UInt8Array, where: Int64Array) -> _SmallTruths:
-    blocks = (
-        truths[where[start : start + _BLOCK_TRUTHS]]
-        for start in range(0, len(where), _BLOCK_TRUTHS)
+def _shrink(truths: UInt8Array) -> tuple[npt.NDArray[Any], ...]:
+    return colour_shares(truths), layouts(truths), shrunk(truths)
+
+
+def _shrink_all(truths: UInt8Array, where: Int64Array, work_folder: Path) -> _SmallTruths:
+    paths = [work_folder / name for name in _SmallTruths._fields]
+    with ExitStack() as stack:
+        # not to mapped files, whose process a full disk would crash
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for start in range(0, len(where), _BLOCK_TRUTHS):
+            block = truths[where[start : start + _BLOCK_TRUTHS]]
+            small = _shrink(block)
+            for file, each in zip(files, small, strict=True):
+                file.write(np.ascontiguousarray(each).data)
+    return _SmallTruths(
+        *(
+            np.memmap(path, each.dtype, "r", shape=(len(where), *each.shape[1:]))
+            for path, each in zip(paths, small, strict=True)
+        )
     )
-    small = [(colour_shares(each), layouts(each), shrunk(each)) for each in blocks]
-    return _SmallTruths(*(np.concatenate(each) for each in zip(*small, strict=True)))
 
 
 def _worth_testing(truths: UInt8Array, where: Int64Array, small: _SmallTruths) -> Iterator[_Test]:
@@ -117,7 +133,7 @@ def _test(
     where: Int64Array,
     small: _SmallTruths,
     tests: Sequence[_Test],
-    groups: "_Groups",
+    groups: "TruthGroups",
     max_difference: float,
 ) -> None:
     """Join the groups of truths that are the same."""
@@ -146,24 +162,31 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-class _Groups:
-    """Disjoint sets (union-find)."""
+class TruthGroups:
+    """Disjoint sets (union-find) of the pairs ``numbers``; gives each as a list, sorted."""
 
-    def __init__(self, num_items: int) -> None:
-        self._parents = list(range(num_items))
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+        self._parents = array("q", range(len(numbers)))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        others: defaultdict[int, list[int]] = defaultdict(list)
+        for place in range(len(self._parents)):
+            if self._root(place) != place:
+                others[self._root(place)].append(place)
+        # a group's root is its first place
+        for place in range(len(self._parents)):
+            if self._root(place) == place:
+                yield [self._numbers[each] for each in (place, *others.get(place, ()))]
 
     def join(self, first: int, second: int) -> None:
+        """Make the groups of two places in ``numbers`` one."""
         low, high = sorted((self._root(first), self._root(second)))
         self._parents[high] = low
 
     def are_one(self, first: int, second: int) -> bool:
+        """Whether two places are in one group."""
         return self._root(first) == self._root(second)
-
-    def members(self) -> list[list[int]]:
-        members: defaultdict[int, list[int]] = defaultdict(list)
-        for item in range(len(self._parents)):
-            members[self._root(item)].append(item)
-        return list(members.values())
 
     def _root(self, item: int) -> int:
         while self._parents[item] != item:

@@ -8,32 +8,66 @@ goes there. Of exact duplicates one is kept.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from pipeline_steps.prepare.duplicates import SplitPair, exact_duplicates, straddlers
+import numpy as np
+import numpy.typing as npt
+
+from pipeline_steps.prepare.duplicates import (
+    SPLIT_RANK,
+    SplitPair,
+    exact_duplicates,
+    straddlers,
+)
 from pipeline_steps.prepare.pairing import ListedPair, Listing, Split
 from pipeline_steps.prepare.same_truth import same_truth_groups
 from pipeline_steps.prepare.worker_pool import UnsplitPairs
 
+_NO_SPLIT = -1
+_SPLITS: tuple[Split, ...] = tuple(SPLIT_RANK)
 
-@dataclass(frozen=True, kw_only=True)
+
 class PlacedPairs:
-    """The split of each valid pair, by the pairs' numbers in the listing."""
+    """The split of each valid pair, by the pairs' numbers in the listing: a byte a pair."""
 
-    splits: dict[int, Split]
-    """Of the pairs that are kept, by number."""
     dropped: dict[int, tuple[Split, str]]
     """The split and the reason of those that are dropped."""
 
-    def numbers(self, split: Split) -> list[int]:
-        """List a split's pairs, sorted by id as the listing is."""
-        return sorted(number for number, own in self.splits.items() if own == split)
+    def __init__(self, num_pairs: int) -> None:
+        self._ranks = np.full(num_pairs, _NO_SPLIT, np.int8)
+        self.dropped = {}
+
+    def split(self, number: int) -> Split | None:
+        """A pair's split; None for one that isn't kept."""
+        rank = self._ranks[number]
+        return None if rank == _NO_SPLIT else _SPLITS[rank]
+
+    def numbers(self, split: Split | None = None) -> Sequence[int]:
+        """The pairs of a split, or all that are kept, sorted by id as the listing is."""
+        ranks = self._ranks
+        chosen = ranks != _NO_SPLIT if split is None else ranks == SPLIT_RANK[split]
+        return array("q", np.flatnonzero(chosen).astype(np.int64).tobytes())
+
+    def place(self, number: int, split: Split) -> None:
+        """Put a pair into a split."""
+        self._ranks[number] = SPLIT_RANK[split]
 
     def drop(self, reasons: dict[int, str]) -> None:
         """Remove pairs from their splits, with a reason each."""
         for number, reason in reasons.items():
-            self.dropped[number] = (self.splits.pop(number), reason)
+            split = self.split(number)
+            assert split is not None, "only a pair that is kept can be dropped"
+            self.dropped[number] = (split, reason)
+            self._ranks[number] = _NO_SPLIT
+
+
+class _ValidPairs(NamedTuple):
+    numbers: Sequence[int]
+    digest_starts: npt.NDArray[np.uint64]
+    """The first 8 bytes of each one's fingerprint."""
 
 
 def place_pairs(
@@ -41,6 +75,7 @@ def place_pairs(
     unsplit: UnsplitPairs,
     fractions: dict[str, float],
     max_truth_difference: float,
+    work_folder: Path,
 ) -> PlacedPairs:
     """Give every valid pair its split, then drop copies.
 
@@ -51,33 +86,38 @@ def place_pairs(
         fractions = {**fractions, "val": 0.0}
     if listing.has_test:
         fractions = {**fractions, "test": 0.0}
-    valid = [number for number, facts in enumerate(unsplit.facts) if facts.fingerprint is not None]
-    groups = same_truth_groups(unsplit.truths(), valid, max_truth_difference) if valid else []
-    placed = PlacedPairs(splits={}, dropped={})
+    valid = _valid_pairs(unsplit)
+    groups = same_truth_groups(unsplit.truths(), valid.numbers, max_truth_difference, work_folder)
+    placed = PlacedPairs(len(listing.pairs))
     for group in groups:
-        placed.splits.update(
-            _split_group([listing.pairs[number] for number in group], group, fractions)
-        )
-    _drop_exact(listing, unsplit, placed)
+        pairs = [listing.pairs[number] for number in group]
+        for number, split in zip(group, _split_group(pairs, fractions), strict=True):
+            placed.place(number, split)
+    _drop_exact(listing, unsplit, placed, valid)
     for group in groups:
-        _drop_straddlers(listing, placed, group)
+        if len(group) > 1:
+            _drop_straddlers(listing, placed, group)
     for split in ("test", "val"):
         if fractions[split]:
             _fill_if_empty(listing, placed, groups, split)
     return placed
 
 
-def _split_group(
-    pairs: Sequence[ListedPair], numbers: Sequence[int], fractions: dict[str, float]
-) -> dict[int, Split]:
+def _valid_pairs(unsplit: UnsplitPairs) -> _ValidPairs:
+    numbers, digest_starts = array("q"), array("Q")
+    for number, facts in enumerate(unsplit.facts):
+        if facts.fingerprint is not None:
+            numbers.append(number)
+            digest_starts.append(int.from_bytes(facts.fingerprint[:8], "big"))
+    return _ValidPairs(numbers, np.array(digest_starts, np.uint64))
+
+
+def _split_group(pairs: Sequence[ListedPair], fractions: dict[str, float]) -> list[Split]:
     """The split of each pair of a group: the archive's for val and test, the group's for train."""
     by_hash = _split_by_hash(min(pair.id for pair in pairs), fractions)
     is_fixed = any(pair.split in ("val", "test") for pair in pairs)
     rest: Split = "train" if is_fixed else by_hash
-    return {
-        number: pair.split if pair.split in ("val", "test") else rest
-        for number, pair in zip(numbers, pairs, strict=True)
-    }
+    return [pair.split if pair.split in ("val", "test") else rest for pair in pairs]
 
 
 def _split_by_hash(id: str, fractions: dict[str, float]) -> Split:
@@ -93,20 +133,33 @@ def unit_hash(id: str, split: str) -> float:
 
 
 def _fill_if_empty(
-    listing: Listing, placed: PlacedPairs, groups: Sequence[Sequence[int]], split: Split
+    listing: Listing, placed: PlacedPairs, groups: Iterable[Sequence[int]], split: Split
 ) -> None:
     if placed.numbers(split):
         return
-    kept = [[number for number in group if number in placed.splits] for group in groups]
-    train = [group for group in kept if group and placed.splits[group[0]] == "train"]
-    if train:
-        first_ids = {min(listing.pairs[number].id for number in group): group for group in train}
-        chosen = min(first_ids, key=lambda id: unit_hash(id, split))
-        placed.splits.update(dict.fromkeys(first_ids[chosen], split))
+    chosen = min(
+        _kept_in_train(placed, groups),
+        key=lambda group: unit_hash(min(listing.pairs[number].id for number in group), split),
+        default=[],
+    )
+    for number in chosen:
+        placed.place(number, split)
 
 
-def _drop_exact(listing: Listing, unsplit: UnsplitPairs, placed: PlacedPairs) -> None:
-    numbers = sorted(placed.splits)
+def _kept_in_train(placed: PlacedPairs, groups: Iterable[Sequence[int]]) -> Iterator[list[int]]:
+    """What is left of each group, where that is in train."""
+    for group in groups:
+        kept = [number for number in group if placed.split(number)]
+        if kept and placed.split(kept[0]) == "train":
+            yield kept
+
+
+def _drop_exact(
+    listing: Listing, unsplit: UnsplitPairs, placed: PlacedPairs, valid: _ValidPairs
+) -> None:
+    # few digests begin alike unless they are equal
+    _, place, counts = np.unique(valid.digest_starts, return_inverse=True, return_counts=True)
+    numbers = [valid.numbers[int(at)] for at in np.flatnonzero(counts[place] > 1)]
     pairs = _split_pairs(listing, placed, numbers)
     digests = [unsplit.facts[number].fingerprint or b"" for number in numbers]
     reasons = exact_duplicates(pairs, digests)
@@ -114,11 +167,15 @@ def _drop_exact(listing: Listing, unsplit: UnsplitPairs, placed: PlacedPairs) ->
 
 
 def _drop_straddlers(listing: Listing, placed: PlacedPairs, group: Sequence[int]) -> None:
-    numbers = [number for number in group if number in placed.splits]
+    numbers = [number for number in group if placed.split(number)]
     if numbers:
         reasons = straddlers(_split_pairs(listing, placed, numbers))
         placed.drop({numbers[place]: reason for place, reason in reasons.items()})
 
 
 def _split_pairs(listing: Listing, placed: PlacedPairs, numbers: Sequence[int]) -> list[SplitPair]:
-    return [SplitPair(listing.pairs[number].id, placed.splits[number]) for number in numbers]
+    return [
+        SplitPair(listing.pairs[number].id, split)
+        for number in numbers
+        if (split := placed.split(number))
+    ]

@@ -8,7 +8,6 @@ Writes data/prepared/{train,val,test}.npy, train_mean.npy, manifest.csv, shards.
 """
 
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,21 +22,21 @@ from pipeline_steps.base.paths import DATA_REPORT, PREPARED, RAW
 from pipeline_steps.pairs.packed import NUM_CHANNELS
 from pipeline_steps.pairs.shard_places import open_place
 from pipeline_steps.pairs.shards import ShardList, shard_bytes, write_shard_list
-from pipeline_steps.prepare.colour_statistics import ColourSums
+from pipeline_steps.prepare.archive_index import IndexedArchive, index_archive
+from pipeline_steps.prepare.colour_statistics import SplitColours, add_up
 from pipeline_steps.prepare.dataset import describe_dataset, read_source
 from pipeline_steps.prepare.listing import list_pairs
 from pipeline_steps.prepare.manifest import (
+    MANIFEST_ROW,
     SPLITS,
-    ManifestRow,
-    count_pairs,
-    count_reasons,
-    count_verdicts,
+    Tally,
     manifest_rows,
     write_manifest,
 )
-from pipeline_steps.prepare.pair_report import JudgedPair, judged_pairs
-from pipeline_steps.prepare.pairing import Listing
+from pipeline_steps.prepare.pair_report import Judgement, judge
+from pipeline_steps.prepare.pairing import LEFTOVER, LISTED_PAIR, Listing
 from pipeline_steps.prepare.reading import PairChecks, PairRules, SketchSide
+from pipeline_steps.prepare.records import write_records
 from pipeline_steps.prepare.report import SHEET_PAIRS, split_remarks, spread, write_data_report
 from pipeline_steps.prepare.shard_files import write_train_shards
 from pipeline_steps.prepare.sketch_side import find_sketch_side
@@ -102,28 +101,34 @@ def prepare(
     _check_arguments(image_size, sketch_side, max_truth_difference)
     source = read_source(raw / "source.json")
     archive_path = raw / "pairs.zip"
-    listing, side = _list_pairs(archive_path, sketch_side, max_picture_pixels)
-    rules = PairRules(
-        image_size=image_size,
-        sketch_side=side,
-        max_picture_pixels=max_picture_pixels,
-        pair_checks=pair_checks,
-    )
-    place = open_place(shards) if shards else None
-    require_space_for_pairs(len(listing.pairs), prepared, image_size, copies=1 if place else 2)
-    if place:
-        place.require_ready(shard_bytes(len(listing.pairs), image_size))
-    (prepared / "dataset.json").unlink(missing_ok=True)
     with _work_folder(prepared) as work_folder:
-        unsplit = pack_pairs_in_pool(
-            archive_path, listing.pairs, rules, work_folder, engine=engine, workers=workers
+        archive = _index_archive(archive_path, work_folder)
+        listing, side = _list_pairs(archive, sketch_side, max_picture_pixels, work_folder)
+        rules = PairRules(
+            image_size=image_size,
+            sketch_side=side,
+            max_picture_pixels=max_picture_pixels,
+            pair_checks=pair_checks,
         )
-        judged = judged_pairs(listing, unsplit)
-        _check_most_agree(archive_path, judged)
+        place = open_place(shards) if shards else None
+        require_space_for_pairs(len(listing.pairs), prepared, image_size, copies=1 if place else 2)
+        if place:
+            place.require_ready(shard_bytes(len(listing.pairs), image_size))
+        (prepared / "dataset.json").unlink(missing_ok=True)
+        unsplit = pack_pairs_in_pool(
+            archive, listing.pairs, rules, work_folder, engine=engine, workers=workers
+        )
+        judgement = judge(listing, unsplit, work_folder)
+        _check_most_agree(archive_path, judgement)
         fractions = {"val": val_fraction, "test": test_fraction}
-        placed = place_pairs(listing, unsplit, fractions, max_truth_difference)
-        rows = manifest_rows(listing, unsplit, placed)
-        _check_splits(archive_path, rows)
+        placed = place_pairs(listing, unsplit, fractions, max_truth_difference, work_folder)
+        tally = Tally()
+        rows = write_records(
+            work_folder / "rows",
+            tally.adding(manifest_rows(listing, unsplit, placed)),
+            MANIFEST_ROW,
+        )
+        _check_splits(archive_path, tally)
         listed = ShardList(shard_pairs=shard_pairs, image_size=image_size, address=shards)
         if place:
             train, written = write_train_shards(prepared, unsplit, placed, place, shard_pairs)
@@ -133,25 +138,25 @@ def prepare(
         others = [write_split(prepared, split, unsplit, placed) for split in SPLITS[1:]]
         write_shard_list(prepared / "shards.json", listed)
         dataset = describe_dataset(
-            rows, [train, *others], listed, rules, source, val_is_test=listing.val_is_test
+            tally, [train, *others], listed, rules, source, val_is_test=listing.val_is_test
         )
-        write_manifest(prepared / "manifest.csv", rows)
+        write_manifest(prepared / "manifest.csv", rows, work_folder)
         write_data_report(
             report,
-            rows=rows,
+            tally=tally,
             colours={split: _colours(unsplit, placed.numbers(split)) for split in SPLITS},
             dataset=dataset,
-            sheet_pairs=list(unsplit.read(spread(sorted(placed.splits), SHEET_PAIRS))),
-            judged=[pair._replace(is_left_out=pair.number in placed.dropped) for pair in judged],
+            sheet_pairs=list(unsplit.read(spread(placed.numbers(), SHEET_PAIRS))),
+            judgement=replace(judgement, left_out=placed.dropped),
             read=unsplit.read,
         )
     write_json(prepared / "dataset.json", dataset)
-    counts = ", ".join(f"{count} {split}" for split, count in count_pairs(rows).items())
+    counts = ", ".join(f"{count} {split}" for split, count in tally.pairs.items())
     if place:
         counts += f"; train in {len(listed.shards)} shards at {shards}"
-    for remark in split_remarks(count_pairs(rows), val_is_test=listing.val_is_test):
+    for remark in split_remarks(tally.pairs, val_is_test=listing.val_is_test):
         print(f"prepare: {remark}")
-    print(f"prepare: {counts}; {count_verdicts(rows)['rejected']} rejected, see {report}/report.md")
+    print(f"prepare: {counts}; {tally.verdicts['rejected']} rejected, see {report}/report.md")
 
 
 def require_space_for_pairs(
@@ -175,16 +180,21 @@ def _check_arguments(image_size: int, sketch_side: str, max_truth_difference: in
 
 
 def _list_pairs(
-    archive_path: Path, sketch_side: str, max_picture_pixels: int
+    indexed: IndexedArchive, sketch_side: str, max_picture_pixels: int, work_folder: Path
 ) -> tuple[Listing, SketchSide | None]:
-    with _open_archive(archive_path) as archive:
-        listing = list_pairs(archive, max_picture_pixels)
+    with indexed.open() as archive:
+        in_memory = list_pairs(archive, max_picture_pixels)
+        listing = replace(
+            in_memory,
+            pairs=write_records(work_folder / "listed", in_memory.pairs, LISTED_PAIR),
+            leftovers=write_records(work_folder / "leftovers", in_memory.leftovers, LEFTOVER),
+        )
         return listing, find_sketch_side(archive, listing, sketch_side, max_picture_pixels)
 
 
-def _open_archive(path: Path) -> zipfile.ZipFile:
+def _index_archive(path: Path, work_folder: Path) -> IndexedArchive:
     try:
-        return zipfile.ZipFile(path)
+        return index_archive(path, work_folder)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `dvc repro download` makes it") from None
     except Exception as error:
@@ -205,26 +215,26 @@ def _work_folder(prepared: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_most_agree(archive_path: Path, judged: Sequence[JudgedPair]) -> None:
-    rejected = [pair for pair in judged if pair.reason]
-    if 2 * len(rejected) <= len(judged):
+def _check_most_agree(archive_path: Path, judgement: Judgement) -> None:
+    if 2 * judgement.num_rejected <= len(judgement):
         return
-    kinds = Counter(pair.reason.split(":", 1)[0] for pair in rejected)
+    first = next(judgement.rejected())
+    kinds = Counter(pair.reason.split(":", 1)[0] for pair in judgement.rejected())
     shown = "; ".join(f"{count} × {kind}" for kind, count in kinds.most_common(MAX_REASONS_SHOWN))
     raise DataError(
-        f"{archive_path}: the halves of most pairs don't belong together, {len(rejected)} of"
-        f" {len(judged)}: {shown} (such as {rejected[0].id!r}: {rejected[0].reason}); check how"
+        f"{archive_path}: the halves of most pairs don't belong together, "
+        f"{judgement.num_rejected} of {len(judgement)}: {shown}"
+        f" (such as {first.id!r}: {first.reason}); check how"
         " the pairs were made, or set prepare.pair_checks to lenient or off"
     )
 
 
-def _check_splits(archive_path: Path, rows: Sequence[ManifestRow]) -> None:
-    pairs = count_pairs(rows)
-    empty = [split for split in SPLITS if not pairs[split]]
+def _check_splits(archive_path: Path, tally: Tally) -> None:
+    empty = [split for split in SPLITS if not tally.pairs[split]]
     if not empty:
         return
-    counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
-    reasons = {**count_reasons(rows, "rejected"), **count_reasons(rows, "ignored")}
+    counts = ", ".join(f"{count} {split}" for split, count in tally.pairs.items())
+    reasons = {**tally.reasons("rejected"), **tally.reasons("ignored")}
     most = sorted(reasons.items(), key=lambda item: -item[1])[:MAX_REASONS_SHOWN]
     shown = "; ".join(f"{count} × {reason}" for reason, count in most) or "no members"
     raise DataError(
@@ -233,6 +243,6 @@ def _check_splits(archive_path: Path, rows: Sequence[ManifestRow]) -> None:
     )
 
 
-def _colours(unsplit: UnsplitPairs, numbers: Sequence[int]) -> list[ColourSums]:
+def _colours(unsplit: UnsplitPairs, numbers: Sequence[int]) -> SplitColours:
     sums = (unsplit.facts[number].colours for number in numbers)
-    return [each for each in sums if each is not None]
+    return add_up(each for each in sums if each is not None)

@@ -51,20 +51,20 @@ def candidates(shares: Float32Array) -> Iterator[tuple[int, Int64Array]]:
     """
     whole, inner = shares[:, 0], shares[:, 1]
     limit = MAX_SQUARED_DISTANCE * _SCALE**2
-    squares = np.square(whole).sum(axis=1)
+    squares = np.einsum("nd,nd->n", whole, whole)
     num = len(shares)
-    neighbours: list[list[Int64Array]] = [[] for _ in range(num)]
     num_rows = max(1, _BLOCK_ELEMENTS // max(1, num))
     for start in range(0, num, num_rows):
         rows = slice(start, start + num_rows)
+        neighbours: list[list[Int64Array]] = [[] for _ in whole[rows]]
         for block in (whole[rows], inner[rows]):
             distances = np.square(block).sum(axis=1)[:, None] + squares - 2 * (block @ whole.T)
             own = np.arange(len(block))
             distances[own, start + own] = np.inf
             for row, column in _nearest(distances, limit):
-                neighbours[start + row].append(column)
-    for number, found in enumerate(neighbours):
-        yield number, np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+                neighbours[row].append(column)
+        for number, found in enumerate(neighbours, start):
+            yield number, np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
 
 def _nearest(distances: Float32Array, limit: float) -> Iterator[tuple[int, Int64Array]]:

@@ -1,13 +1,13 @@
-"""Packs all pairs of an archive on all cores, to one file on disk; only facts stay in memory.
+"""Packs all pairs of an archive on all cores, to files on disk; no pair stays in memory.
 
 Where the workers run is the engine's matter: ``local_engine`` or ``ray_engine``. What they do, and
 every byte that they write, is the same (``chunk_worker``).
 """
 
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from colorizer.base.cores import count_cores
 from pipeline_steps.pairs.packed import NUM_CHANNELS, UInt8Array
-from pipeline_steps.prepare.chunk_worker import CHUNK_PAIRS, Chunk, PackingJob, PairPacker
+from pipeline_steps.prepare.archive_index import IndexedArchive
+from pipeline_steps.prepare.chunk_worker import LazyChunks, PackingJob, PairPacker
 from pipeline_steps.prepare.crop_matching import TRUTH_PX
 from pipeline_steps.prepare.local_engine import pack_in_processes
-from pipeline_steps.prepare.packing import PairFacts, pack_pair
+from pipeline_steps.prepare.packing import PAIR_FACTS, PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import ListedPair
 from pipeline_steps.prepare.reading import PairRules
+from pipeline_steps.prepare.records import Records, write_records
 
 Engine = Literal["local", "ray"]
 TRUTH_SHAPE = (TRUTH_PX, TRUTH_PX, 3)
@@ -31,7 +33,7 @@ TRUTH_SHAPE = (TRUTH_PX, TRUTH_PX, 3)
 class UnsplitPairs:
     """All packed pairs in the work folder, by their numbers in the listing; not split yet."""
 
-    facts: list[PairFacts]
+    facts: Records[PairFacts]
     image_size: int
     pairs_path: Path
     truths_path: Path
@@ -47,13 +49,15 @@ class UnsplitPairs:
 
     def truths(self) -> UInt8Array:
         """Map all shrunk truths, N×``TRUTH_PX``×``TRUTH_PX``×3; those of rejected pairs are 0."""
+        if not self.facts:  # an empty file can't be mapped
+            return np.empty((0, *TRUTH_SHAPE), np.uint8)
         return np.memmap(
             self.truths_path, np.uint8, mode="r", shape=(len(self.facts), *TRUTH_SHAPE)
         )
 
 
 def pack_pairs_in_pool(
-    archive: Path,
+    archive: IndexedArchive,
     pairs: Sequence[ListedPair],
     rules: PairRules,
     work_folder: Path,
@@ -77,18 +81,10 @@ def pack_pairs_in_pool(
     )
     _make_sparse(job.pairs_path, len(pairs) * rules.image_size**2 * NUM_CHANNELS)
     _make_sparse(job.truths_path, len(pairs) * int(np.prod(TRUTH_SHAPE)))
-    chunks = deque(
-        Chunk(start, pairs[start : start + CHUNK_PAIRS])
-        for start in range(0, len(pairs), CHUNK_PAIRS)
-    )
-    facts: list[PairFacts] = []
-    with (
-        closing(_run_engine(engine, job, chunks, workers)) as packed,
-        tqdm(total=len(pairs), desc="prepare", unit="pair", mininterval=1) as bar,
-    ):
-        for chunk_facts in packed:
-            facts.extend(chunk_facts)
-            bar.update(len(chunk_facts))
+    with closing(_run_engine(engine, job, LazyChunks(pairs), workers)) as chunks:
+        packed = chain.from_iterable(chunks)
+        with tqdm(packed, total=len(pairs), desc="prepare", unit="pair", mininterval=1) as bar:
+            facts = write_records(work_folder / "facts", bar, PAIR_FACTS)
     return UnsplitPairs(
         facts=facts,
         image_size=rules.image_size,
@@ -98,7 +94,7 @@ def pack_pairs_in_pool(
 
 
 def _run_engine(
-    engine: Engine, job: PackingJob, chunks: deque[Chunk], workers: int | None
+    engine: Engine, job: PackingJob, chunks: LazyChunks, workers: int | None
 ) -> Generator[list[PairFacts], None, None]:
     """Yield the facts of each chunk, in order."""
     if engine == "ray":

@@ -1,7 +1,9 @@
 """A truth is found again re-coded, mirrored and cropped; drawings in one style stay apart."""
 
 import io
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +74,9 @@ def groups_of(
     pictures: list[Image.Image], max_difference: float = MAX_DIFFERENCE
 ) -> list[list[int]]:
     truths = np.stack([truth_of(picture) for picture in pictures])
-    return same_truth_groups(truths, range(len(pictures)), max_difference)
+    with tempfile.TemporaryDirectory() as folder:
+        groups = same_truth_groups(truths, range(len(pictures)), max_difference, Path(folder))
+        return list(groups)
 
 
 def groups_of_many(pictures: list[Image.Image]) -> list[list[int]]:
@@ -128,8 +132,9 @@ def test_without_a_difference_allowed_nothing_is_grouped() -> None:
     assert groups_of([draw_picture(3), draw_picture(3)], max_difference=0) == [[0], [1]]
 
 
-def test_pairs_keep_their_numbers() -> None:
+def test_pairs_keep_their_numbers(tmp_path: Path) -> None:
     pictures = [draw_picture(seed) for seed in (1, 2, 1)]
     truths = np.zeros((9, TRUTH_PX, TRUTH_PX, 3), np.uint8)
     truths[[2, 5, 8]] = [truth_of(picture) for picture in pictures]
-    assert same_truth_groups(truths, [2, 5, 8], MAX_DIFFERENCE) == [[2, 8], [5]]
+    groups = same_truth_groups(truths, [2, 5, 8], MAX_DIFFERENCE, tmp_path)
+    assert list(groups) == [[2, 8], [5]]

@@ -16,6 +16,7 @@ import pytest
 
 from colorizer.pictures.decoding_limits import FILL_BYTE
 from pipeline_steps.pairs.packed import UInt8Array
+from pipeline_steps.prepare.archive_index import index_archive
 from pipeline_steps.prepare.chunk_worker import CHUNK_PAIRS, CRASHES
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import ListedPair, find_pairs
@@ -65,9 +66,9 @@ def test_pairs_are_read_by_their_numbers(tmp_path: Path) -> None:
 def pack_all(folder: Path, num_pairs: int, **options: Any) -> UnsplitPairs:
     archive_path = folder / "pairs.zip"
     write_archive(archive_path, num_pairs)
-    with zipfile.ZipFile(archive_path) as archive:
-        listing = find_pairs(archive.namelist())
-    return pack_pairs_in_pool(archive_path, listing.pairs, RULES, folder, **options)
+    archive = index_archive(archive_path, folder)
+    listing = find_pairs([member.filename for member in archive.members])
+    return pack_pairs_in_pool(archive, listing.pairs, RULES, folder, **options)
 
 
 def test_no_pair_is_lost_when_a_worker_is_killed(tmp_path: Path) -> None:
@@ -117,7 +118,8 @@ def test_damaged_tiffs_are_rejected_and_the_rest_packed_alike_by_any_workers(
     rules = replace(RULES, sketch_side=None)
     runs = []
     for workers in (1, 2):
-        unsplit = pack_pairs_in_pool(archive_path, listing.pairs, rules, tmp_path, workers=workers)
+        archive = index_archive(archive_path, tmp_path)
+        unsplit = pack_pairs_in_pool(archive, listing.pairs, rules, tmp_path, workers=workers)
         runs.append((unsplit.pairs_path.read_bytes(), [fact.reason for fact in unsplit.facts]))
     assert runs[0] == runs[1]
     assert sum("damaged or incomplete" in reason for reason in runs[0][1]) > 3
