@@ -5,19 +5,19 @@ backslash, is also the second byte of some characters, such as 表 and ソ.
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 _UTF8 = 0x800
 
 
-def member_paths(members: Sequence[zipfile.ZipInfo]) -> list[str]:
-    """A path for each member, in order.
+def member_paths(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
+    """Yield a path for each member, in order.
 
     Backslashes separate folders where no file's name contains ``/``, except inside a character.
     """
     if any("/" in member.filename.rstrip("/") for member in members):
-        return [member.filename for member in members]
-    return [_with_slashes(member) for member in members]
+        return (member.filename for member in members)
+    return map(_with_slashes, members)
 
 
 def _with_slashes(member: zipfile.ZipInfo) -> str:

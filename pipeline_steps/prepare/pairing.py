@@ -15,9 +15,10 @@ and test get their split in front (``test/1``), so that a training id never chan
 that still have one id the first by name is kept.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -144,11 +145,11 @@ def find_pairs(
     ``/`` between folders, if they differ; folders end in ``/``. ``side_folders`` says by
     names in lower case which folders are parallel, by default those with known names.
     """
-    members = [
+    members = (
         Member(i, name, path)
         for i, (name, path) in enumerate(zip(names, paths or names, strict=True))
         if not path.endswith("/")
-    ]
+    )
     leftovers: list[Leftover] = []
     pictures = _pictures(members, leftovers)
     places = _places(pictures, side_folders)
@@ -210,30 +211,41 @@ def _why_ignored(name: str) -> str | None:
 
 def _places(
     pictures: Sequence[Member], side_folders: Mapping[str, SideFolder] | None
-) -> list[_Place]:
-    folders = inner_folders([member.path for member in pictures])
+) -> Iterator[_Place]:
+    folders = InnerFolders([member.path for member in pictures])
     if side_folders is None:
         inner = {folder.lower() for path in folders for folder in path}
         is_parallel = bool(inner & SKETCH_FOLDERS) and bool(inner & COLOUR_FOLDERS)
         side_folders = KNOWN_SIDE_FOLDERS if is_parallel else {}
-    return [
-        _place(member, path, side_folders) for member, path in zip(pictures, folders, strict=True)
-    ]
+    for member, path in zip(pictures, folders, strict=True):
+        yield _place(member, path, side_folders)
 
 
-def inner_folders(paths: Sequence[str]) -> list[list[str]]:
-    """The folders of each path below the root, which is what all paths share."""
-    folders = [path.split("/")[:-1] for path in paths]
-    depth = _shared_depth(folders)
-    return [each[depth:] for each in folders]
+class InnerFolders(Sequence[list[str]]):
+    """The folders of each path below the root, which is what all paths share; made when read."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._depth = _shared_depth(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number: Any) -> Any:
+        return _folders(self._paths[number])[self._depth :]
 
 
-def _shared_depth(folders: Sequence[list[str]]) -> int:
+def _folders(path: str) -> list[str]:
+    return path.split("/")[:-1]
+
+
+def _shared_depth(paths: Sequence[str]) -> int:
     """Count the leading folders that all paths share."""
     depth = 0
     # what the first and the last path share in sorted order, all share
-    if folders:
-        for least, greatest in zip(min(folders), max(folders), strict=False):
+    if paths:
+        first, last = min(map(_folders, paths)), max(map(_folders, paths))
+        for least, greatest in zip(first, last, strict=False):
             if least != greatest:
                 break
             depth += 1
@@ -257,15 +269,18 @@ def _place(member: Member, folders: list[str], side_folders: Mapping[str, SideFo
 
 
 def _pair_up(
-    places: Sequence[_Place], leftovers: list[Leftover], unmatched: dict[Side, list[str]]
+    places: Iterable[_Place], leftovers: list[Leftover], unmatched: dict[Side, list[str]]
 ) -> list[ListedPair]:
-    pairs = [
-        ListedPair(id=place.key, split=place.split, member=place.member, sketch_member=None)
-        for place in places
-        if place.side is None
-    ]
-    colours = _by_key([place for place in places if place.side == "colour"], leftovers)
-    sketches = _by_key([place for place in places if place.side == "sketch"], leftovers)
+    pairs: list[ListedPair] = []
+    sides: dict[Side, list[_Place]] = {"colour": [], "sketch": []}
+    for place in places:
+        if place.side:
+            sides[place.side].append(place)
+        else:
+            pairs.append(
+                ListedPair(id=place.key, split=place.split, member=place.member, sketch_member=None)
+            )
+    colours, sketches = _by_key(sides["colour"], leftovers), _by_key(sides["sketch"], leftovers)
     partners = _partners(colours, sketches)
     for key, colour in colours.items():
         if key not in partners:
@@ -318,20 +333,35 @@ def _with_archive_split(pair: ListedPair, splits: set[Split | None]) -> ListedPa
     return pair
 
 
-def _with_unique_ids(pairs: Sequence[ListedPair], leftovers: list[Leftover]) -> list[ListedPair]:
-    splits_of: defaultdict[str, set[Split]] = defaultdict(set)
+def _with_unique_ids(pairs: list[ListedPair], leftovers: list[Leftover]) -> list[ListedPair]:
+    """Sort pairs by id, all different; what comes first by name is kept."""
+    pairs.sort(key=attrgetter("id"))
+    pairs = [pair for _, group in groupby(pairs, attrgetter("id")) for pair in _by_split(group)]
+    pairs.sort(key=_by_id_and_name)
+    unique: list[ListedPair] = []
     for pair in pairs:
-        splits_of[pair.id].add(pair.split or "train")
-    unique: dict[str, ListedPair] = {}
-    for pair in pairs:
-        if len(splits_of[pair.id]) > 1 and pair.split in ("val", "test"):
-            pair = replace(pair, id=f"{pair.split}/{pair.id}")
-        first = unique.setdefault(pair.id, pair)
-        if first is not pair:
-            reason = f"duplicate id: as {first.member.name!r}"
-            leftovers.extend(
-                Leftover(member, "rejected", reason)
-                for member in (pair.member, pair.sketch_member)
-                if member
-            )
-    return [unique[id] for id in sorted(unique)]
+        if not unique or unique[-1].id != pair.id:
+            unique.append(pair)
+            continue
+        reason = f"duplicate id: as {unique[-1].member.name!r}"
+        leftovers.extend(
+            Leftover(member, "rejected", reason)
+            for member in (pair.member, pair.sketch_member)
+            if member
+        )
+    return unique
+
+
+def _by_id_and_name(pair: ListedPair) -> tuple[str, bool, str]:
+    return pair.id, pair.sketch_member is not None, pair.member.path
+
+
+def _by_split(group: Iterable[ListedPair]) -> list[ListedPair]:
+    """Pairs of one id, with their split in it if that is what tells them apart."""
+    pairs = list(group)
+    if len({pair.split or "train" for pair in pairs}) == 1:
+        return pairs
+    return [
+        replace(pair, id=f"{pair.split}/{pair.id}") if pair.split in ("val", "test") else pair
+        for pair in pairs
+    ]

@@ -14,10 +14,10 @@ from pipeline_steps.prepare.pairing import (
     COLOUR_FOLDERS,
     SKETCH_FOLDERS,
     SPLIT_FOLDERS,
+    InnerFolders,
     Listing,
     SideFolder,
     Split,
-    inner_folders,
 )
 
 MIN_MATCHED_SHARE = 0.5
@@ -56,7 +56,7 @@ def find_siblings(listing: Listing) -> Siblings | None:
     paths = [pair.member.path for pair in listing.pairs if pair.sketch_member is None]
     # of pictures whose stems are equal only one is listed
     paths += [each.member.path for each in listing.leftovers if each.reason.startswith("duplicate")]
-    folders = inner_folders(paths)
+    folders = InnerFolders(paths)
     for level in range(max(map(len, folders), default=0)):
         siblings = _siblings_at(level, paths, folders)
         if siblings:
