@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_steps.prepare.records import Codec, Records, write_records
+from pipeline_steps.prepare.zip_directory import read_members
 
 _FIELDS = (
     "orig_filename",
@@ -61,9 +62,8 @@ def index_archive(path: Path, work_folder: Path) -> IndexedArchive:
 
     Raises what ``zipfile.ZipFile`` raises for an archive that is missing or damaged.
     """
-    with zipfile.ZipFile(path) as archive:
-        members = write_records(work_folder / "members", archive.infolist(), _MEMBER)
-        return IndexedArchive(path=path, members=members)
+    members = write_records(work_folder / "members", read_members(path), _MEMBER)
+    return IndexedArchive(path=path, members=members)
 
 
 def _encode(member: zipfile.ZipInfo) -> list[Any]:

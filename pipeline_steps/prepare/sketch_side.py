@@ -5,6 +5,7 @@ count.
 """
 
 import zipfile
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,12 +52,12 @@ def find_sketch_side(
     in the first ``NUM_SAMPLES`` readable pictures: raises :class:`DataError` unless a quarter of
     them differ clearly, and four fifths of these agree.
     """
-    side_by_side = [pair for pair in listing.pairs if pair.sketch_member is None]
+    side_by_side = _numbers(listing, is_apart=False)
     if not side_by_side:
         return None
     if sketch_side != "auto":
         return "left" if sketch_side == "left" else "right"
-    samples = _sample(archive, side_by_side, max_picture_pixels)
+    samples = _sample(archive, listing.pairs, side_by_side, max_picture_pixels)
     if not samples.colour_chroma:
         raise DataError(
             f"no picture to find the sketch's side in: {samples.reasons_words()};"
@@ -84,8 +85,8 @@ def look_for_sketches(
     They are if most are without paint, and clearly less painted than their colour pictures. Wide
     pictures that aren't may be colour pictures and sketches side by side.
     """
-    apart = [pair for pair in listing.pairs if pair.sketch_member is not None]
-    samples = _sample(archive, apart, max_picture_pixels)
+    apart = _numbers(listing, is_apart=True)
+    samples = _sample(archive, listing.pairs, apart, max_picture_pixels)
     difference = samples.clear_differences()
     num_sketches = int((difference > 0).sum())
     for result, num_agreeing, chroma in (
@@ -122,19 +123,28 @@ class _Samples:
         return "; ".join(f"{count} × {reason}" for reason, count in most) or "there is none"
 
 
+def _numbers(listing: Listing, *, is_apart: bool) -> Sequence[int]:
+    """The pairs whose halves are two members, or one."""
+    pairs = enumerate(listing.pairs)
+    return array("q", (k for k, pair in pairs if (pair.sketch_member is not None) == is_apart))
+
+
 def _sample(
-    archive: zipfile.ZipFile, pairs: Sequence[ListedPair], max_picture_pixels: int
+    archive: zipfile.ZipFile,
+    pairs: Sequence[ListedPair],
+    numbers: Sequence[int],
+    max_picture_pixels: int,
 ) -> _Samples:
-    """Measure the chroma of the first ``NUM_SAMPLES`` readable pairs, evenly spread."""
+    """Measure the chroma of ``NUM_SAMPLES`` readable pairs of ``numbers``, evenly spread."""
     rules = PairRules(image_size=1, sketch_side="right", max_picture_pixels=max_picture_pixels)
     samples = _Samples(colour_chroma=[], sketch_chroma=[], aspects=[], reasons=Counter())
-    if not pairs:
+    if not numbers:
         return samples
     with DecoderProcess(max_pixels=max_picture_pixels) as decoder:
-        for number in _evenly_spread(len(pairs)):
+        for place in _evenly_spread(len(numbers)):
             try:
                 pictures = read_pictures(
-                    archive, pairs[number], rules, decoder.open_with_alpha, MemberHashes()
+                    archive, pairs[numbers[place]], rules, decoder.open_with_alpha, MemberHashes()
                 )
                 check_shapes(pictures)
             except (RejectedError, PictureError) as error:

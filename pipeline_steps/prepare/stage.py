@@ -183,13 +183,15 @@ def _list_pairs(
     indexed: IndexedArchive, sketch_side: str, max_picture_pixels: int, work_folder: Path
 ) -> tuple[Listing, SketchSide | None]:
     with indexed.open() as archive:
-        in_memory = list_pairs(archive, max_picture_pixels)
-        listing = replace(
-            in_memory,
-            pairs=write_records(work_folder / "listed", in_memory.pairs, LISTED_PAIR),
-            leftovers=write_records(work_folder / "leftovers", in_memory.leftovers, LEFTOVER),
-        )
+        listing = _stored(list_pairs(archive, max_picture_pixels), work_folder)
         return listing, find_sketch_side(archive, listing, sketch_side, max_picture_pixels)
+
+
+def _stored(listing: Listing, work_folder: Path) -> Listing:
+    """The same, in files."""
+    pairs = write_records(work_folder / "listed", listing.pairs, LISTED_PAIR)
+    leftovers = write_records(work_folder / "leftovers", listing.leftovers, LEFTOVER)
+    return replace(listing, pairs=pairs, leftovers=leftovers)
 
 
 def _index_archive(path: Path, work_folder: Path) -> IndexedArchive:

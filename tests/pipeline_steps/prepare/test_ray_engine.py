@@ -19,6 +19,7 @@ import pytest
 from colorizer.base.errors import RayClusterError, RayClusterUnreachableError
 from pipeline_steps.base.errors import DataError
 from pipeline_steps.pairs.packed import UInt8Array
+from pipeline_steps.prepare.archive_index import index_archive
 from pipeline_steps.prepare.chunk_worker import CHUNK_PAIRS, CRASHES
 from pipeline_steps.prepare.packing import PairFacts, pack_pair
 from pipeline_steps.prepare.pairing import ListedPair, find_pairs
@@ -48,14 +49,14 @@ def pack_slowly(
 
 
 def pack_all(folder: Path, **options: Any) -> Packed:
-    with zipfile.ZipFile(folder / "pairs.zip") as archive:
-        listing = find_pairs(archive.namelist())
-    unsplit = pack_pairs_in_pool(folder / "pairs.zip", listing.pairs, RULES, folder, **options)
+    archive = index_archive(folder / "pairs.zip", folder)
+    listing = find_pairs([member.filename for member in archive.members])
+    unsplit = pack_pairs_in_pool(archive, listing.pairs, RULES, folder, **options)
     reasons = {number: facts.reason for number, facts in enumerate(unsplit.facts) if facts.reason}
     crashing = {5: CRASHES, 9: "too large: not enough memory"}
     assert reasons == (crashing if options.get("pack") == pack_or_crash else {})
     with np.printoptions(threshold=sys.maxsize):
-        facts = repr(unsplit.facts)
+        facts = repr(list(unsplit.facts))
     return Packed(unsplit.pairs_path.read_bytes(), unsplit.truths_path.read_bytes(), facts)
 
 
