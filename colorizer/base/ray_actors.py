@@ -27,7 +27,9 @@ PATIENCE_S = 10.0
 """After so long without a free processor, a line says what is waited for."""
 MAX_DEATHS = 20
 """Of actors in a row, without a finished task between them."""
-_PACKAGES = ("numpy", "pillow", "onnxruntime", "scipy")
+MAX_DEATHS_AT_START = 3
+"""The same, before any actor was ready: more won't be."""
+_PACKAGES = ("numpy", "pillow", "onnxruntime")
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -52,6 +54,7 @@ class ActorPool(Generic[Task, Result]):
         self._in_flight: dict[Any, tuple[_Actor[Task], Task | None]] = {}
         self._actors: list[_Actor[Task]] = []
         self._deaths = 0
+        self._was_ready = False
         self._idle_s = 0.0
         for _ in range(num_actors):
             self._add_actor()
@@ -81,13 +84,13 @@ class ActorPool(Generic[Task, Result]):
                 actor, task = self._in_flight.pop(ref)
                 try:
                     result = self._cluster.ray.get(ref)
-                except self._cluster.ray.exceptions.RayActorError as error:
-                    self._replace(actor, task, tasks, str(error))
-                    continue
                 except self._cluster.ray.exceptions.RayTaskError as error:
                     raise _cause(error) from None
+                except self._cluster.ray.exceptions.RayError as error:
+                    self._replace(actor, task, tasks, str(error))
+                    continue
                 if task is None:
-                    actor.is_ready = True
+                    actor.is_ready = self._was_ready = True
                     continue
                 actor.num_tasks -= 1
                 self._deaths = 0
@@ -113,10 +116,10 @@ class ActorPool(Generic[Task, Result]):
     ) -> None:
         """Give the actor's tasks back, and start another one."""
         self._deaths += 1
-        if self._deaths > MAX_DEATHS:
+        if self._deaths > (MAX_DEATHS if self._was_ready else MAX_DEATHS_AT_START):
             raise RayClusterError(
                 f"workers on the Ray cluster at {self._cluster.address} die again and again:"
-                f" {_last_line(reason)}; what is done is kept"
+                f" {_last_line(reason)}"
             )
         refs = [ref for ref, (its, _) in self._in_flight.items() if its is actor]
         undone = [task, *(self._in_flight.pop(ref)[1] for ref in refs)]
@@ -147,6 +150,11 @@ class _Actor(Generic[Task]):
 def _cause(error: Any) -> BaseException:
     """What a worker raised, without the traceback that Ray adds to the message."""
     cause = error.cause
+    if isinstance(cause, ImportError):
+        return RayClusterError(
+            f"a machine of the Ray cluster can't load this project's code ({cause}); install the"
+            " same on all machines"
+        )
     return cause if isinstance(cause, BaseException) else error
 
 

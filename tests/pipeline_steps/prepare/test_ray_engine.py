@@ -190,21 +190,18 @@ def test_sigterm_leaves_no_process_of_ray(folder: Path, tmp_path: Path) -> None:
     assert not alive
 
 
-def test_a_cluster_that_is_gone_ends_the_run_within_seconds(folder: Path, cluster: Any) -> None:
-    killed_s = 0.0
-
+def test_a_cluster_that_is_gone_is_told_of_before_ray_ends_the_process(
+    folder: Path, cluster: Any
+) -> None:
     def kill_the_head() -> None:
-        nonlocal killed_s
         wait_for(lambda: descendants("ray::_Remote"))
         time.sleep(1)
-        killed_s = time.monotonic()
         for process in descendants("gcs_server"):
             process.kill()
 
     in_background(kill_the_head)
     with pytest.raises(RayClusterUnreachableError, match="is gone"):
         pack_all(folder, engine="ray", pack=pack_very_slowly)
-    assert time.monotonic() - killed_s < 30
 
 
 def pack_very_slowly(
