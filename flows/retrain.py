@@ -255,6 +255,9 @@ def main() -> None:
     parser.add_argument(
         "--force", action="store_true", help="run every stage, even where nothing changed"
     )
+    parser.add_argument(
+        "--share", action="store_true", help="fetch from and push to DVC's default remote"
+    )
     parser.add_argument("--promote", choices=("yes", "no", "ask"), default="yes")
     arguments = parser.parse_args()
     overrides = parse_assignments([*split_words(arguments.set), *arguments.overrides])
@@ -264,6 +267,7 @@ def main() -> None:
         overrides=overrides,
         force=arguments.force,
         promote=arguments.promote,
+        share=arguments.share,
         return_state=True,
     )
     print(f"retrain: {state.name}: {state.message}", file=sys.stderr)
