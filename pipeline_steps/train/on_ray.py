@@ -167,10 +167,12 @@ def _new_folder(work: Path) -> Iterator[Path]:
     """A folder for what Ray Train writes down, on the storage that all machines share."""
     folder = work.absolute() / uuid.uuid4().hex
     folder.mkdir(parents=True)
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
     try:
-        yield folder
+        with signals.calling_on_exit(remove):
+            yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove()
 
 
 def _versions() -> dict[str, str]:
