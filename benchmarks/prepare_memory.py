@@ -81,7 +81,7 @@ def draw_archive(path: Path, num_pairs: int) -> None:
     """Draw an archive of distinct pairs of colour blocks and their greyscale, 10 % of them val."""
     if path.exists():
         return
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for number in trange(num_pairs, desc="draw", mininterval=10):
