@@ -119,9 +119,10 @@ def end_own_cluster() -> None:
 
     Linux only: elsewhere they notice by themselves, after a while.
     """
-    for pid in _descendants(os.getpid()):
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+    if sys.platform == "linux":
+        for pid in _descendants(os.getpid()):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
     _remove_folders()
 
 
