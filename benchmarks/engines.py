@@ -26,7 +26,7 @@ import psutil
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from benchmarks.prepare_memory import IMAGE_SIZE, anonymous_mib, draw_archive
+from benchmarks.prepare_memory import SETTINGS, anonymous_mib, draw_archive
 
 PAGE_PX = 64
 KILL_INTERVAL_S = 1.5
@@ -168,15 +168,10 @@ def prepare_inside(folder: Path, engine: str, workers: int) -> None:
         folder / "raw",
         folder / "prepared",
         folder / "report",
-        image_size=IMAGE_SIZE,
-        sketch_side="right",
-        val_fraction=0.1,
-        test_fraction=0.1,
-        pair_checks="off",
         max_truth_difference=40,
-        max_picture_pixels=10**6,
         engine="ray" if engine == "ray" else "local",
         workers=workers,
+        **SETTINGS,
     )
 
 

@@ -42,6 +42,15 @@ from pipeline_steps.prepare.worker_pool import UnsplitPairs, pack_pairs_in_pool
 
 HALF_PX = 32
 IMAGE_SIZE = 32
+SETTINGS: dict[str, Any] = {
+    "image_size": IMAGE_SIZE,
+    "sketch_side": "right",
+    "val_fraction": 0.1,
+    "test_fraction": 0.1,
+    "pair_checks": "off",
+    "max_picture_pixels": 10**6,
+}
+"""Of ``prepare``, for the pairs of :func:`draw_archive`."""
 
 
 def main() -> None:
@@ -111,13 +120,8 @@ def prepare_and_print(folder: Path, max_truth_difference: int, pack: PairPacker)
             folder / "raw",
             folder / "prepared",
             folder / "report",
-            image_size=IMAGE_SIZE,
-            sketch_side="right",
-            val_fraction=0.1,
-            test_fraction=0.1,
-            pair_checks="off",
             max_truth_difference=max_truth_difference,
-            max_picture_pixels=10**6,
+            **SETTINGS,
         )
     elapsed_s = time.perf_counter() - start_s
     peaks.stop()

@@ -88,6 +88,8 @@ class LocalTargets(Targets):
     folder: Path
     inputs: frozenset[str] = frozenset()
     """Names of files in it that are never replaced."""
+    identities: frozenset[tuple[int, int]] = frozenset()
+    """Of the same files, for names that they get later, or in another case; on this machine."""
 
     def open_lines(self, suffix: str) -> Lines:
         """A hidden file."""
@@ -105,7 +107,7 @@ class LocalTargets(Targets):
     def write(self, target: str, data: bytes) -> None:
         """Write a file. Raises :class:`ColorizerError` also where it would replace an input."""
         path = self.folder / target
-        if target in self.inputs:
+        if self._is_input(target):
             raise ColorizerError(
                 f"{path} is an input, which would be overwritten; choose another folder for -o"
             )
@@ -116,7 +118,7 @@ class LocalTargets(Targets):
 
     def remove(self, target: str) -> None:
         """Remove a file, if it's there."""
-        if target not in self.inputs:
+        if not self._is_input(target):
             with suppress(OSError):
                 (self.folder / target).unlink()
 
@@ -125,12 +127,12 @@ class LocalTargets(Targets):
         return str(self.folder / target)
 
     def for_workers(self) -> Self:
-        """By an absolute path: a worker's working folder is another one."""
-        return replace(self, folder=self.folder.absolute())
+        """By an absolute path: a worker may be in another folder, on other disks."""
+        return replace(self, folder=self.folder.absolute(), identities=frozenset())
 
     def protecting(self, files: Iterable[Path], jobs: Iterable[Job]) -> Self:
         """The same, but those files are never replaced, by whatever name they are in the folder."""
-        kept = set(map(_identify, files)) - {None}
+        kept = frozenset(filter(None, map(_identify, files)))
         folders = {self.folder, *(self.folder.joinpath(job.target).parent for job in jobs)}
         inputs = {
             path.relative_to(self.folder).as_posix()
@@ -139,7 +141,10 @@ class LocalTargets(Targets):
             for path in folder.iterdir()
             if _identify(path) in kept
         }
-        return replace(self, inputs=frozenset(inputs))
+        return replace(self, inputs=frozenset(inputs), identities=kept)
+
+    def _is_input(self, target: str) -> bool:
+        return target in self.inputs or _identify(self.folder / target) in self.identities
 
 
 def _identify(path: Path) -> tuple[int, int] | None:

@@ -15,16 +15,16 @@ from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 from colorizer.base import object_store
-from colorizer.base.errors import ObjectStoreError, ObjectStoreUnreachableError
+from colorizer.base.errors import ObjectStoreError
 
 
 class BucketError(MlflowException):
     """What a store, not MLflow, answered; ``reason`` is the line to show."""
 
     def __init__(self, reason: ObjectStoreError) -> None:
-        is_passing = isinstance(reason, ObjectStoreUnreachableError)
         super().__init__(
-            str(reason), error_code=TEMPORARILY_UNAVAILABLE if is_passing else PERMISSION_DENIED
+            str(reason),
+            error_code=TEMPORARILY_UNAVAILABLE if reason.may_pass else PERMISSION_DENIED,
         )
         self.reason = reason
 

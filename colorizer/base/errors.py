@@ -16,6 +16,9 @@ ColorizerError             one line: what was wrong, where, and what to do
 class ColorizerError(Exception):
     """Base of the runtime's errors. Its message is one line for the user."""
 
+    may_pass = False
+    """Whether the same request may succeed later, with nothing changed here."""
+
 
 class PictureError(ColorizerError):
     """A picture is broken, of an unknown format, or larger than allowed."""
@@ -44,6 +47,8 @@ class ObjectStoreError(ColorizerError):
 class ObjectStoreUnreachableError(ObjectStoreError):
     """The object store doesn't answer, or can't at present."""
 
+    may_pass = True
+
 
 class RayClusterError(ColorizerError):
     """Ray isn't installed, or its cluster is of another version or has no machine for the work."""
@@ -51,3 +56,5 @@ class RayClusterError(ColorizerError):
 
 class RayClusterUnreachableError(RayClusterError):
     """The Ray cluster doesn't answer, or is gone."""
+
+    may_pass = True

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from colorizer.base.addresses import without_credentials
-from colorizer.base.errors import ModelFolderError, ObjectStoreUnreachableError
+from colorizer.base.errors import ModelFolderError
 from colorizer.base.files import file_sha256, write_text
 from colorizer.base.moved_database import follow_folder
 from colorizer.base.server_answers import Answer, find_answer
@@ -285,8 +285,8 @@ def _failed(what: str, error: Exception) -> Exception:
     from colorizer.base.bucket_transfer import find_bucket_error
 
     if bucket_error := find_bucket_error(error):
-        is_final = not isinstance(bucket_error, ObjectStoreUnreachableError)
-        return (ModelFolderError if is_final else _UnreachableError)(f"{what}: {bucket_error}")
+        kind = _UnreachableError if bucket_error.may_pass else ModelFolderError
+        return kind(f"{what}: {bucket_error}")
     # the network's errors are OSErrors too, but name no file
     is_disk = isinstance(error, OSError) and error.filename is not None
     if is_disk or _server().startswith("sqlite:"):

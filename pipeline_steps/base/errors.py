@@ -25,12 +25,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from colorizer.base.errors import (
-    ObjectStoreError,
-    ObjectStoreUnreachableError,
-    RayClusterError,
-    RayClusterUnreachableError,
-)
+from colorizer.base.errors import ObjectStoreError, RayClusterError
 from colorizer.base.redaction import redact_output
 from pipeline_steps.base import signals
 from pipeline_steps.base.signals import die_with_parent
@@ -141,8 +136,7 @@ def _describe(error: BaseException) -> tuple[str | None, int]:
     if isinstance(error, PipelineError):
         return f"error: {error}", error.exit_code
     if isinstance(error, ObjectStoreError | RayClusterError):
-        can_pass = isinstance(error, ObjectStoreUnreachableError | RayClusterUnreachableError)
-        return f"error: {error}", TRY_LATER if can_pass else 1
+        return f"error: {error}", TRY_LATER if error.may_pass else 1
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error}", 1
     if isinstance(error, KeyboardInterrupt) or signals.received():

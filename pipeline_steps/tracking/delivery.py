@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from colorizer.base.addresses import without_credentials
-from colorizer.base.errors import ObjectStoreUnreachableError
 from colorizer.base.server_answers import Answer, find_answer, is_too_slow
 from pipeline_steps.tracking import mlflow_server, runs
 from pipeline_steps.tracking.journal import FOLDER, Entry, Missing, RunJournal
@@ -260,8 +259,7 @@ def _find_failure(error: Exception) -> Failure:
     from colorizer.base.bucket_transfer import find_bucket_error
 
     if bucket_error := find_bucket_error(error):
-        is_final = not isinstance(bucket_error, ObjectStoreUnreachableError)
-        return Failure(str(bucket_error), is_final)
+        return Failure(str(bucket_error), is_final=not bucket_error.may_pass)
     answer, reason = find_answer(error), mlflow_server.one_line(error)
     if isinstance(error, MlflowException) and error.error_code == REJECTED:
         return Failure(reason, is_final=True, answer=answer, is_invalid=True)

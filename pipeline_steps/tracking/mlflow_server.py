@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorizer.base.addresses import without_credentials
-from colorizer.base.errors import ObjectStoreUnreachableError
 from colorizer.base.object_store import SCHEME
 from colorizer.base.redaction import add_secrets
 from colorizer.base.server_answers import Answer, find_answer, is_connection_lost
@@ -149,10 +148,8 @@ def plain_error(error: Exception) -> TrackingError:
     from colorizer.base.bucket_transfer import find_bucket_error
 
     if bucket_error := find_bucket_error(error):
-        is_final = not isinstance(bucket_error, ObjectStoreUnreachableError)
-        return (TrackingError if is_final else TrackingUnreachableError)(
-            f"{bucket_error}, and run the same command again"
-        )
+        kind = TrackingUnreachableError if bucket_error.may_pass else TrackingError
+        return kind(f"{bucket_error}, and run the same command again")
     answer, reason = find_answer(error), one_line(error)
     if is_passing(error):
         return went_away("" if answer and answer.address else reason[:200], answer)
